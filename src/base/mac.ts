@@ -1,0 +1,25 @@
+import { type IpAddress, isMulticast } from './address.ts';
+import { assert } from './assert.ts';
+
+/** A 48-bit link address as lower-case text, "01:00:5e:4d:00:01". */
+export type MacAddress = string;
+
+export const broadcastMac: MacAddress = 'ff:ff:ff:ff:ff:ff';
+
+export function macBytes(mac: MacAddress): Uint8Array {
+  assert(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac), `"${mac}" is a link address`);
+  return Uint8Array.from(mac.split(':'), (part) => Number.parseInt(part, 16));
+}
+
+export function macFromBytes(bytes: Uint8Array): MacAddress {
+  assert(bytes.length === 6, 'a link address has 6 bytes');
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
+/** The link address that carries a multicast group: RFC 1112 section 6.4 (IPv4), RFC 2464 section 7 (IPv6). */
+export function multicastMac(group: IpAddress): MacAddress {
+  assert(isMulticast(group), 'a group is a multicast address');
+  const low = group.family === 4 ? group.value & 0x7fffffn : group.value & 0xffffffffn;
+  const value = group.family === 4 ? 0x01005e000000n | low : 0x333300000000n | low;
+  return macFromBytes(Uint8Array.from({ length: 6 }, (_, i) => Number((value >> BigInt(40 - 8 * i)) & 0xffn)));
+}

@@ -1,0 +1,16 @@
+import type { ForwardingTable } from '../dataplane/forwarding-table.ts';
+
+/** Packets since the table was first installed, by what became of them. */
+export interface DataPlaneCounters {
+  readonly accepted: number;
+  readonly dropped: number;
+}
+
+/** Makes a kernel equal to a forwarding table. */
+export interface DataPlane {
+  /** One atomic transaction; resolves when the kernel judges every new packet by `table`. Rejects with an OperatingError and changes nothing otherwise. */
+  apply(table: ForwardingTable): Promise<void>;
+  counters(): Promise<DataPlaneCounters>;
+  /** Removes what `apply` made; harmless when there is nothing. */
+  remove(): Promise<void>;
+}
