@@ -1,4 +1,4 @@
-import type { ForwardingTable } from '../dataplane/forwarding-table.ts';
+import type { ForwardingTable } from './forwarding-table.ts';
 
 /** Packets since the table was first installed, by what became of them. */
 export interface DataPlaneCounters {

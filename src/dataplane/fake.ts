@@ -1,0 +1,51 @@
+import { sameIp } from '../base/address.ts';
+import { slotOf } from '../space/partition.ts';
+import type { DataPlane, DataPlaneCounters } from './data-plane.ts';
+import type { ForwardingTable } from './forwarding-table.ts';
+import { icmpErrorTypes, type Packet, type Verdict } from './packet.ts';
+
+/** A kernel in memory: executes the forwarding table packet by packet. */
+export interface FakeDataPlane extends DataPlane {
+  judge(packet: Packet): Verdict;
+}
+
+export function createFakeDataPlane(): FakeDataPlane {
+  let table: ForwardingTable | null = null;
+  const counters = { accepted: 0, dropped: 0 };
+  return {
+    async apply(next: ForwardingTable): Promise<void> {
+      table = next;
+    },
+    async counters(): Promise<DataPlaneCounters> {
+      return { ...counters };
+    },
+    async remove(): Promise<void> {
+      table = null;
+      counters.accepted = 0;
+      counters.dropped = 0;
+    },
+    judge(packet: Packet): Verdict {
+      const verdict = table ? verdictOf(table, packet) : 'pass';
+      if (verdict === 'local') counters.accepted++;
+      if (verdict === 'drop') counters.dropped++;
+      return verdict;
+    },
+  };
+}
+
+function verdictOf(table: ForwardingTable, packet: Packet): Verdict {
+  const { service, rows } = table;
+  if (!sameIp(packet.destination, service.address)) return 'pass';
+  const fragment = (packet.fragmentOffset ?? 0) > 0;
+  if (!fragment && isIcmpError(packet)) return 'local';
+  if (!rows.has(slotOf(service.partition, packet.source))) return 'drop';
+  if (fragment || packet.protocol === 'icmp') return 'local';
+  const served = service.ports.some(
+    (port) => port.protocol === packet.protocol && port.port === packet.destinationPort,
+  );
+  return served ? 'local' : 'drop';
+}
+
+function isIcmpError(packet: Packet): boolean {
+  return packet.protocol === 'icmp' && Object.values<number>(icmpErrorTypes).includes(packet.icmpType ?? -1);
+}

@@ -1,0 +1,23 @@
+import type { IpAddress } from '../base/address.ts';
+
+/** What a data plane looks at in an arriving packet. */
+export interface Packet {
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  readonly protocol: 'tcp' | 'udp' | 'icmp';
+  /** TCP and UDP; meaningless in a non-first fragment. */
+  readonly destinationPort?: number;
+  /** RFC 792 type; ICMP only. */
+  readonly icmpType?: number;
+  /** In units of 8 bytes; above 0 the packet carries no transport header. */
+  readonly fragmentOffset?: number;
+}
+
+/** `local`: up the stack as the host's own; `drop`: gone; `pass`: none of the service's business, as if there were no table. */
+export type Verdict = 'local' | 'drop' | 'pass';
+
+/**
+ * ICMP errors that routers send about packets of the service: they come from routers, so the source says nothing about
+ * the slot, and every replica takes them (path-MTU discovery, RFC 1191).
+ */
+export const icmpErrorTypes = { 'destination-unreachable': 3, 'time-exceeded': 11, 'parameter-problem': 12 } as const;

@@ -1,0 +1,113 @@
+import koffi from 'koffi';
+import { OperatingError } from '../base/operating-error.ts';
+
+const library = koffi.load('libc.so.6');
+
+/** The numbers of <sys/socket.h>, <poll.h>, <errno.h> and their like on Linux that this project uses. */
+export const linux = {
+  AF_PACKET: 17,
+  AF_NETLINK: 16,
+  SOCK_RAW: 3,
+  SOCK_CLOEXEC: 0o2000000,
+  SOL_SOCKET: 1,
+  SO_RCVBUF: 8,
+  MSG_DONTWAIT: 0x40,
+  POLLIN: 1,
+  EINTR: 4,
+  EAGAIN: 11,
+} as const;
+
+const socketCall = library.func('int socket(int domain, int type, int protocol)');
+const bindCall = library.func('int bind(int fd, void *address, unsigned int length)');
+const closeCall = library.func('int close(int fd)');
+const sendtoCall = library.func(
+  'ssize_t sendto(int fd, void *bytes, size_t length, int flags, void *address, unsigned int addressLength)',
+);
+const recvfromCall = library.func(
+  'ssize_t recvfrom(int fd, void *bytes, size_t length, int flags, void *address, void *addressLength)',
+);
+const setsockoptCall = library.func('int setsockopt(int fd, int level, int name, void *value, unsigned int length)');
+const eventfdCall = library.func('int eventfd(unsigned int value, int flags)');
+const writeCall = library.func('ssize_t write(int fd, void *bytes, size_t length)');
+const pollCall = library.func('int poll(void *descriptors, unsigned long count, int timeout)');
+
+export function socket(domain: number, type: number, protocol: number): number {
+  return checked(socketCall(domain, type | linux.SOCK_CLOEXEC, protocol), 'socket');
+}
+
+/** `address` is a sockaddr of the socket's family, as bytes. */
+export function bind(fd: number, address: Uint8Array): void {
+  checked(bindCall(fd, address, address.length), 'bind');
+}
+
+export function close(fd: number): void {
+  closeCall(fd);
+}
+
+export function setsockopt(fd: number, level: number, name: number, value: Uint8Array): void {
+  checked(setsockoptCall(fd, level, name, value, value.length), 'setsockopt');
+}
+
+export function send(fd: number, bytes: Uint8Array, address?: Uint8Array): void {
+  checked(sendtoCall(fd, bytes, bytes.length, 0, address ?? null, address?.length ?? 0), 'sendto');
+}
+
+/** Fills `buffer` with one datagram and returns its length; null when none is waiting. Blocks unless `flags` has MSG_DONTWAIT. */
+export function receive(fd: number, buffer: Uint8Array, flags: number, address?: Uint8Array): number | null {
+  const addressLength = address ? Uint8Array.from([address.length, 0, 0, 0]) : null;
+  for (;;) {
+    const length: number = recvfromCall(fd, buffer, buffer.length, flags, address ?? null, addressLength);
+    if (length >= 0) return length;
+    if (koffi.errno() === linux.EAGAIN) return null;
+    if (koffi.errno() !== linux.EINTR) checked(-1, 'recvfrom');
+  }
+}
+
+/** Waits on a thread, not on the event loop, for datagrams on `fd`: Node cannot poll packet sockets itself. */
+export interface Readable {
+  /** Resolves true when something can be read, false once closed. */
+  wait(): Promise<boolean>;
+  /** Ends a pending wait, then closes `fd`. */
+  close(): Promise<void>;
+}
+
+export function readable(fd: number): Readable {
+  const wake = checked(eventfdCall(0, 0), 'eventfd');
+  let pending: Promise<boolean> | null = null;
+  let open = true;
+
+  function poll(): Promise<boolean> {
+    const descriptors = new Uint8Array(16);
+    const view = new DataView(descriptors.buffer);
+    for (const [i, each] of [fd, wake].entries()) {
+      view.setInt32(i * 8, each, true);
+      view.setInt16(i * 8 + 4, linux.POLLIN, true);
+    }
+    return new Promise((resolve) => {
+      pollCall.async(descriptors, 2, -1, () => resolve(open));
+    });
+  }
+
+  return {
+    wait(): Promise<boolean> {
+      if (!open) return Promise.resolve(false);
+      pending = poll();
+      return pending;
+    },
+    async close(): Promise<void> {
+      if (!open) return;
+      open = false;
+      writeCall(wake, Uint8Array.from([1, 0, 0, 0, 0, 0, 0, 0]), 8);
+      await pending;
+      closeCall(wake);
+      closeCall(fd);
+    },
+  };
+}
+
+function checked(returned: number, call: string): number {
+  if (returned >= 0) return returned;
+  const errno = koffi.errno();
+  const name = Object.entries(koffi.os.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
+  throw new OperatingError('system-call', `${call} failed: ${name}`);
+}

@@ -1,0 +1,15 @@
+import type { Clock } from '../ports/clock.ts';
+
+/** CLOCK_MONOTONIC in milliseconds; it stands still while the machine is suspended. */
+export const monotonicClock: Clock = {
+  now: () => performance.now(),
+  wakeAt(at: number, callback: () => void): () => void {
+    const timer = setTimeout(callback, Math.max(0, Math.ceil(at - performance.now())));
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Unix time in milliseconds with fractions, comparable between processes of one machine. */
+export function unixMs(): number {
+  return performance.timeOrigin + performance.now();
+}

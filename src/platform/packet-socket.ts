@@ -1,0 +1,80 @@
+import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import type { MacAddress } from '../base/mac.ts';
+import { OperatingError } from '../base/operating-error.ts';
+import type { LinkSocket } from '../ports/link-socket.ts';
+import { bind, close, linux, readable, receive, send, socket } from './libc.ts';
+
+/** The largest frame read: what this project reads from a link (ARP) is far shorter. */
+const frameBytesMax = 2048;
+/** Frames read before the event loop gets its turn. */
+const framesPerTurn = 64;
+
+export function interfaceIndex(device: string): number {
+  return Number(interfaceAttribute(device, 'ifindex'));
+}
+
+export function interfaceMac(device: string): MacAddress {
+  return interfaceAttribute(device, 'address').toLowerCase();
+}
+
+/** The first IPv4 address of a device, as text. */
+export function interfaceAddress(device: string): string | undefined {
+  return networkInterfaces()[device]?.find((each) => each.family === 'IPv4')?.address;
+}
+
+/**
+ * Ethernet frames of one EtherType on one device, by AF_PACKET (packet(7)). Needs CAP_NET_RAW.
+ * Frames that arrive faster than they are read stay in the socket's own bounded queue and are dropped by the kernel.
+ */
+export function openPacketSocket(device: string, etherType: number, onFrame: (frame: Uint8Array) => void): LinkSocket {
+  const address = linkAddress(interfaceIndex(device), etherType);
+  const fd = socket(linux.AF_PACKET, linux.SOCK_RAW, networkOrder(etherType));
+  try {
+    bind(fd, address);
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+  const incoming = readable(fd);
+  void read();
+
+  async function read(): Promise<void> {
+    const buffer = new Uint8Array(frameBytesMax);
+    while (await incoming.wait()) {
+      for (let i = 0; i < framesPerTurn; i++) {
+        const length = receive(fd, buffer, linux.MSG_DONTWAIT);
+        if (length === null) break;
+        onFrame(buffer.slice(0, length));
+      }
+    }
+  }
+
+  return {
+    mac: interfaceMac(device),
+    send: (frame) => send(fd, frame, address),
+    close: () => incoming.close(),
+  };
+}
+
+/** struct sockaddr_ll of packet(7). */
+function linkAddress(index: number, etherType: number): Uint8Array {
+  const bytes = new Uint8Array(20);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, linux.AF_PACKET, true);
+  view.setUint16(2, etherType);
+  view.setInt32(4, index, true);
+  return bytes;
+}
+
+function networkOrder(value: number): number {
+  return ((value & 0xff) << 8) | (value >> 8);
+}
+
+function interfaceAttribute(device: string, attribute: 'ifindex' | 'address'): string {
+  try {
+    return readFileSync(`/sys/class/net/${device}/${attribute}`, 'utf8').trim();
+  } catch (cause) {
+    throw new OperatingError('interface', `interface: "${device}" is not an interface of this host`, { cause });
+  }
+}

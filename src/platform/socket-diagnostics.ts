@@ -1,0 +1,137 @@
+import { type IpAddress, ipFromBytes, sameIp } from '../base/address.ts';
+import { OperatingError } from '../base/operating-error.ts';
+import type { Flow } from '../handoff/flow.ts';
+import type { FlowTable } from '../ports/flow-table.ts';
+import { bind, close, linux, receive, send, setsockopt, socket } from './libc.ts';
+
+/** Numbers of <linux/sock_diag.h>, <linux/inet_diag.h>, <linux/netlink.h>. */
+const NETLINK_SOCK_DIAG = 4;
+const SOCK_DIAG_BY_FAMILY = 20;
+const SOCK_DESTROY = 21;
+const NLM_F_REQUEST = 1;
+const NLM_F_ACK = 4;
+const NLM_F_DUMP = 0x300;
+const NLMSG_ERROR = 2;
+const NLMSG_DONE = 3;
+const ENOENT = 2;
+const IPPROTO_TCP = 6;
+const families = [2, 10] as const;
+
+/** ESTABLISHED 1, SYN_SENT 2, FIN_WAIT 4 and 5, CLOSE_WAIT 8, LAST_ACK 9, CLOSING 11, NEW_SYN_RECV 12: every state that holds a flow. */
+const flowStates = [1, 2, 3, 4, 5, 8, 9, 11, 12].reduce((mask, state) => mask | (1 << state), 0);
+
+const headerBytes = 16;
+/** Offset and length of inet_diag_sockid in inet_diag_msg and, 4 bytes later, in inet_diag_req_v2. */
+const idOffset = 4;
+const idBytes = 48;
+const receiveBytes = 256 * 1024;
+
+/** A flow of this host, and the kernel's name for its socket. */
+interface DiagnosedFlow extends Flow {
+  readonly family: number;
+  readonly id: Uint8Array;
+}
+
+/** The TCP flows of one service address on this host, by sock_diag(7). Destroying needs CAP_NET_ADMIN. */
+export function openFlowTable(service: IpAddress): FlowTable<DiagnosedFlow> {
+  return {
+    list: () =>
+      withNetlink((fd) =>
+        families.flatMap((family) => dump(fd, family)).filter((flow) => sameIp(flow.service, service)),
+      ),
+    destroy: (flows) => withNetlink((fd) => flows.filter((flow) => destroy(fd, flow)).length),
+  };
+}
+
+function withNetlink<T>(use: (fd: number) => T): T {
+  const fd = socket(linux.AF_NETLINK, linux.SOCK_RAW, NETLINK_SOCK_DIAG);
+  try {
+    const size = new Uint8Array(4);
+    new DataView(size.buffer).setInt32(0, receiveBytes, true);
+    setsockopt(fd, linux.SOL_SOCKET, linux.SO_RCVBUF, size);
+    bind(fd, Uint8Array.from([linux.AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    return use(fd);
+  } finally {
+    close(fd);
+  }
+}
+
+function dump(fd: number, family: number): DiagnosedFlow[] {
+  send(fd, request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, family, new Uint8Array(idBytes)));
+  const flows: DiagnosedFlow[] = [];
+  const buffer = new Uint8Array(receiveBytes);
+  for (;;) {
+    const length = receive(fd, buffer, 0) ?? 0;
+    for (const message of messages(buffer.subarray(0, length))) {
+      if (message.type === NLMSG_DONE) return flows;
+      if (message.type === NLMSG_ERROR)
+        throw new OperatingError('sock-diag', `the kernel lists no sockets: error ${errorOf(message.body)}`);
+      flows.push(flowOf(message.body));
+    }
+  }
+}
+
+/** False when the socket was gone already. */
+function destroy(fd: number, flow: DiagnosedFlow): boolean {
+  send(fd, request(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, flow.family, flow.id));
+  const buffer = new Uint8Array(1024);
+  const length = receive(fd, buffer, 0) ?? 0;
+  const [answer] = messages(buffer.subarray(0, length));
+  const error = answer ? errorOf(answer.body) : 0;
+  if (error !== 0 && error !== ENOENT) {
+    throw new OperatingError('sock-diag', `the kernel destroys no sockets: error ${error}`, {
+      remedy: 'the agent needs CAP_NET_ADMIN',
+    });
+  }
+  return error === 0;
+}
+
+/** struct nlmsghdr and struct inet_diag_req_v2. */
+function request(type: number, flags: number, family: number, id: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(headerBytes + 8 + idBytes);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, bytes.length, true);
+  view.setUint16(4, type, true);
+  view.setUint16(6, flags, true);
+  bytes[headerBytes] = family;
+  bytes[headerBytes + 1] = IPPROTO_TCP;
+  view.setUint32(headerBytes + 4, flowStates, true);
+  bytes.set(id, headerBytes + 8);
+  return bytes;
+}
+
+function* messages(bytes: Uint8Array): Generator<{ type: number; body: Uint8Array }> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at + headerBytes <= bytes.length; ) {
+    const length = view.getUint32(at, true);
+    if (length < headerBytes || at + length > bytes.length) return;
+    yield { type: view.getUint16(at + 4, true), body: bytes.slice(at + headerBytes, at + length) };
+    at += (length + 3) & ~3;
+  }
+}
+
+/** The positive errno of a struct nlmsgerr; 0 acknowledges. */
+function errorOf(body: Uint8Array): number {
+  return -new DataView(body.buffer).getInt32(0, true);
+}
+
+/** struct inet_diag_msg. A server that listens on "::" holds its IPv4 flows in IPv6 sockets, with mapped addresses. */
+function flowOf(body: Uint8Array): DiagnosedFlow {
+  const view = new DataView(body.buffer);
+  const family = body[0] ?? 0;
+  const addressAt = (offset: number) => {
+    const address = ipFromBytes(body.slice(offset, offset + (family === 2 ? 4 : 16)));
+    return address.family === 6 && address.value >> 32n === 0xffffn
+      ? { family: 4 as const, value: address.value & 0xffffffffn }
+      : address;
+  };
+  return {
+    protocol: 'tcp',
+    service: addressAt(idOffset + 4),
+    servicePort: view.getUint16(idOffset),
+    client: addressAt(idOffset + 20),
+    clientPort: view.getUint16(idOffset + 2),
+    family,
+    id: body.slice(idOffset, idOffset + idBytes),
+  };
+}

@@ -1,0 +1,9 @@
+import type { MacAddress } from '../base/mac.ts';
+
+/** Whole Ethernet frames of one EtherType, sent and received on one device. */
+export interface LinkSocket {
+  /** The device's own address. */
+  readonly mac: MacAddress;
+  send(frame: Uint8Array): void;
+  close(): Promise<void>;
+}

@@ -1,0 +1,145 @@
+import { describe, expect, test } from 'vitest';
+import { type IpAddress, parseIp } from '../../src/base/address.ts';
+import { defined } from '../../src/base/assert.ts';
+import type { ForwardingTable, ServiceEntry } from '../../src/dataplane/forwarding-table.ts';
+import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
+import { partitionOf } from '../../src/space/partition.ts';
+
+/** A data plane under test: the table is applied, then packets arrive one at a time. */
+export interface JudgedDataPlane {
+  apply(table: ForwardingTable): Promise<void>;
+  judge(packet: Packet): Promise<Verdict>;
+  counters(): Promise<{ accepted: number; dropped: number }>;
+  remove(): Promise<void>;
+  /** Another program empties the whole rule set; absent where nobody else can. */
+  flushByOthers?(): Promise<void>;
+}
+
+export function ip(text: string): IpAddress {
+  const parsed = parseIp(text);
+  return defined(parsed.ok ? parsed.value : null, text);
+}
+
+export function serviceWith(mask: string, overrides: Partial<ServiceEntry> = {}): ServiceEntry {
+  const partition = partitionOf(ip(mask));
+  return {
+    name: 'web',
+    address: ip('10.77.0.100'),
+    ports: [
+      { protocol: 'tcp', port: 80 },
+      { protocol: 'udp', port: 53 },
+    ],
+    partition: defined(partition.ok ? partition.value : null, mask),
+    device: 'eth0',
+    groupMac: '01:00:5e:4d:00:01',
+    ...overrides,
+  };
+}
+
+export function tableOf(service: ServiceEntry, slots: readonly number[]): ForwardingTable {
+  return { service, rows: new Map(slots.map((slot) => [slot, 'own'])) };
+}
+
+const service = serviceWith('0.0.0.255');
+
+function packet(overrides: Partial<Packet> & { from: string }): Packet {
+  const { from, ...rest } = overrides;
+  return { source: ip(from), destination: service.address, protocol: 'tcp', destinationPort: 80, ...rest };
+}
+
+const mine = '10.77.101.7';
+const theirs = '10.77.101.8';
+const cases: readonly (readonly [string, Packet, Verdict])[] = [
+  ['a SYN of my slot goes up', packet({ from: mine }), 'local'],
+  ['a SYN of another slot drops', packet({ from: theirs }), 'drop'],
+  ['a client far away is judged by the same bits', packet({ from: '198.51.100.7' }), 'local'],
+  ['a port that is not served drops, in my slot too', packet({ from: mine, destinationPort: 22 }), 'drop'],
+  ['UDP of a served port goes up', packet({ from: mine, protocol: 'udp', destinationPort: 53 }), 'local'],
+  ['a TCP port is not served over UDP', packet({ from: mine, protocol: 'udp', destinationPort: 80 }), 'drop'],
+  ['UDP of another slot drops', packet({ from: theirs, protocol: 'udp', destinationPort: 53 }), 'drop'],
+  ['an echo request of my slot goes up', packet({ from: mine, protocol: 'icmp', icmpType: 8 }), 'local'],
+  ['an echo request of another slot drops', packet({ from: theirs, protocol: 'icmp', icmpType: 8 }), 'drop'],
+  [
+    'fragmentation-needed goes up whatever router sent it',
+    packet({ from: theirs, protocol: 'icmp', icmpType: 3 }),
+    'local',
+  ],
+  ['time-exceeded goes up', packet({ from: theirs, protocol: 'icmp', icmpType: 11 }), 'local'],
+  ['parameter-problem goes up', packet({ from: theirs, protocol: 'icmp', icmpType: 12 }), 'local'],
+  [
+    'a later fragment of my slot goes up, its payload read as no port',
+    packet({ from: mine, fragmentOffset: 185, destinationPort: 22 }),
+    'local',
+  ],
+  ['a later fragment of another slot drops', packet({ from: theirs, fragmentOffset: 185 }), 'drop'],
+  [
+    'a later fragment is no ICMP error, whatever its payload',
+    packet({ from: theirs, protocol: 'icmp', icmpType: 3, fragmentOffset: 1 }),
+    'drop',
+  ],
+  ['a packet for another address passes', { ...packet({ from: theirs }), destination: ip('10.77.0.11') }, 'pass'],
+];
+
+/** What every adapter of the data plane must do, packet by packet. */
+export function describeDataPlane(name: string, open: () => JudgedDataPlane): void {
+  describe(`data plane contract: ${name}`, () => {
+    test('without a table every packet passes', async () => {
+      await open().remove();
+      expect(await open().judge(packet({ from: mine }))).toBe('pass');
+    });
+
+    test.each(cases)('%s', async (_what, each, verdict) => {
+      await open().apply(tableOf(service, [7]));
+      expect(await open().judge(each)).toBe(verdict);
+    });
+
+    test('an empty table drops everything for the address', async () => {
+      await open().apply(tableOf(service, []));
+      expect(await open().judge(packet({ from: mine }))).toBe('drop');
+    });
+
+    test('a change takes the old slots away and adds the new ones', async () => {
+      await open().apply(tableOf(service, [1, 2, 7]));
+      await open().apply(tableOf(service, [2, 8]));
+      const verdicts = [];
+      for (const last of [1, 2, 7, 8]) verdicts.push(await open().judge(packet({ from: `10.77.101.${last}` })));
+      expect(verdicts).toEqual(['drop', 'local', 'drop', 'local']);
+    });
+
+    test('a mask with scattered bits picks the slot', async () => {
+      // Bits 0, 3 and 17 of the address: slot 5 = 0b101 is bits 0 and 17 set, bit 3 clear.
+      const scattered = serviceWith('0.2.0.9');
+      await open().apply(tableOf(scattered, [5]));
+      expect(await open().judge(packet({ from: '10.2.0.1' }))).toBe('local');
+      expect(await open().judge(packet({ from: '10.2.0.9' }))).toBe('drop');
+      expect(await open().judge(packet({ from: '10.0.0.1' }))).toBe('drop');
+      await open().remove();
+    });
+
+    test('a mask without bits makes one slot of everybody', async () => {
+      await open().apply(tableOf(serviceWith('0.0.0.0'), [0]));
+      expect(await open().judge(packet({ from: theirs }))).toBe('local');
+      await open().remove();
+    });
+
+    test('10,000 slots are taken and given back', async () => {
+      const wide = serviceWith('0.0.63.255');
+      const all = Array.from({ length: 10_000 }, (_, slot) => slot);
+      await open().apply(tableOf(wide, all));
+      expect(await open().judge(packet({ from: '10.77.39.15' }))).toBe('local');
+      expect(await open().judge(packet({ from: '10.77.39.16' }))).toBe('drop');
+      await open().apply(tableOf(wide, []));
+      expect(await open().judge(packet({ from: '10.77.39.15' }))).toBe('drop');
+      await open().remove();
+    });
+
+    test('accepted and dropped packets are counted', async () => {
+      await open().remove();
+      await open().apply(tableOf(service, [7]));
+      await open().judge(packet({ from: mine }));
+      await open().judge(packet({ from: theirs }));
+      await open().judge(packet({ from: theirs }));
+      expect(await open().counters()).toEqual({ accepted: 1, dropped: 2 });
+    });
+  });
+}

@@ -1,0 +1,61 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { ForwardingTable } from '../../src/dataplane/forwarding-table.ts';
+import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
+import type { JudgedDataPlane } from './data-plane-contract.ts';
+
+/** A real kernel's data plane in a namespace that ends with its process. */
+export interface KernelDataPlane extends JudgedDataPlane {
+  flushByOthers(): Promise<void>;
+  /** Names of all tables of the namespace. */
+  tables(): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+export function openKernelDataPlane(): KernelDataPlane {
+  const host = fileURLToPath(new URL('kernel-host.mjs', import.meta.url));
+  const flags = process.getuid?.() === 0 ? '-n' : '-Urn';
+  const child = spawn('unshare', [flags, process.execPath, host], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ask = lineProtocol(child);
+  return {
+    apply: async (table: ForwardingTable) =>
+      void (await ask('apply', { service: table.service, rows: [...table.rows] })),
+    judge: async (packet: Packet) => (await ask('judge', packet)) as Verdict,
+    counters: async () => (await ask('counters')) as { accepted: number; dropped: number },
+    remove: async () => void (await ask('remove')),
+    flushByOthers: async () => void (await ask('flushByOthers')),
+    tables: async () => (await ask('ruleset')) as string[],
+    async close(): Promise<void> {
+      child.stdin?.end();
+      if (child.exitCode === null) await once(child, 'exit');
+    },
+  };
+}
+
+type Ask = (operation: string, argument?: unknown) => Promise<unknown>;
+
+/** Requests one at a time: the answer to a request is the next line. */
+function lineProtocol(child: ChildProcess): Ask {
+  const waiting: { resolve: (value: unknown) => void; reject: (error: Error) => void }[] = [];
+  child.once('exit', (code) => {
+    for (const each of waiting.splice(0)) each.reject(new Error(`the kernel host ended with ${code}`));
+  });
+  if (child.stdout) {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const answer = JSON.parse(line) as { value?: unknown; error?: string };
+      const next = waiting.shift();
+      if (answer.error === undefined) next?.resolve(answer.value);
+      else next?.reject(new Error(answer.error));
+    });
+  }
+  return (operation, argument) =>
+    new Promise((resolve, reject) => {
+      waiting.push({ resolve, reject });
+      const request = JSON.stringify({ operation, argument }, (_key, value) =>
+        typeof value === 'bigint' ? `${value}n` : value,
+      );
+      child.stdin?.write(`${request}\n`);
+    });
+}

@@ -1,0 +1,33 @@
+import { afterAll, describe, expect, test } from 'vitest';
+import { describeDataPlane, ip, serviceWith, tableOf } from '../contract/data-plane-contract.ts';
+import { openKernelDataPlane } from '../contract/kernel-data-plane.ts';
+
+const kernel = openKernelDataPlane();
+afterAll(() => kernel.close());
+
+describeDataPlane('nft, on this kernel', () => kernel);
+
+describe('a kernel shared with others', () => {
+  const service = serviceWith('0.0.0.255');
+  const syn = {
+    source: ip('10.77.101.7'),
+    destination: service.address,
+    protocol: 'tcp',
+    destinationPort: 80,
+  } as const;
+
+  test('after a flush by somebody else the next change puts the whole table back', async () => {
+    await kernel.apply(tableOf(service, [7, 8]));
+    await kernel.flushByOthers();
+    await kernel.apply(tableOf(service, [7]));
+    expect(await kernel.judge(syn)).toBe('local');
+    expect(await kernel.judge({ ...syn, source: ip('10.77.101.8') })).toBe('drop');
+  });
+
+  test('removing leaves no table of ours and keeps the others', async () => {
+    await kernel.apply(tableOf(service, [7]));
+    expect(await kernel.tables()).toContain('mc_web');
+    await kernel.remove();
+    expect(await kernel.tables()).toEqual(['probe']);
+  });
+});
