@@ -1,7 +1,8 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
-import type { ControlNetwork, Via } from '../ports/control-network.ts';
+import type { ControlNetwork } from '../ports/control-network.ts';
+import type { Via } from '../wire/envelope.ts';
 
 export interface UdpControlOptions {
   /** Own address on the control segment. */

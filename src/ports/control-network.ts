@@ -1,6 +1,3 @@
-/** How a datagram of the control channel came. */
-export type Via = 'multicast' | 'unicast';
-
 /** Datagrams between the agents of one cluster; may lose, double and reorder them. */
 export interface ControlNetwork {
   /** To every agent in the control group; never leaves the segment. */
