@@ -49,7 +49,14 @@ export type ControlEvent =
       /** Owner of each slot, null while nobody's. */
       readonly owners: readonly (string | null)[];
     }
-  | { readonly kind: 'move'; readonly id: number; readonly slots: readonly number[]; readonly from: string; readonly to: string; readonly phase: 'leave' | 'owned' | 'done' }
+  | {
+      readonly kind: 'move';
+      readonly id: number;
+      readonly slots: readonly number[];
+      readonly from: string;
+      readonly to: string;
+      readonly phase: 'leave' | 'owned' | 'done';
+    }
   /** A proposal came into force, was in force already, or was superseded. */
   | { readonly kind: 'proposal'; readonly outcome: 'adopted' | 'unchanged' | 'superseded' };
 
@@ -73,7 +80,13 @@ export interface ControlView {
   readonly owners: readonly (string | null)[];
   /** Slots that this kernel was told to accept. */
   readonly accepting: ReadonlySet<number>;
-  readonly moves: readonly { readonly id: number; readonly slots: readonly number[]; readonly from: string; readonly to: string; readonly phase: 'leave' | 'owned' }[];
+  readonly moves: readonly {
+    readonly id: number;
+    readonly slots: readonly number[];
+    readonly from: string;
+    readonly to: string;
+    readonly phase: 'leave' | 'owned';
+  }[];
   /** The policy in force; null before the first map. */
   readonly policy: Policy | null;
   readonly peers: readonly { readonly name: string; readonly state: PeerState; readonly via: Via | null }[];

@@ -5,12 +5,16 @@ const library = koffi.load('libc.so.6');
 
 /** The numbers of <sys/socket.h>, <poll.h>, <errno.h> and their like on Linux that this project uses. */
 export const linux = {
+  AF_INET: 2,
   AF_PACKET: 17,
   AF_NETLINK: 16,
+  SOCK_DGRAM: 2,
   SOCK_RAW: 3,
   SOCK_CLOEXEC: 0o2000000,
   SOL_SOCKET: 1,
   SO_RCVBUF: 8,
+  SIOCGIFHWADDR: 0x8927,
+  SIOCGIFINDEX: 0x8933,
   MSG_DONTWAIT: 0x40,
   POLLIN: 1,
   EINTR: 4,
@@ -21,14 +25,15 @@ const socketCall = library.func('int socket(int domain, int type, int protocol)'
 const bindCall = library.func('int bind(int fd, void *address, unsigned int length)');
 const closeCall = library.func('int close(int fd)');
 const sendtoCall = library.func(
-  'ssize_t sendto(int fd, void *bytes, size_t length, int flags, void *address, unsigned int addressLength)',
+  'long sendto(int fd, void *bytes, size_t length, int flags, void *address, unsigned int addressLength)',
 );
 const recvfromCall = library.func(
-  'ssize_t recvfrom(int fd, void *bytes, size_t length, int flags, void *address, void *addressLength)',
+  'long recvfrom(int fd, void *bytes, size_t length, int flags, void *address, void *addressLength)',
 );
 const setsockoptCall = library.func('int setsockopt(int fd, int level, int name, void *value, unsigned int length)');
+const ioctlCall = library.func('int ioctl(int fd, unsigned long request, void *argument)');
 const eventfdCall = library.func('int eventfd(unsigned int value, int flags)');
-const writeCall = library.func('ssize_t write(int fd, void *bytes, size_t length)');
+const writeCall = library.func('long write(int fd, void *bytes, size_t length)');
 const pollCall = library.func('int poll(void *descriptors, unsigned long count, int timeout)');
 
 export function socket(domain: number, type: number, protocol: number): number {
@@ -46,6 +51,11 @@ export function close(fd: number): void {
 
 export function setsockopt(fd: number, level: number, name: number, value: Uint8Array): void {
   checked(setsockoptCall(fd, level, name, value, value.length), 'setsockopt');
+}
+
+/** Reads into or from `argument` in place, as the request says. */
+export function ioctl(fd: number, request: number, argument: Uint8Array): void {
+  checked(ioctlCall(fd, request, argument), 'ioctl');
 }
 
 export function send(fd: number, bytes: Uint8Array, address?: Uint8Array): void {
@@ -71,21 +81,23 @@ export interface Readable {
   close(): Promise<void>;
 }
 
+/** A thread that waits for ever would keep the process from exiting after an uncaught error. */
+const waitMsMax = 500;
+
 export function readable(fd: number): Readable {
   const wake = checked(eventfdCall(0, 0), 'eventfd');
   let pending: Promise<boolean> | null = null;
   let open = true;
 
-  function poll(): Promise<boolean> {
+  async function poll(): Promise<boolean> {
     const descriptors = new Uint8Array(16);
     const view = new DataView(descriptors.buffer);
     for (const [i, each] of [fd, wake].entries()) {
       view.setInt32(i * 8, each, true);
       view.setInt16(i * 8 + 4, linux.POLLIN, true);
     }
-    return new Promise((resolve) => {
-      pollCall.async(descriptors, 2, -1, () => resolve(open));
-    });
+    for (let ready = 0; ready === 0 && open; ) ready = await pollOnce(descriptors);
+    return open;
   }
 
   return {
@@ -103,6 +115,16 @@ export function readable(fd: number): Readable {
       closeCall(fd);
     },
   };
+}
+
+/** The number of descriptors with something to read, 0 after the longest wait. */
+function pollOnce(descriptors: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) => {
+    pollCall.async(descriptors, 2, waitMsMax, (error: unknown, ready: number) => {
+      if (error) reject(error);
+      else resolve(ready);
+    });
+  });
 }
 
 function checked(returned: number, call: string): number {

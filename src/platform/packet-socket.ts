@@ -1,21 +1,23 @@
-import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import type { MacAddress } from '../base/mac.ts';
+import { type MacAddress, macFromBytes } from '../base/mac.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import type { LinkSocket } from '../ports/link-socket.ts';
-import { bind, close, linux, readable, receive, send, socket } from './libc.ts';
+import { bind, close, ioctl, linux, readable, receive, send, socket } from './libc.ts';
 
 /** The largest frame read: what this project reads from a link (ARP) is far shorter. */
 const frameBytesMax = 2048;
 /** Frames read before the event loop gets its turn. */
 const framesPerTurn = 64;
+/** IFNAMSIZ without the final zero. */
+const nameBytesMax = 15;
 
 export function interfaceIndex(device: string): number {
-  return Number(interfaceAttribute(device, 'ifindex'));
+  return new DataView(askInterface(device, linux.SIOCGIFINDEX).buffer).getInt32(0, true);
 }
 
 export function interfaceMac(device: string): MacAddress {
-  return interfaceAttribute(device, 'address').toLowerCase();
+  // A struct sockaddr: the family, then the address.
+  return macFromBytes(askInterface(device, linux.SIOCGIFHWADDR).slice(2, 8));
 }
 
 /** The first IPv4 address of a device, as text. */
@@ -71,10 +73,17 @@ function networkOrder(value: number): number {
   return ((value & 0xff) << 8) | (value >> 8);
 }
 
-function interfaceAttribute(device: string, attribute: 'ifindex' | 'address'): string {
+/** What follows the name in the answered struct ifreq of netdevice(7); asked of this network namespace, as /sys may not be. */
+function askInterface(device: string, request: number): Uint8Array<ArrayBuffer> {
+  const argument = new Uint8Array(40);
+  argument.set(new TextEncoder().encode(device).subarray(0, nameBytesMax));
+  const fd = socket(linux.AF_INET, linux.SOCK_DGRAM, 0);
   try {
-    return readFileSync(`/sys/class/net/${device}/${attribute}`, 'utf8').trim();
+    ioctl(fd, request, argument);
+    return argument.slice(nameBytesMax + 1);
   } catch (cause) {
     throw new OperatingError('interface', `interface: "${device}" is not an interface of this host`, { cause });
+  } finally {
+    close(fd);
   }
 }

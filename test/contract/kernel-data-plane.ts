@@ -38,9 +38,11 @@ type Ask = (operation: string, argument?: unknown) => Promise<unknown>;
 
 /** Requests one at a time: the answer to a request is the next line. */
 function lineProtocol(child: ChildProcess): Ask {
+  let ended: Error | null = null;
   const waiting: { resolve: (value: unknown) => void; reject: (error: Error) => void }[] = [];
   child.once('exit', (code) => {
-    for (const each of waiting.splice(0)) each.reject(new Error(`the kernel host ended with ${code}`));
+    ended = new Error(`the kernel host ended with ${code}`);
+    for (const each of waiting.splice(0)) each.reject(ended);
   });
   if (child.stdout) {
     createInterface({ input: child.stdout }).on('line', (line) => {
@@ -52,6 +54,7 @@ function lineProtocol(child: ChildProcess): Ask {
   }
   return (operation, argument) =>
     new Promise((resolve, reject) => {
+      if (ended) return reject(ended);
       waiting.push({ resolve, reject });
       const request = JSON.stringify({ operation, argument }, (_key, value) =>
         typeof value === 'bigint' ? `${value}n` : value,

@@ -123,4 +123,4 @@ for await (const line of createInterface({ input: process.stdin })) {
     process.stdout.write(`${JSON.stringify({ error: error.message })}\n`);
   }
 }
-process.exit(0);
+await cable.close();
