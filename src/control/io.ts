@@ -76,6 +76,8 @@ export interface ControlView {
   readonly coordinator: string | null;
   /** No move is under way. */
   readonly settled: boolean;
+  /** Replicas that the map shares the slots among, sorted; empty before the first map. */
+  readonly members: readonly string[];
   /** Owner of each slot; empty before the first map. */
   readonly owners: readonly (string | null)[];
   /** Slots that this kernel was told to accept. */

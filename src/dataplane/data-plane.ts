@@ -10,6 +10,8 @@ export interface DataPlaneCounters {
 export interface DataPlane {
   /** One atomic transaction; resolves when the kernel judges every new packet by `table`. Rejects with an OperatingError and changes nothing otherwise. */
   apply(table: ForwardingTable): Promise<void>;
+  /** Puts the applied table back when somebody else has removed or emptied it; true when that was so. */
+  repair(): Promise<boolean>;
   counters(): Promise<DataPlaneCounters>;
   /** Removes what `apply` made; harmless when there is nothing. */
   remove(): Promise<void>;

@@ -16,6 +16,9 @@ export function createFakeDataPlane(): FakeDataPlane {
     async apply(next: ForwardingTable): Promise<void> {
       table = next;
     },
+    async repair(): Promise<boolean> {
+      return false;
+    },
     async counters(): Promise<DataPlaneCounters> {
       return { ...counters };
     },

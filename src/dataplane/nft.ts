@@ -19,6 +19,20 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
     known = next;
   }
 
+  function list(command: string): Listing['nftables'] {
+    return (JSON.parse(runNft(command)) as Listing).nftables;
+  }
+
+  /** Null when there is no table. */
+  function elementCount(): number | null {
+    try {
+      const listed = list(`list map netdev ${tableName(service)} slots`);
+      return listed.flatMap((each) => each.map?.elem ?? []).length;
+    } catch {
+      return null;
+    }
+  }
+
   return {
     async apply(table: ForwardingTable): Promise<void> {
       if (known) {
@@ -31,11 +45,14 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
       }
       run(installTransactions(table), table);
     },
+    async repair(): Promise<boolean> {
+      if (!known || elementCount() === known.rows.size) return false;
+      run(installTransactions(known), known);
+      return true;
+    },
     async counters(): Promise<DataPlaneCounters> {
-      const listed = JSON.parse(runNft(`list counters table netdev ${tableName(service)}`)) as CounterListing;
-      const packets = new Map(
-        listed.nftables.flatMap(({ counter }) => (counter ? [[counter.name, counter.packets]] : [])),
-      );
+      const listed = list(`list counters table netdev ${tableName(service)}`);
+      const packets = new Map(listed.flatMap(({ counter }) => (counter ? [[counter.name, counter.packets]] : [])));
       return { accepted: packets.get('accepted') ?? 0, dropped: packets.get('dropped') ?? 0 };
     },
     async remove(): Promise<void> {
@@ -45,7 +62,10 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
   };
 }
 
-/** The part of libnftables-json(5) that lists counters. */
-interface CounterListing {
-  readonly nftables: readonly { readonly counter?: { readonly name: string; readonly packets: number } }[];
+/** The part of libnftables-json(5) that is read here. */
+interface Listing {
+  readonly nftables: readonly {
+    readonly counter?: { readonly name: string; readonly packets: number };
+    readonly map?: { readonly elem?: readonly unknown[] };
+  }[];
 }

@@ -11,8 +11,6 @@ export interface JudgedDataPlane {
   judge(packet: Packet): Promise<Verdict>;
   counters(): Promise<{ accepted: number; dropped: number }>;
   remove(): Promise<void>;
-  /** Another program empties the whole rule set; absent where nobody else can. */
-  flushByOthers?(): Promise<void>;
 }
 
 export function ip(text: string): IpAddress {

@@ -8,7 +8,9 @@ import type { JudgedDataPlane } from './data-plane-contract.ts';
 
 /** A real kernel's data plane in a namespace that ends with its process. */
 export interface KernelDataPlane extends JudgedDataPlane {
+  /** Another program empties the whole rule set. */
   flushByOthers(): Promise<void>;
+  repair(): Promise<boolean>;
   /** Names of all tables of the namespace. */
   tables(): Promise<string[]>;
   close(): Promise<void>;
@@ -26,6 +28,7 @@ export function openKernelDataPlane(): KernelDataPlane {
     counters: async () => (await ask('counters')) as { accepted: number; dropped: number },
     remove: async () => void (await ask('remove')),
     flushByOthers: async () => void (await ask('flushByOthers')),
+    repair: async () => (await ask('repair')) as boolean,
     tables: async () => (await ask('ruleset')) as string[],
     async close(): Promise<void> {
       child.stdin?.end();

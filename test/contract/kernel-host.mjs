@@ -47,8 +47,10 @@ function probed() {
   return { host: packets('host'), other: packets('other') };
 }
 
+/** A table that is not there has counted nothing. */
 async function counters() {
-  return plane ? await plane.counters() : { accepted: 0, dropped: 0 };
+  const none = { accepted: 0, dropped: 0 };
+  return plane ? await plane.counters().catch(() => none) : none;
 }
 
 async function judge(packet) {
@@ -110,6 +112,7 @@ const operations = {
     run('flush ruleset');
     installProbe();
   },
+  repair: () => plane.repair(),
   async ruleset() {
     return JSON.parse(run('list ruleset')).nftables.flatMap((each) => (each.table ? [each.table.name] : []));
   },

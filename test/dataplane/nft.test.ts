@@ -24,6 +24,17 @@ describe('a kernel shared with others', () => {
     expect(await kernel.judge({ ...syn, source: ip('10.77.101.8') })).toBe('drop');
   });
 
+  test('a flush by somebody else is repaired, and only what was lost', async () => {
+    await kernel.apply(tableOf(service, [7, 8]));
+    expect(await kernel.repair()).toBe(false);
+    await kernel.flushByOthers();
+    expect(await kernel.judge(syn)).toBe('pass');
+    expect(await kernel.repair()).toBe(true);
+    expect(await kernel.judge(syn)).toBe('local');
+    expect(await kernel.judge({ ...syn, source: ip('10.77.101.9') })).toBe('drop');
+    expect(await kernel.repair()).toBe(false);
+  });
+
   test('removing leaves no table of ours and keeps the others', async () => {
     await kernel.apply(tableOf(service, [7]));
     expect(await kernel.tables()).toContain('mc_web');
