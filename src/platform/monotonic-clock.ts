@@ -9,7 +9,7 @@ export const monotonicClock: Clock = {
   },
 };
 
-/** Unix time in milliseconds with fractions, comparable between processes of one machine. */
-export function unixMs(): number {
-  return performance.timeOrigin + performance.now();
+/** Unix time in milliseconds with fractions of an instant of `monotonicClock`, comparable between processes of one machine. */
+export function unixMsOf(at: number): number {
+  return performance.timeOrigin + at;
 }

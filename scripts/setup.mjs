@@ -1,0 +1,98 @@
+// Everything `npm start` and `npm test` need, done or asked for in one line. Only what Node itself brings is imported here.
+// `--test` also wants the programs that only the tests use.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const testing = process.argv.includes('--test');
+
+checkNode();
+installSystemPackages();
+installModules();
+build();
+
+function checkNode() {
+  const wanted = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).engines.node.replace('>=', '');
+  const numbers = (text) => text.split('.').map(Number);
+  const [major, minor] = numbers(process.versions.node);
+  const [majorMin, minorMin] = numbers(wanted);
+  if (major > majorMin || (major === majorMin && minor >= minorMin)) return;
+  fail(`Node ${process.versions.node} is too old, ${wanted} or newer is needed`);
+}
+
+function installSystemPackages() {
+  const missing = [
+    hasCommand('ip') ? '' : 'iproute2',
+    hasLibrary('libnftables.so.1') ? '' : 'nftables',
+    hasCommand('unshare') ? '' : 'util-linux',
+    !testing || hasCommand('curl') ? '' : 'curl',
+    !testing || hasCommand('wrk') ? '' : 'wrk',
+  ].filter(Boolean);
+  if (missing.length === 0) return;
+  const install = ['apt-get', 'install', '-y', '--no-install-recommends', ...missing];
+  if (process.getuid() !== 0 || !hasCommand('apt-get')) {
+    fail(`missing: ${missing.join(', ')}. Install with: sudo ${install.join(' ')}`);
+  }
+  say(`missing: ${missing.join(', ')}. Installing: ${install.join(' ')}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  // A machine that never updated its lists knows no packages.
+  if (run(install, env) !== 0 && (run(['apt-get', 'update'], env) !== 0 || run(install, env) !== 0)) {
+    fail(`could not be installed: ${missing.join(', ')}`);
+  }
+}
+
+function installModules() {
+  const installed = join(root, 'node_modules', '.package-lock.json');
+  const upToDate =
+    existsSync(installed) && statSync(installed).mtimeMs >= statSync(join(root, 'package-lock.json')).mtimeMs;
+  if (upToDate) return;
+  say('installing npm packages');
+  if (run(['npm', 'ci', '--no-audit', '--no-fund']) !== 0) fail('npm ci failed');
+}
+
+function build() {
+  say('building');
+  if (
+    run([process.execPath, join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json']) !== 0
+  ) {
+    fail('the build failed');
+  }
+}
+
+function hasCommand(name) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, name), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function hasLibrary(name) {
+  for (const ldconfig of ['ldconfig', '/sbin/ldconfig']) {
+    try {
+      return execFileSync(ldconfig, ['-p'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).includes(name);
+    } catch {
+      // Not in this user's PATH.
+    }
+  }
+  return false;
+}
+
+function run([command, ...args], env = process.env) {
+  return spawnSync(command, args, { cwd: root, env, stdio: 'inherit' }).status;
+}
+
+function say(line) {
+  process.stdout.write(`setup: ${line}\n`);
+}
+
+function fail(line) {
+  process.stderr.write(`setup: ${line}\n`);
+  process.exit(1);
+}

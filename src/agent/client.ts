@@ -1,0 +1,39 @@
+import { type IncomingMessage, request } from 'node:http';
+import { createInterface } from 'node:readline';
+import { OperatingError } from '../base/operating-error.ts';
+
+/** Asks the agent that listens on a Unix socket; each line of its answer as it comes. Throws an OperatingError when it refuses. */
+export async function* askAgent(
+  socketPath: string,
+  method: 'GET' | 'POST',
+  path: string,
+  body = '',
+): AsyncGenerator<Readonly<Record<string, unknown>>> {
+  const response = await responseTo(socketPath, method, path, body);
+  for await (const text of createInterface({ input: response })) {
+    const line = JSON.parse(text) as Record<string, unknown>;
+    if (typeof line.error === 'string') throw new OperatingError(String(line.code), line.error);
+    yield line;
+  }
+}
+
+/** The only line of an answer that has one. */
+export async function askAgentOnce<T>(socketPath: string, method: 'GET' | 'POST', path: string, body = ''): Promise<T> {
+  for await (const line of askAgent(socketPath, method, path, body)) return line as T;
+  throw new OperatingError('agent', 'the agent closed the connection without an answer');
+}
+
+function responseTo(socketPath: string, method: string, path: string, body: string): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const asking = request({ socketPath, method, path }, resolve);
+    asking.once('error', (cause: NodeJS.ErrnoException) => {
+      const denied = cause.code === 'EACCES';
+      const message = denied ? `${socketPath} may not be opened by this user` : `no agent answers on ${socketPath}`;
+      const remedy = denied
+        ? 'run it as the user of the agent'
+        : 'start one (manycast agent -c FILE) or name its socket with --socket';
+      reject(new OperatingError('agent', message, { remedy, cause }));
+    });
+    asking.end(body);
+  });
+}

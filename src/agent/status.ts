@@ -1,0 +1,139 @@
+import type { ControlView, Verdict } from '../control/io.ts';
+import type { DataPlaneCounters } from '../dataplane/data-plane.ts';
+import type { Policy } from '../policy/index.ts';
+import { coverSlots, formatFilter, formatSlots, type Partition } from '../space/index.ts';
+import type { AgentConfig } from './config.ts';
+import type { PolicyFileState } from './policy-file.ts';
+
+/** One replica's share as people and programs read it. */
+export interface ShareStatus {
+  readonly name: string;
+  /** As text, "0-63,70". */
+  readonly slots: string;
+  readonly count: number;
+  /** The smallest list, each "value/mask". */
+  readonly filters: readonly string[];
+}
+
+/** What `GET /v1/status` answers. */
+export interface AgentStatus {
+  readonly node: string;
+  readonly version: string;
+  readonly verdict: Verdict;
+  readonly cause: string;
+  readonly epoch: number;
+  readonly coordinator: string | null;
+  readonly settled: boolean;
+  readonly service: { readonly name: string; readonly address: string; readonly ports: readonly string[] };
+  readonly owners: readonly ShareStatus[];
+  /** Slots without an owner, as text. */
+  readonly unowned: string;
+  /** Slots that this replica's kernel was told to accept, as text. */
+  readonly accepting: string;
+  readonly moves: readonly {
+    readonly slots: string;
+    readonly from: string;
+    readonly to: string;
+    readonly phase: string;
+  }[];
+  readonly policy: Policy | null;
+  readonly policyFile: { readonly path: string; readonly state: PolicyFileState; readonly problem: string | null };
+  readonly peers: ControlView['peers'];
+  /** Null while the kernel's table cannot be read. */
+  readonly packets: DataPlaneCounters | null;
+  /** Input that changed nothing, by reason. */
+  readonly refused: Readonly<Record<string, number>>;
+}
+
+export interface StatusParts {
+  readonly config: AgentConfig;
+  readonly version: string;
+  readonly partition: Partition;
+  readonly view: ControlView;
+  readonly policyFile: { readonly state: PolicyFileState; readonly problem: string | null };
+  readonly packets: DataPlaneCounters | null;
+  /** Datagrams that were not authentic, by reason. */
+  readonly refused: ReadonlyMap<string, number>;
+}
+
+export function statusOf({ config, version, partition, view, policyFile, packets, refused }: StatusParts): AgentStatus {
+  const { verdict, cause, epoch, coordinator, settled, policy, peers } = view;
+  const { name, address, ports } = config.service;
+  return {
+    node: config.node,
+    version,
+    verdict,
+    cause,
+    epoch,
+    coordinator,
+    settled,
+    service: { name, address, ports },
+    owners: sharesOf(partition, view.owners, view.members),
+    unowned: formatSlots(view.owners.flatMap((owner, slot) => (owner === null ? [slot] : []))),
+    accepting: formatSlots(view.accepting),
+    moves: view.moves.map(({ slots, from, to, phase }) => ({ slots: formatSlots(slots), from, to, phase })),
+    policy,
+    policyFile: { path: config.policy, ...policyFile },
+    peers,
+    packets,
+    refused: { ...view.refused, ...Object.fromEntries(refused) },
+  };
+}
+
+/** Shares of every member, and of nobody else; a member without slots has an empty one. */
+export function sharesOf(
+  partition: Partition,
+  owners: readonly (string | null)[],
+  members: readonly string[],
+): ShareStatus[] {
+  return members.map((name) => {
+    const slots = owners.flatMap((owner, slot) => (owner === name ? [slot] : []));
+    const filters = coverSlots(partition, new Set(slots)).map(formatFilter);
+    return { name, slots: formatSlots(slots), count: slots.length, filters };
+  });
+}
+
+/** The verdict, then the cause, then what differs from what should be; a table of the shares. */
+export function formatStatus(status: AgentStatus): string {
+  const { service, policyFile } = status;
+  const lines = [
+    `${status.node}: ${status.cause}`,
+    `service ${service.name} at ${service.address}, ${service.ports.join(' ')}; epoch ${status.epoch}, coordinator ${status.coordinator ?? 'none'}`,
+    policyLine(status),
+    ...status.moves.map((move) => `moving ${move.slots} from ${move.from} to ${move.to}: ${move.phase}`),
+  ];
+  if (policyFile.problem) lines.push(`${policyFile.path}: ${policyFile.problem}`);
+  const silent = status.peers.filter((peer) => peer.state !== 'heard');
+  for (const peer of silent) lines.push(`${peer.name}: ${peer.state}`);
+  if (status.owners.length > 0) lines.push('', ...shareTable(status.owners));
+  if (status.unowned !== '') lines.push(`nobody: ${status.unowned}`);
+  if (status.packets) lines.push('', `packets accepted ${status.packets.accepted}, dropped ${status.packets.dropped}`);
+  return `${lines.join('\n')}\n`;
+}
+
+function policyLine({ policy, policyFile }: AgentStatus): string {
+  const inForce = policy ? `policy ${policy.strategy}, handoff ${policy.handoff}` : 'no policy in force';
+  return policyFile.state === 'in force'
+    ? inForce
+    : `${inForce}; the file ${policyFile.path} ${fileNotes[policyFile.state]}`;
+}
+
+const fileNotes = {
+  'in force': 'is in force',
+  differs: 'differs: save or apply it to put it in force',
+  missing: 'is missing',
+  refused: 'is refused',
+} as const;
+
+/** As many filters as fit a terminal; `--json` has them all. */
+const filtersShown = 4;
+
+function shareTable(shares: readonly ShareStatus[]): string[] {
+  const width = Math.max(7, ...shares.map(({ name }) => name.length));
+  const rows = shares.map(({ name, count, slots, filters }) => {
+    const shown = filters.slice(0, filtersShown).join(' ');
+    const more = filters.length > filtersShown ? ` and ${filters.length - filtersShown} more` : '';
+    return `${name.padEnd(width)}  ${String(count).padStart(5)}  ${slots}\n${' '.repeat(width + 9)}${shown}${more}`;
+  });
+  return [`${'replica'.padEnd(width)}  slots`, ...rows];
+}

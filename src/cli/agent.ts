@@ -1,0 +1,24 @@
+import pino from 'pino';
+import { readAgentConfig } from '../agent/config.ts';
+import { startAgent } from '../agent/daemon.ts';
+import { version } from './version.ts';
+
+/** Runs until SIGTERM or SIGINT, then leaves in order; a second signal ends it at once. */
+export async function runAgent({ config: path }: { config: string }): Promise<void> {
+  const config = readAgentConfig(path);
+  const log = pino(
+    { base: { node: config.node }, level: process.env.MANYCAST_LOG ?? 'info' },
+    pino.destination({ sync: true }),
+  );
+  process.once('uncaughtException', (error) => {
+    log.fatal({ err: error }, 'the agent ends; its host is cleaned at the next start');
+    process.exit(1);
+  });
+  const agent = await startAgent(config, version, log);
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    for (const each of ['SIGTERM', 'SIGINT'] as const) process.once(each, resolve);
+  });
+  for (const each of ['SIGTERM', 'SIGINT'] as const) process.once(each, () => process.exit(1));
+  log.info(`${signal} received`);
+  await agent.stop();
+}

@@ -1,0 +1,108 @@
+#!/usr/bin/env node
+import { Command } from 'commander';
+import { messageOf, OperatingError } from '../base/operating-error.ts';
+import { version } from './version.ts';
+
+/** Exit codes: 0 done, 1 refused or failed, 2 a scenario's expectation failed; 128 and more: ended by a signal. */
+const program = new Command('manycast')
+  .description('Many replicas, one service address, and no load balancer.')
+  .version(version)
+  .showHelpAfterError()
+  .configureHelp({ sortSubcommands: false });
+
+program
+  .command('agent')
+  .description('run the agent of this replica')
+  .requiredOption('-c, --config <file>', 'agent.yaml')
+  .action(async (options) => (await import('./agent.ts')).runAgent(options));
+
+program
+  .command('status')
+  .description('ask the running agent: its verdict, the shares, what disagrees')
+  .option('--socket <path>', "the agent's socket", process.env.MANYCAST_SOCKET ?? '/run/manycast/agent.sock')
+  .option('--json', 'everything, as JSON')
+  .action(async (options) => (await import('./status.ts')).showStatus(options));
+
+const policy = program.command('policy').description('check, plan and apply a policy file');
+policy
+  .command('check <file>')
+  .description('say whether a policy file is good')
+  .option('--partition <mask>', 'partition mask of the service', '0.0.0.255')
+  .action(async (file, options) => (await import('./policy.ts')).checkPolicy(file, options));
+for (const [verb, does] of [
+  ['plan', 'show what applying a policy file would move'],
+  ['apply', 'put a policy file in force and wait until it is'],
+] as const) {
+  policy
+    .command(`${verb} <file>`)
+    .description(does)
+    .option('--socket <path>', "the agent's socket", process.env.MANYCAST_SOCKET ?? '/run/manycast/agent.sock')
+    .option('--json', 'as JSON')
+    .action(async (file, options) =>
+      (await import('./policy.ts'))[verb === 'plan' ? 'planPolicy' : 'applyPolicy'](file, options),
+    );
+}
+
+program
+  .command('keyring')
+  .description('keys of the control channel')
+  .command('new')
+  .description('make a keyring file with one fresh key')
+  .requiredOption('--out <file>', 'where; an existing file is never overwritten')
+  .action(async (options) => (await import('./keyring.ts')).makeKeyring(options));
+
+const lab = program.command('lab').description('a network of replicas and clients on this machine');
+lab
+  .command('up <name>')
+  .description('build it, start an agent in every replica, leave it running')
+  .option('--replicas <n>', 'replicas', '3')
+  .option('--clients <n>', 'client machines', '2')
+  .option('--addresses <k>', 'addresses of each client machine', '8')
+  .option('--serve <cmd>', 'command that serves, run beside each agent')
+  .action(async (name, options) => (await import('./lab.ts')).up(name, options));
+lab
+  .command('down <name>')
+  .description('end everything in it and remove it')
+  .action(async (name) => (await import('./lab.ts')).down(name));
+lab
+  .command('exec <name> <node> <cmd...>')
+  .description('run a command on a node: lab exec demo c1 -- curl http://10.77.0.100/')
+  .action(async (name, node, argv) => (await import('./lab.ts')).exec(name, node, argv));
+lab
+  .command('list')
+  .description('labs that are up')
+  .action(async () => (await import('./lab.ts')).list());
+
+const scenario = program
+  .command('scenario')
+  .description('a topology, a workload, a timeline and what is expected of them');
+scenario
+  .command('run <file>')
+  .description('run it; exit code 2 when an expectation fails')
+  .requiredOption('--on <where>', 'where: lab')
+  .option('--report <dir>', 'write report.json and timeline.svg there')
+  .option('--json', 'print the report as JSON')
+  .action(async (file, options) => (await import('./scenario.ts')).run(file, options));
+scenario
+  .command('list')
+  .description('scenarios that come with manycast')
+  .action(async () => (await import('./scenario.ts')).list());
+
+const docs = program.command('docs').description('schemas and reference pages, generated from the code');
+docs.command('write').action(async () => (await import('./docs.ts')).write());
+docs
+  .command('check')
+  .description('fail when a generated file is not what the code says')
+  .action(async () => (await import('./docs.ts')).check());
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`manycast: ${messageOf(error)}\n`);
+  if (error instanceof OperatingError) {
+    if (error.remedy) process.stderr.write(`  ${error.remedy}\n`);
+  } else {
+    process.stderr.write(`${error instanceof Error ? error.stack : ''}\n`);
+  }
+  process.exitCode = 1;
+}
