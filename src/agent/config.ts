@@ -79,7 +79,7 @@ export type AgentConfig = z.output<typeof agentSchema>;
 export function readAgentConfig(path: string): AgentConfig {
   const input = yamlOf(path);
   const parsed = agentSchema.safeParse(input);
-  if (!parsed.success) throw new OperatingError('config', `${path}: ${firstIssue(parsed.error, input)}`);
+  if (!parsed.success) throw new OperatingError('config', `${path}: ${firstIssue(agentSchema, parsed.error, input)}`);
   const config = parsed.data;
   const complaint = disagreement(config);
   if (complaint) throw new OperatingError('config', `${path}: ${complaint}`);

@@ -66,7 +66,7 @@ export function startDriver(parts: DriverParts): Driver {
   function perform(output: ControlOutput): void {
     switch (output.kind) {
       case 'send':
-        send(output.to, channel.seal(output.body));
+        send(network, output.to, channel.seal(output.body));
         break;
       case 'persist':
         parts.store.write(ledgerRecord, output.ledger);
@@ -83,11 +83,6 @@ export function startDriver(parts: DriverParts): Driver {
       case 'left':
         void kernel.idle().then(() => left());
     }
-  }
-
-  function send(to: (ControlOutput & { kind: 'send' })['to'], datagram: Uint8Array): void {
-    if (to === 'group') network.multicast(datagram);
-    else network.unicast(to.peer, datagram);
   }
 
   feed({ kind: 'tick', at: clock.now() });
@@ -110,6 +105,11 @@ export function startDriver(parts: DriverParts): Driver {
       kernel.stop();
     },
   };
+}
+
+function send(network: ControlNetwork, to: (ControlOutput & { kind: 'send' })['to'], datagram: Uint8Array): void {
+  if (to === 'group') network.multicast(datagram);
+  else network.unicast(to.peer, datagram);
 }
 
 function reset({ flows, service, onEvent }: DriverParts, slots: ReadonlySet<number>): void {

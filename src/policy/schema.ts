@@ -1,0 +1,58 @@
+import { z } from 'zod';
+
+/** Replicas that one policy may name. */
+export const namesMax = 256;
+
+const name = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, 'a name of lower-case letters, digits and "-", at most 32');
+
+const notBuiltYet = ['forward', 'transfer', 'tag'];
+
+const handoff = z
+  .literal('reset', {
+    error: ({ input }) => (notBuiltYet.includes(String(input)) ? `reset ("${input}" is not built yet)` : undefined),
+  })
+  .default('reset')
+  .describe(
+    'What happens to established connections of slots that move. `reset`: the old replica resets them, and their clients reconnect to the new one. Not built yet: `forward`, `transfer`, `tag`.',
+  );
+
+const equal = z
+  .strictObject({
+    strategy: z.literal('equal').describe('Every replica gets as many slots as any other.'),
+    handoff,
+  })
+  .describe('Strategy `equal`');
+
+const weighted = z
+  .strictObject({
+    strategy: z.literal('weighted').describe('Slots in proportion to weights.'),
+    weights: z
+      .record(name, z.number().int().min(0).max(1000))
+      .refine((weights) => Object.keys(weights).length <= namesMax, `at most ${namesMax} names`)
+      .describe(
+        'Weight of each replica by name, 0 to 1000. A replica that is not listed has weight 0; when all that are present have weight 0, they share equally.',
+      ),
+    handoff,
+  })
+  .describe('Strategy `weighted`');
+
+const explicit = z
+  .strictObject({
+    strategy: z.literal('explicit').describe('Slots by name.'),
+    shares: z
+      .record(name, z.string().max(65_536))
+      .refine((shares) => Object.keys(shares).length <= namesMax, `at most ${namesMax} names`)
+      .describe(
+        'Slots of each replica by name, such as `0-63,128`; no slot twice. Slots that nobody is given, or whose replica is away, are shared equally among those present.',
+      ),
+    handoff,
+  })
+  .describe('Strategy `explicit`');
+
+/** `policy.yaml`, field by field: check, default, documentation. */
+export const policySchema = z.discriminatedUnion('strategy', [equal, weighted, explicit]);
+
+/** How the slots are to be shared, as checked. */
+export type Policy = z.output<typeof policySchema>;
