@@ -107,7 +107,7 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
       refused: running.refused(),
     });
   };
-  const routes = agentRoutes({ partition, log: eventLog, view: control.view, status, propose: running.propose });
+  const routes = agentRoutes({ partition, log: eventLog, view: () => control.view(), status, propose: running.propose });
   const socket = await openControlSocket(config.socket, routes);
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address }, 'agent started');

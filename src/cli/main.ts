@@ -58,6 +58,7 @@ lab
   .option('--replicas <n>', 'replicas', '3')
   .option('--clients <n>', 'client machines', '2')
   .option('--addresses <k>', 'addresses of each client machine', '8')
+  .option('--ports <list>', 'ports of the service', '80/tcp,7/tcp')
   .option('--serve <cmd>', 'command that serves, run beside each agent')
   .action(async (name, options) => (await import('./lab.ts')).up(name, options));
 lab

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { askAgent, askAgentOnce } from '../agent/client.ts';
 import type { PolicyPlan } from '../agent/routes.ts';
 import { parseIp } from '../base/address.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
+import { askAgent, askAgentOnce } from '../platform/agent-client.ts';
 import { parsePolicy } from '../policy/index.ts';
 import { partitionOf } from '../space/index.ts';
 

@@ -1,5 +1,5 @@
-import { askAgentOnce } from '../agent/client.ts';
 import { type AgentStatus, formatStatus } from '../agent/status.ts';
+import { askAgentOnce } from '../platform/agent-client.ts';
 
 /** Exit code 1 unless the replica serves. */
 export async function showStatus({ socket, json }: { socket: string; json?: boolean }): Promise<void> {

@@ -1,0 +1,75 @@
+import { fileURLToPath } from 'node:url';
+import {
+  holdNamespace,
+  labDown,
+  labExec,
+  labList,
+  labUp,
+  mayBuildHere,
+  releaseNamespace,
+  runInHeldNamespace,
+} from '../lab/index.ts';
+
+interface UpOptions {
+  readonly replicas: string;
+  readonly clients: string;
+  readonly addresses: string;
+  readonly ports: string;
+  readonly serve?: string;
+}
+
+const builtInServer = `exec ${process.execPath} ${fileURLToPath(new URL('../lab/http-server-main.js', import.meta.url))}`;
+
+export async function up(name: string, options: UpOptions): Promise<void> {
+  if (!mayBuildHere()) {
+    await holdNamespace(name);
+    process.exitCode = await runInHeldNamespace(name, process.argv.slice(2));
+    if (process.exitCode !== 0) await releaseNamespace(name);
+    return;
+  }
+  const interrupted = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+  const { plan, policyFile } = await labUp({
+    name,
+    replicas: Number(options.replicas),
+    clients: Number(options.clients),
+    addresses: Number(options.addresses),
+    serve: [options.serve ?? builtInServer],
+    ports: options.ports.split(','),
+    policy: 'strategy: equal\nhandoff: reset\n',
+    onProgress: (line) => process.stderr.write(`${line}\n`),
+    signal: interrupted.signal,
+  });
+  const nodes = (list: typeof plan.replicas): string => list.map((node) => `${node.name} ${node.address}`).join(', ');
+  process.stdout.write(`service  ${plan.service.address}, ports ${options.ports}
+replicas ${nodes(plan.replicas)}
+clients  ${nodes(plan.clients)}, each with ${options.addresses} more
+policy   ${policyFile}
+
+try      manycast lab exec ${name} c1 -- curl -s http://${plan.service.address}/
+         manycast lab exec ${name} r1 -- ${process.argv[1]} status
+end      manycast lab down ${name}
+`);
+}
+
+export async function down(name: string): Promise<void> {
+  if (!mayBuildHere()) {
+    await runInHeldNamespace(name, process.argv.slice(2));
+    await releaseNamespace(name);
+    return;
+  }
+  const found = await labDown(name);
+  process.stdout.write(found ? `${name} is down\n` : `there is no lab "${name}"\n`);
+}
+
+export async function exec(name: string, node: string, argv: readonly string[]): Promise<void> {
+  process.exitCode = mayBuildHere()
+    ? await labExec(name, node, argv)
+    : await runInHeldNamespace(name, process.argv.slice(2));
+}
+
+export async function list(): Promise<void> {
+  for (const { name, serviceAddress, nodes, agentsAlive } of labList()) {
+    process.stdout.write(`${name}  ${serviceAddress}  ${nodes.join(' ')}  ${agentsAlive} agents alive\n`);
+  }
+}

@@ -1,0 +1,2 @@
+export async function run(): Promise<void> {}
+export async function list(): Promise<void> {}

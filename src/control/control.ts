@@ -1,0 +1,301 @@
+import { defined } from '../base/assert.ts';
+import { OperatingError } from '../base/operating-error.ts';
+import { type Policy, parsePolicy } from '../policy/index.ts';
+import { encodeMessage, type Heartbeat, heartbeatFits } from '../wire/control-message.ts';
+import { compareVersions, decodeLedger, noVersion, versionOf } from '../wire/ledger.ts';
+import { changeEvents } from './change.ts';
+import { coordinate } from './coordinate.ts';
+import { type Durable, decodeDurable, encodeDurable } from './durable.ts';
+import { Following } from './following.ts';
+import { Inbox } from './inbox.ts';
+import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
+import { LedgerExchange } from './ledger-exchange.ts';
+import { createMembership } from './membership.ts';
+import type { ControlConfig, Parts } from './parts.ts';
+import { Proposals } from './proposals.ts';
+import { createRegister } from './register.ts';
+import { createRounds, type Rounds } from './rounds.ts';
+import { Share } from './share.ts';
+import { defaultTimers } from './timers.ts';
+import { type Observed, observe, peerState, viewOf } from './view.ts';
+
+export type { ControlConfig } from './parts.ts';
+
+/** The agent's decisions as a state machine: no socket, no clock, no randomness. */
+export interface Control {
+  /** Takes one input; what it wants done is to be done in order, before the next input. */
+  handle(input: ControlInput): ControlOutput[];
+  /** When to give the next `tick`, monotonic milliseconds. */
+  nextTimeout(): number;
+  view(): ControlView;
+}
+
+/** Throws an OperatingError when a heartbeat could not name all the peers, or the persisted ledger is not readable. */
+export function createControl(config: ControlConfig): Control {
+  if (!heartbeatFits(config.peers)) {
+    throw new OperatingError('peers', `control.peers: ${config.peers.length} names do not fit one heartbeat`, {
+      remedy: 'use shorter names, or fewer replicas in one cluster',
+    });
+  }
+  return new Machine(config);
+}
+
+class Machine implements Control {
+  readonly #parts: Parts;
+  readonly #rounds: Rounds;
+  readonly #inbox: Inbox;
+  readonly #exchange: LedgerExchange;
+  readonly #peerStates = new Map<string, PeerState>();
+  #now: number;
+  #outputs: ControlOutput[] = [];
+  #heartbeatAt: number;
+  #heartbeatSaid = '';
+  #persisted = '';
+  #serving = false;
+  #verdict: Verdict | null = null;
+  #leavingSince: number | null = null;
+  #left = false;
+
+  constructor(config: ControlConfig) {
+    const timers = config.timers ?? defaultTimers;
+    const { node, peers, voters, start, partition } = config;
+    const earlier = earlierLife(config);
+    this.#rounds = createRounds(2 * timers.deadMs);
+    const membership = createMembership(node, peers, timers, start);
+    const { term, follow: name } = earlier;
+    const following = new Following({ node, voters, timers, membership, rounds: this.#rounds, start, term, name });
+    this.#parts = {
+      config,
+      timers,
+      membership,
+      following,
+      register: createRegister({ node, voters, membership, following, held: earlier.ledger }),
+      share: new Share(node, earlier.ledger),
+      proposals: new Proposals(partition.slotCount, timers.resendMs),
+      policyOf: (text) => policyOf(text, partition.slotCount),
+    };
+    this.#inbox = new Inbox(node, config.session, peers);
+    this.#exchange = new LedgerExchange(node, membership, following, timers);
+    this.#now = start;
+    this.#heartbeatAt = start;
+  }
+
+  handle(input: ControlInput): ControlOutput[] {
+    this.#now = Math.max(this.#now, input.at);
+    this.#outputs = [];
+    if (this.#left) return [];
+    // Before anything else: an agent that slept must not act on a lease that ended meanwhile.
+    this.#parts.share.expire(this.#now);
+    switch (input.kind) {
+      case 'tick':
+        break;
+      case 'message':
+        this.#receive(input);
+        break;
+      case 'programmed':
+        this.#parts.share.confirm(input.revision);
+        break;
+      case 'propose':
+        this.#propose(input.policy);
+        break;
+      case 'leave':
+        this.#leavingSince ??= this.#now;
+    }
+    this.#step();
+    return this.#outputs;
+  }
+
+  nextTimeout(): number {
+    const { share, timers } = this.#parts;
+    const lease = share.acted ? share.leaseUntil : Number.POSITIVE_INFINITY;
+    const leave = (this.#leavingSince ?? Number.POSITIVE_INFINITY) + timers.leaveMs;
+    return Math.min(this.#heartbeatAt, lease, leave);
+  }
+
+  view(): ControlView {
+    return viewOf(this.#parts, this.#observed(), this.#inbox.refused);
+  }
+
+  #receive(datagram: ControlInput & { readonly kind: 'message' }): void {
+    const { membership, following, register, proposals, share, timers, config } = this.#parts;
+    const said = this.#inbox.open(datagram, (sender, content) =>
+      content === 'proposal'
+        ? following.hasAuthority(this.#now)
+        : following.name === sender || membership.newest(sender)?.follow === config.node,
+    );
+    const { sender } = datagram;
+    if (said?.kind === 'heartbeat') {
+      if (!membership.hear(sender, datagram.session, said.heartbeat, datagram.via, this.#now)) return;
+      following.hear(sender, said.heartbeat, this.#now);
+      if (following.name !== sender) return;
+      const answered = following.coordinatorHeartbeat()?.heard.find((entry) => entry.name === config.node);
+      const sentAt = answered && this.#rounds.sentAt(answered.round);
+      if (sentAt !== undefined) share.extendLease(sentAt + timers.leaseMs);
+    } else if (said?.kind === 'proposal') {
+      if (!proposals.offer(said.value)) this.#inbox.refuse('proposal not understood');
+    } else if (said?.kind === 'ledger') {
+      const ledger = decodeLedger(said.value);
+      const { slotCount } = config.partition;
+      const usable =
+        ledger.ok && ledger.value.owners.length === slotCount && parsePolicy(ledger.value.policy, slotCount).ok;
+      if (usable) register.accept(sender, ledger.value);
+      else this.#inbox.refuse('malformed');
+    }
+  }
+
+  #propose(policy: Policy): void {
+    const { proposals, share } = this.#parts;
+    const { taken, outcomes } = proposals.propose(policy, share.known);
+    if (!taken) this.#inbox.refuse('policy too long');
+    for (const outcome of outcomes) this.#outputs.push({ kind: 'event', event: { kind: 'proposal', outcome } });
+  }
+
+  /** Everything that follows from what is known at this instant; what is stored comes before what is said. */
+  #step(): void {
+    const { config, following, register, share, timers } = this.#parts;
+    const now = this.#now;
+    following.step(now, this.#mayStand());
+    coordinate(this.#parts, this.#leavingSince !== null, now);
+    this.#persist();
+    if (following.name === config.node) share.extendLease(following.quorumAt(now) + timers.leaseMs);
+    this.#act();
+    this.#program();
+    this.#leave();
+    this.#tell();
+    this.#outputs.push(...this.#exchange.step(register.held, now));
+    this.#sendProposal();
+    this.#sendHeartbeat();
+    if (this.#left) this.#outputs.push({ kind: 'left' });
+  }
+
+  #mayStand(): boolean {
+    const { config, timers, membership, register } = this.#parts;
+    const complete = membership.others.every((peer) => membership.heard(peer, this.#now));
+    const gathered = register.held !== null || complete || this.#now >= config.start + timers.gatherMs;
+    return this.#leavingSince === null && gathered;
+  }
+
+  #persist(): void {
+    const { following, register } = this.#parts;
+    const { term, name: follow } = following;
+    const ledger = register.held;
+    const said = JSON.stringify([term, follow, versionOf(ledger)]);
+    if (said === this.#persisted || (term === 0 && ledger === null)) return;
+    this.#persisted = said;
+    this.#outputs.push({ kind: 'persist', ledger: encodeDurable({ term, follow, ledger }) });
+  }
+
+  /** Takes the ledger held for the one in force when the coordinator says that it is committed. */
+  #act(): void {
+    const { config, following, register, share, proposals } = this.#parts;
+    const self = following.name === config.node;
+    const committed = self ? register.committed() : following.coordinatorHeartbeat()?.committed;
+    const { held } = register;
+    if (!held || !committed || compareVersions(committed, versionOf(held)) !== 0) return;
+    if (this.#now >= share.leaseUntil || share.acted === held) return;
+    const before = share.known;
+    share.act(held);
+    if (before !== held) for (const event of changeEvents(before, held)) this.#outputs.push({ kind: 'event', event });
+    const outcome = proposals.settle(held);
+    if (outcome) this.#outputs.push({ kind: 'event', event: { kind: 'proposal', outcome } });
+  }
+
+  #program(): void {
+    const { share } = this.#parts;
+    const program = share.program();
+    if (program) this.#outputs.push({ kind: 'program', ...program });
+    const resets = share.takeResets();
+    if (resets.size > 0) this.#outputs.push({ kind: 'reset', slots: resets });
+    this.#serving = share.acted !== null && (this.#serving || share.confirmed);
+  }
+
+  /** Leaves when nothing is left to hand off, nobody is there to take it, or it takes too long. */
+  #leave(): void {
+    const { config, membership, share, following, timers } = this.#parts;
+    const since = this.#leavingSince;
+    if (since === null || this.#left) return;
+    const map = share.acted;
+    const owns =
+      map?.owners.includes(config.node) || map?.moves.some(({ from, to }) => [from, to].includes(config.node));
+    const alone = !membership.others.some(
+      (peer) => membership.heard(peer, this.#now) && !membership.newest(peer)?.leaving,
+    );
+    if (!alone && (map === null || owns) && this.#now < since + timers.leaveMs) return;
+    this.#left = true;
+    following.resign(this.#now);
+    share.close();
+    this.#persist();
+    this.#program();
+  }
+
+  #tell(): void {
+    const { membership } = this.#parts;
+    for (const name of membership.others) {
+      const state = peerState(this.#parts, name, this.#now);
+      if (state === (this.#peerStates.get(name) ?? 'silent')) continue;
+      this.#peerStates.set(name, state);
+      this.#outputs.push({ kind: 'event', event: { kind: 'peer', name, state } });
+    }
+    const { verdict, cause } = observe(this.#parts, this.#observed());
+    if (verdict === this.#verdict) return;
+    this.#verdict = verdict;
+    this.#outputs.push({ kind: 'event', event: { kind: 'verdict', verdict, cause } });
+  }
+
+  #sendProposal(): void {
+    const { proposals, following } = this.#parts;
+    const to = following.coordinatorHeartbeat() ? following.name : null;
+    if (to === null) return;
+    for (const body of proposals.toSend(this.#now)) this.#outputs.push({ kind: 'send', to: { peer: to }, body });
+  }
+
+  /** When it is due, and at once when it says something else than the last. */
+  #sendHeartbeat(): void {
+    const { membership, following, register, share, timers } = this.#parts;
+    const content: Omit<Heartbeat, 'round' | 'heard'> = {
+      term: following.term,
+      follow: following.name,
+      coordinating: following.hasAuthority(this.#now),
+      leaving: this.#leavingSince !== null,
+      held: versionOf(register.held),
+      committed: following.hasAuthority(this.#now) ? register.committed() : noVersion,
+      programmed: share.programmedEpoch,
+    };
+    const says = JSON.stringify(content);
+    if (this.#now < this.#heartbeatAt && says === this.#heartbeatSaid) return;
+    this.#heartbeatSaid = says;
+    this.#heartbeatAt = this.#now + timers.heartbeatMs;
+    const round = this.#rounds.next(this.#now);
+    // Being named renews a lease: not for a member whose slots are about to be given away.
+    const heard = membership.heardList(this.#now).filter(({ name }) => !register.evicting.has(name));
+    const body = encodeMessage({ kind: 'heartbeat', round, ...content, heard });
+    this.#outputs.push({ kind: 'send', to: 'group', body });
+    for (const peer of membership.unreachedByMulticast(this.#now)) {
+      this.#outputs.push({ kind: 'send', to: { peer }, body });
+    }
+  }
+
+  #observed(): Observed {
+    return { now: this.#now, serving: this.#serving, leaving: this.#leavingSince !== null };
+  }
+}
+
+/** What was persisted before; a ledger for another partition is of no use. Unreadable state is for a person to look at. */
+function earlierLife({ ledger: stored, partition }: ControlConfig): Durable {
+  if (stored === null) return { term: 0, follow: null, ledger: null };
+  const durable = decodeDurable(stored);
+  if (!durable.ok) {
+    throw new OperatingError('state', `the stored ledger is not readable: ${durable.reason}`, {
+      remedy: 'remove the state directory: this replica then takes the ledger from the others',
+    });
+  }
+  const { ledger } = durable.value;
+  const { slotCount } = partition;
+  const usable = ledger !== null && ledger.owners.length === slotCount && parsePolicy(ledger.policy, slotCount).ok;
+  return { ...durable.value, ledger: usable ? ledger : null };
+}
+
+function policyOf(text: string, slotCount: number): Policy {
+  const policy = parsePolicy(text, slotCount);
+  return defined(policy.ok ? policy.value : null, 'the policy of a checked ledger');
+}

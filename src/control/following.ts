@@ -1,0 +1,184 @@
+import type { Heartbeat } from '../wire/control-message.ts';
+import type { Membership } from './membership.ts';
+import type { Rounds } from './rounds.ts';
+import type { Timers } from './timers.ts';
+
+export interface FollowingConfig {
+  readonly node: string;
+  readonly voters: readonly string[];
+  readonly timers: Timers;
+  readonly membership: Membership;
+  readonly rounds: Rounds;
+  readonly start: number;
+  /** From an earlier life. */
+  readonly term: number;
+  readonly name: string | null;
+}
+
+export function majorityOf(voters: readonly string[]): number {
+  return Math.floor(voters.length / 2) + 1;
+}
+
+/**
+ * Whom this agent follows as coordinator, and whether it may coordinate itself.
+ *
+ * At most one coordinator has authority at any instant: authority ends `authorityMs` after the sending of the newest
+ * heartbeat that a majority of the voters answered while following it, and a voter that answered follows nobody else
+ * before `silenceMs` of silence from the receipt on, which is later (Raft's elections with leader leases: Ongaro 2014,
+ * sections 3.4, 4.2.3 and 6.4.1). An agent that is no voter follows whoever coordinates.
+ */
+export class Following {
+  readonly #config: FollowingConfig;
+  readonly #isVoter: boolean;
+  /** By voter: when the newest own heartbeat was sent that it answered in this term. */
+  readonly #answered = new Map<string, number>();
+  #term: number;
+  #name: string | null;
+  #heardAt: number;
+  #freeSince: number;
+  #stoodAt = Number.NEGATIVE_INFINITY;
+  #authoritySince = Number.POSITIVE_INFINITY;
+
+  constructor(config: FollowingConfig) {
+    this.#config = config;
+    this.#isVoter = config.voters.includes(config.node);
+    this.#term = config.term;
+    // An earlier life's support for itself ended with it; for another it still binds.
+    this.#name = config.name === config.node ? null : config.name;
+    this.#heardAt = config.start;
+    this.#freeSince = config.start;
+  }
+
+  /** Newest term taken part in; it and `name` are stored before they are told to others. */
+  get term(): number {
+    return this.#term;
+  }
+
+  /** Whom this agent supports in `term`. */
+  get name(): string | null {
+    return this.#name;
+  }
+
+  /** Since when this agent has coordinated in this term; Infinity when it does not. */
+  get authoritySince(): number {
+    return this.#authoritySince;
+  }
+
+  hear(sender: string, heartbeat: Heartbeat, now: number): void {
+    const { voters } = this.#config;
+    const stands = heartbeat.follow === sender && voters.includes(sender);
+    this.#noteAnswer(sender, heartbeat);
+    this.#noteAuthority(now);
+    if (this.#name === sender && heartbeat.term >= this.#term) {
+      this.#follow(stands ? sender : null, stands ? heartbeat.term : this.#term, now);
+    } else if (stands && heartbeat.coordinating) {
+      const free = this.#name === null && heartbeat.term === this.#term;
+      if (free || heartbeat.term > this.#term) this.#follow(sender, heartbeat.term, now);
+    } else if (stands && this.#maySupport(now) && heartbeat.term > this.#term) {
+      this.#follow(sender, heartbeat.term, now);
+    }
+  }
+
+  /** Ends support for the silent, and stands when it is time; without `mayStand` only the former. */
+  step(now: number, mayStand: boolean): void {
+    const { node, timers } = this.#config;
+    if (this.#name === node) {
+      const lostAt = Math.max(this.#stoodAt, this.quorumAt(now) + timers.authorityMs);
+      if (now >= lostAt + timers.silenceMs) this.resign(now);
+      else if (this.hasAuthority(now) && this.#isLeftBehind(now)) this.#stand(now);
+    } else if (this.#name !== null && now >= this.#heardAt + timers.silenceMs) {
+      this.resign(now);
+    }
+    if (mayStand && this.#isTimeToStand(now)) this.#stand(now);
+    this.#noteAuthority(now);
+  }
+
+  /** Supports nobody any more, oneself included. */
+  resign(now: number): void {
+    this.#follow(null, this.#term, now);
+  }
+
+  /** This agent coordinates: a majority supported it a moment ago. */
+  hasAuthority(now: number): boolean {
+    return now < this.quorumAt(now) + this.#config.timers.authorityMs;
+  }
+
+  /** When the newest own heartbeat was sent that a majority of the voters answered; -Infinity when none was. */
+  quorumAt(now: number): number {
+    if (this.#name !== this.#config.node) return Number.NEGATIVE_INFINITY;
+    const times = [now, ...this.#answered.values()].sort((a, b) => b - a);
+    return times[majorityOf(this.#config.voters) - 1] ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** The newest heartbeat of the followed coordinator, when it says that it has authority; null when that is oneself. */
+  coordinatorHeartbeat(): Heartbeat | null {
+    if (this.#name === null || this.#name === this.#config.node) return null;
+    const said = this.#config.membership.newest(this.#name);
+    return said?.coordinating && said.follow === this.#name && said.term === this.#term ? said : null;
+  }
+
+  #follow(name: string | null, term: number, now: number): void {
+    if (name === null && this.#name !== null) this.#freeSince = now;
+    if (name !== this.#name || term !== this.#term) {
+      this.#answered.clear();
+      this.#authoritySince = Number.POSITIVE_INFINITY;
+    }
+    this.#name = name;
+    this.#term = term;
+    this.#heardAt = now;
+  }
+
+  #stand(now: number): void {
+    const { membership, node } = this.#config;
+    const terms = membership.others.map((each) => membership.newest(each)?.term ?? 0);
+    this.#follow(node, Math.max(this.#term, ...terms) + 1, now);
+    this.#stoodAt = now;
+  }
+
+  #noteAnswer(sender: string, heartbeat: Heartbeat): void {
+    const { node, voters, rounds } = this.#config;
+    const supports = this.#name === node && heartbeat.follow === node && heartbeat.term === this.#term;
+    if (!supports || !voters.includes(sender)) return;
+    const round = heartbeat.heard.find((each) => each.name === node)?.round;
+    const sentAt = round === undefined ? undefined : rounds.sentAt(round);
+    if (sentAt === undefined || sentAt < this.#stoodAt) return;
+    this.#answered.set(sender, Math.max(sentAt, this.#answered.get(sender) ?? sentAt));
+  }
+
+  #noteAuthority(now: number): void {
+    if (this.hasAuthority(now)) this.#authoritySince = Math.min(this.#authoritySince, now);
+  }
+
+  /** The vote is given to the first that asks, but not before an earlier vote that a lost disk forgot has run out. */
+  #maySupport(now: number): boolean {
+    const { start, timers } = this.#config;
+    return this.#isVoter && this.#name === null && now >= start + timers.silenceMs;
+  }
+
+  #isTimeToStand(now: number): boolean {
+    const { voters, node, timers, membership, start } = this.#config;
+    if (!this.#maySupport(now)) return false;
+    const free = this.#freeVoters(now);
+    const before = free.filter((voter) => voter < node && !membership.newest(voter)?.leaving).length;
+    const since = Math.max(this.#freeSince, start + timers.silenceMs);
+    return free.length >= majorityOf(voters) && now >= since + before * timers.standAfterMs;
+  }
+
+  /** Voters that would give their vote, asked before a term is spent on it (Ongaro 2014, section 9.6). */
+  #freeVoters(now: number): string[] {
+    const { voters, node, membership } = this.#config;
+    return voters.filter((voter) => {
+      if (voter === node) return true;
+      const said = membership.newest(voter);
+      return said?.follow === null && membership.heard(voter, now) && said.heard.some((each) => each.name === node);
+    });
+  }
+
+  /** A voter heard in a later term cannot follow this coordinator any more, unless it stands again above that. */
+  #isLeftBehind(now: number): boolean {
+    const { voters, node, membership } = this.#config;
+    return voters.some(
+      (voter) => voter !== node && membership.heard(voter, now) && (membership.newest(voter)?.term ?? 0) > this.#term,
+    );
+  }
+}

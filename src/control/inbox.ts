@@ -1,0 +1,69 @@
+import { decodeMessage, type Heartbeat } from '../wire/control-message.ts';
+import type { ControlInput } from './io.ts';
+import { createReplayGuard } from './replay.ts';
+import { createAssembly } from './transfer.ts';
+
+type Datagram = ControlInput & { readonly kind: 'message' };
+
+/** What a datagram says, once it is whole. */
+export type Said =
+  | { readonly kind: 'heartbeat'; readonly heartbeat: Heartbeat }
+  | { readonly kind: 'ledger' | 'proposal'; readonly value: Uint8Array };
+
+/** Why input changed nothing; a bounded set, as each is counted. */
+export type Refusal =
+  | 'not a peer'
+  | 'own name elsewhere'
+  | 'old session'
+  | 'replayed'
+  | 'malformed'
+  | 'part not expected'
+  | 'proposal not understood'
+  | 'policy too long';
+
+/** Lets through what a peer says now, and counts what it refuses. */
+export class Inbox {
+  readonly #node: string;
+  readonly #session: number | undefined;
+  readonly #peers: ReadonlySet<string>;
+  readonly #replay = createReplayGuard();
+  readonly #assembly = createAssembly();
+  readonly #refused: Partial<Record<Refusal, number>> = {};
+
+  constructor(node: string, session: number | undefined, peers: readonly string[]) {
+    this.#node = node;
+    this.#session = session;
+    this.#peers = new Set(peers);
+  }
+
+  get refused(): Readonly<Record<string, number>> {
+    return { ...this.#refused };
+  }
+
+  refuse(reason: Refusal): null {
+    this.#refused[reason] = (this.#refused[reason] ?? 0) + 1;
+    return null;
+  }
+
+  /** Null when the datagram is refused, or only a part of what it belongs to. `expects` tells whose values are of use now. */
+  open(datagram: Datagram, expects: (sender: string, content: 'ledger' | 'proposal') => boolean): Said | null {
+    const { sender, session, counter } = datagram;
+    if (sender === this.#node) return this.#hearOneself(session);
+    if (!this.#peers.has(sender)) return this.refuse('not a peer');
+    const stale = this.#replay.refusal(sender, session, counter);
+    if (stale) return this.refuse(stale);
+    const message = decodeMessage(datagram.body);
+    if (!message.ok) return this.refuse('malformed');
+    if (message.value.kind === 'heartbeat') return { kind: 'heartbeat', heartbeat: message.value };
+    const { content } = message.value;
+    if (!expects(sender, content)) return this.refuse('part not expected');
+    const whole = this.#assembly.add(sender, message.value);
+    if (!whole.ok) return this.refuse('malformed');
+    return whole.value ? { kind: content, value: whole.value } : null;
+  }
+
+  /** A host hears its own multicasts; anything else under the own name comes from a second agent that was given it. */
+  #hearOneself(session: number): null {
+    return this.#session === undefined || session === this.#session ? null : this.refuse('own name elsewhere');
+  }
+}

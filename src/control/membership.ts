@@ -1,0 +1,86 @@
+import type { Heartbeat } from '../wire/control-message.ts';
+import type { Via } from '../wire/envelope.ts';
+import type { Timers } from './timers.ts';
+
+/** Who is heard, since when, how, and what each said last. The own name is never among the peers here. */
+export interface Membership {
+  readonly others: readonly string[];
+  /** Notes a heartbeat; false when a newer one of the same session was noted before. */
+  hear(name: string, session: number, heartbeat: Heartbeat, via: Via, now: number): boolean;
+  newest(name: string): Heartbeat | null;
+  /** Milliseconds since the last heartbeat, or since the own start when there was none. */
+  silence(name: string, now: number): number;
+  /** A heartbeat came within `heardMs`. */
+  heard(name: string, now: number): boolean;
+  /** Heard without a gap for `stableMs`. */
+  stable(name: string, now: number): boolean;
+  /** How the peer is heard of late; null when it is not. */
+  via(name: string, now: number): Via | null;
+  /** The peers whose newest heartbeat does not say that multicast reaches them. */
+  unreachedByMulticast(now: number): string[];
+  /** The list a heartbeat carries. */
+  heardList(now: number): Heartbeat['heard'];
+}
+
+interface Contact {
+  readonly session: number;
+  readonly heartbeat: Heartbeat;
+  readonly at: number;
+  /** When the present run of heartbeats without a gap began. */
+  readonly since: number;
+  readonly multicastAt: number;
+}
+
+export function createMembership(node: string, peers: readonly string[], timers: Timers, start: number): Membership {
+  const others = peers.filter((peer) => peer !== node).sort();
+  const contacts = new Map<string, Contact>();
+
+  const silence = (name: string, now: number) => now - (contacts.get(name)?.at ?? start);
+  const heard = (name: string, now: number) => contacts.has(name) && silence(name, now) <= timers.heardMs;
+  const multicastHeard = (name: string, now: number) =>
+    now - (contacts.get(name)?.multicastAt ?? Number.NEGATIVE_INFINITY) <= timers.heardMs;
+
+  return {
+    others,
+    silence,
+    heard,
+    hear(name, session, heartbeat, via, now) {
+      const last = contacts.get(name);
+      if (last && last.session === session && heartbeat.round <= last.heartbeat.round) {
+        // The same round by the other way: nothing new, but it tells that multicast works.
+        if (via === 'multicast') contacts.set(name, { ...last, multicastAt: now });
+        return false;
+      }
+      const unbroken = last !== undefined && now - last.at <= timers.silenceMs;
+      contacts.set(name, {
+        session,
+        heartbeat,
+        at: now,
+        since: unbroken ? last.since : now,
+        multicastAt: via === 'multicast' ? now : (last?.multicastAt ?? Number.NEGATIVE_INFINITY),
+      });
+      return true;
+    },
+    newest: (name) => contacts.get(name)?.heartbeat ?? null,
+    stable(name, now) {
+      const contact = contacts.get(name);
+      return contact !== undefined && silence(name, now) <= timers.silenceMs && now - contact.since >= timers.stableMs;
+    },
+    via: (name, now) => (heard(name, now) ? (multicastHeard(name, now) ? 'multicast' : 'unicast') : null),
+    unreachedByMulticast(now) {
+      return others.filter((name) => {
+        const entry = contacts.get(name)?.heartbeat.heard.find((each) => each.name === node);
+        return !heard(name, now) || !entry?.multicast;
+      });
+    },
+    heardList(now) {
+      return others
+        .filter((name) => heard(name, now))
+        .map((name) => ({
+          name,
+          round: contacts.get(name)?.heartbeat.round ?? 0,
+          multicast: multicastHeard(name, now),
+        }));
+    },
+  };
+}

@@ -1,0 +1,39 @@
+import type { Policy } from '../policy/index.ts';
+import type { Partition } from '../space/partition.ts';
+import type { Following } from './following.ts';
+import type { Membership } from './membership.ts';
+import type { Proposals } from './proposals.ts';
+import type { Register } from './register.ts';
+import type { Share } from './share.ts';
+import type { Timers } from './timers.ts';
+
+/** What an agent is told once. */
+export interface ControlConfig {
+  readonly node: string;
+  /** All names, the own included. */
+  readonly peers: readonly string[];
+  readonly voters: readonly string[];
+  readonly partition: Partition;
+  /** Monotonic milliseconds. */
+  readonly start: number;
+  /** What an earlier life persisted; null at the first start. */
+  readonly ledger: Uint8Array | null;
+  /** Policy of the very first map, should this agent make it; null for equal shares. */
+  readonly policy: Policy | null;
+  /** Number of this life on the control channel: tells own multicasts from those of a second agent of the same name. */
+  readonly session?: number;
+  readonly timers?: Timers;
+}
+
+/** The pieces of one agent's state; each has one file. */
+export interface Parts {
+  readonly config: ControlConfig;
+  readonly timers: Timers;
+  readonly membership: Membership;
+  readonly following: Following;
+  readonly register: Register;
+  readonly share: Share;
+  readonly proposals: Proposals;
+  /** The policy of a stored ledger. */
+  readonly policyOf: (text: string) => Policy;
+}

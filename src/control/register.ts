@@ -1,0 +1,78 @@
+import { compareVersions, type Ledger, noVersion, type Version, versionOf } from '../wire/ledger.ts';
+import { type Following, majorityOf } from './following.ts';
+import type { Membership } from './membership.ts';
+
+/**
+ * The ledger this agent stores, and, at a coordinator, whether a majority of the voters stores it too. Only then is it
+ * committed: every later coordinator finds it among the voters that support it, so nobody can act on a contradiction.
+ */
+export interface Register {
+  readonly held: Ledger | null;
+  /** Whether `ledger` from `sender` takes the place of the one held. */
+  accept(sender: string, ledger: Ledger): boolean;
+  /** A coordinator writes. */
+  write(ledger: Ledger, evicted: readonly string[]): void;
+  /** A coordinator: counts who stores what is held. */
+  count(): void;
+  /** At a coordinator: the newest committed ledger of its term. */
+  committed(): Version;
+  /** A voter that supports this agent holds a newer ledger, which is to be adopted first. */
+  isBehind(): boolean;
+  /** Members whose slots a ledger not yet committed gives away: they get no lease until it is. */
+  readonly evicting: ReadonlySet<string>;
+}
+
+export interface RegisterConfig {
+  readonly node: string;
+  readonly voters: readonly string[];
+  readonly membership: Membership;
+  readonly following: Following;
+  readonly held: Ledger | null;
+}
+
+export function createRegister(config: RegisterConfig): Register {
+  const { node, voters, membership, following } = config;
+  let held = config.held;
+  let committed = noVersion;
+  let evicting = new Set<string>();
+
+  /** The newest heartbeats of the voters that support this agent in its term. */
+  const supporting = () =>
+    voters.flatMap((voter) => {
+      const said = voter === node ? null : membership.newest(voter);
+      return said && said.follow === node && said.term === following.term ? [said] : [];
+    });
+  const mayAdopt = (sender: string, ledger: Ledger) => {
+    if (following.name === sender) return ledger.term === following.term;
+    const supports = membership.newest(sender)?.follow === node;
+    return following.name === node && supports && versionOf(held).term < following.term;
+  };
+
+  return {
+    get held() {
+      return held;
+    },
+    get evicting() {
+      return evicting;
+    },
+    accept(sender, ledger) {
+      if (!mayAdopt(sender, ledger) || compareVersions(ledger, versionOf(held)) <= 0) return false;
+      held = ledger;
+      return true;
+    },
+    write(ledger, evicted) {
+      held = ledger;
+      evicting = new Set(evicted);
+    },
+    count() {
+      const version = versionOf(held);
+      if (version.term !== following.term || compareVersions(version, committed) === 0) return;
+      const storing = supporting().filter((said) => compareVersions(said.held, version) === 0);
+      if (storing.length + 1 < majorityOf(voters)) return;
+      committed = version;
+      evicting = new Set();
+    },
+    committed: () => (following.name === node && committed.term === following.term ? committed : noVersion),
+    isBehind: () => supporting().some((said) => compareVersions(said.held, versionOf(held)) > 0),
+  };
+}

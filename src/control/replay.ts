@@ -1,0 +1,33 @@
+/** Lets each datagram of each sender through once, somewhat out of order too, and none of an earlier session (RFC 4303, section 3.4.3). */
+export interface ReplayGuard {
+  /** Null when the datagram is new; otherwise why not. */
+  refusal(sender: string, session: number, counter: number): 'old session' | 'replayed' | null;
+}
+
+/** A datagram overtaken by this many others is taken for a replay. */
+const window = 256;
+
+interface Seen {
+  readonly session: number;
+  newest: number;
+  /** The counter seen last at each remainder of the window. */
+  readonly counters: Map<number, number>;
+}
+
+export function createReplayGuard(): ReplayGuard {
+  const senders = new Map<string, Seen>();
+  return {
+    refusal(sender, session, counter) {
+      let seen = senders.get(sender);
+      if (seen && session < seen.session) return 'old session';
+      if (!seen || session > seen.session) {
+        seen = { session, newest: counter, counters: new Map() };
+        senders.set(sender, seen);
+      }
+      if (counter <= seen.newest - window || seen.counters.get(counter % window) === counter) return 'replayed';
+      seen.counters.set(counter % window, counter);
+      seen.newest = Math.max(seen.newest, counter);
+      return null;
+    },
+  };
+}

@@ -1,0 +1,102 @@
+import type { Ledger } from '../wire/ledger.ts';
+import { acceptedSlots } from './moves.ts';
+
+/** What this agent's kernel accepts: the share of the newest committed ledger, while a lease lasts. */
+export class Share {
+  readonly #node: string;
+  /** Slots accepted at some time, so that this host may hold flows of them. */
+  readonly #touched: Set<number>;
+  #acted: Ledger | null = null;
+  #known: Ledger | null = null;
+  #leaseUntil = Number.NEGATIVE_INFINITY;
+  #accepting: ReadonlySet<number> = new Set();
+  #revision = 0;
+  #confirmed = 0;
+  #closed = false;
+
+  /** `earlier` is the ledger of an earlier life, whose flows this host may still hold. */
+  constructor(node: string, earlier: Ledger | null) {
+    this.#node = node;
+    this.#touched = earlier ? acceptedSlots(earlier, node) : new Set();
+  }
+
+  /** The ledger acted on; null before the first, and from the end of a lease until a coordinator names one anew. */
+  get acted(): Ledger | null {
+    return this.#acted;
+  }
+
+  /** The newest ledger ever acted on, for people. */
+  get known(): Ledger | null {
+    return this.#known;
+  }
+
+  get leaseUntil(): number {
+    return this.#leaseUntil;
+  }
+
+  /** What the kernel was told to accept. */
+  get accepting(): ReadonlySet<number> {
+    return this.#accepting;
+  }
+
+  /** The kernel does what it was told last. */
+  get confirmed(): boolean {
+    return this.#confirmed === this.#revision;
+  }
+
+  /** The epoch whose share the kernel accepts; 0 for none. */
+  get programmedEpoch(): number {
+    return this.#acted && !this.#closed && this.confirmed ? this.#acted.epoch : 0;
+  }
+
+  extendLease(until: number): void {
+    this.#leaseUntil = Math.max(this.#leaseUntil, until);
+  }
+
+  /** Ends acting on a ledger when the lease is over. */
+  expire(now: number): void {
+    if (now >= this.#leaseUntil) this.#acted = null;
+  }
+
+  act(ledger: Ledger): void {
+    this.#acted = ledger;
+    this.#known = ledger;
+  }
+
+  /** Accepts nothing from now on, whatever the ledger says. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  confirm(revision: number): void {
+    this.#confirmed = Math.max(this.#confirmed, revision);
+  }
+
+  /** What the kernel is to be told, or null when it was told already. The first is always told: an earlier life left something. */
+  program(): { readonly revision: number; readonly slots: ReadonlySet<number> } | null {
+    const wanted = this.#acted && !this.#closed ? acceptedSlots(this.#acted, this.#node) : new Set<number>();
+    if (this.#revision > 0 && sameSlots(wanted, this.#accepting)) return null;
+    this.#accepting = wanted;
+    for (const slot of wanted) this.#touched.add(slot);
+    return { revision: ++this.#revision, slots: wanted };
+  }
+
+  /** Slots given away whose new owner's kernel accepts them: their flows are to end. Each is named once. */
+  takeResets(): Set<number> {
+    const given = new Set<number>();
+    if (!this.#acted) return given;
+    const moving = new Set(this.#acted.moves.flatMap((move) => move.slots));
+    for (const slot of this.#touched) {
+      const owner = this.#acted.owners[slot];
+      if (owner !== this.#node && owner !== null && !moving.has(slot)) given.add(slot);
+    }
+    for (const slot of given) this.#touched.delete(slot);
+    return given;
+  }
+}
+
+function sameSlots(a: ReadonlySet<number>, b: ReadonlySet<number>): boolean {
+  if (a.size !== b.size) return false;
+  for (const slot of a) if (!b.has(slot)) return false;
+  return true;
+}

@@ -1,0 +1,48 @@
+/** All timing of the control plane, in milliseconds, on one screen. Safety needs each bound noted here; they scale together. */
+export interface Timers {
+  /** A heartbeat is sent this long after the last, and at once when what it says has changed. */
+  readonly heartbeatMs: number;
+  /** A peer heard within this counts as heard. */
+  readonly heardMs: number;
+  /** A coordinator acts until this long after the sending of the newest heartbeat that a majority of the voters answered. */
+  readonly authorityMs: number;
+  /** A voter supports nobody else before its coordinator was silent this long, or before it has run this long itself. Above `authorityMs`. */
+  readonly silenceMs: number;
+  /** Of several voters that may stand, each waits this much longer than the one named before it. */
+  readonly standAfterMs: number;
+  /** A kernel accepts until this long after the sending of the newest own heartbeat that the coordinator answered. */
+  readonly leaseMs: number;
+  /** A member silent this long loses its slots. Above `leaseMs` by what a kernel may take to drop everything. */
+  readonly deadMs: number;
+  /** A new coordinator takes no slots before it had authority this long: leases from before it may still run. Like `deadMs`. */
+  readonly takeoverMs: number;
+  /** Before the very first map the coordinator waits this long for its peers, unless it hears all. */
+  readonly gatherMs: number;
+  /** A peer heard without a gap for this long gets a share. */
+  readonly stableMs: number;
+  /** A ledger or proposal not acknowledged is sent again after this. */
+  readonly resendMs: number;
+  /** An agent that leaves waits at most this long for its share to be taken over. */
+  readonly leaveMs: number;
+}
+
+export const defaultTimers: Timers = {
+  heartbeatMs: 50,
+  heardMs: 150,
+  authorityMs: 250,
+  silenceMs: 350,
+  standAfterMs: 150,
+  leaseMs: 500,
+  deadMs: 800,
+  takeoverMs: 800,
+  gatherMs: 1000,
+  stableMs: 500,
+  resendMs: 100,
+  leaveMs: 3000,
+};
+
+/** The same table for a slower network or host: everything takes `factor` times as long. */
+export function scaledTimers(factor: number): Timers {
+  const scaled = Object.entries(defaultTimers).map(([name, ms]) => [name, ms * factor]);
+  return Object.fromEntries(scaled) as Timers;
+}

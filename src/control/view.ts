@@ -1,0 +1,67 @@
+import { majorityOf } from './following.ts';
+import type { ControlView, PeerState, Verdict } from './io.ts';
+import type { Parts } from './parts.ts';
+import { verdictOf } from './verdict.ts';
+
+/** What the state machine adds to its parts when somebody looks. */
+export interface Observed {
+  readonly now: number;
+  readonly serving: boolean;
+  readonly leaving: boolean;
+}
+
+export function viewOf(parts: Parts, observed: Observed, refused: Readonly<Record<string, number>>): ControlView {
+  const { config, membership, share, register } = parts;
+  const map = share.known;
+  return {
+    node: config.node,
+    ...observe(parts, observed),
+    epoch: map?.epoch ?? 0,
+    coordinator: coordinatorOf(parts, observed.now),
+    settled: map !== null && map === register.held && map.moves.length === 0,
+    members: map?.members ?? [],
+    owners: map?.owners ?? [],
+    accepting: share.accepting,
+    moves: map?.moves ?? [],
+    policy: map ? parts.policyOf(map.policy) : null,
+    peers: membership.others.map((name) => ({
+      name,
+      state: peerState(parts, name, observed.now),
+      via: membership.via(name, observed.now),
+    })),
+    refused,
+  };
+}
+
+export function observe(parts: Parts, observed: Observed): { readonly verdict: Verdict; readonly cause: string } {
+  const { config, membership, share, register } = parts;
+  const { now } = observed;
+  const heard = config.voters.filter((voter) => voter === config.node || membership.heard(voter, now));
+  return verdictOf({
+    ...observed,
+    leased: share.acted !== null,
+    member: share.known?.members.includes(config.node) ?? false,
+    hadMap: share.known !== null,
+    hasLedger: register.held !== null,
+    slots: share.accepting.size,
+    slotCount: config.partition.slotCount,
+    votersHeard: heard.length,
+    votersNeeded: majorityOf(config.voters),
+    voters: config.voters.length,
+    coordinator: coordinatorOf(parts, now),
+    lastCoordinator: share.known && share.known.by !== config.node ? share.known.by : null,
+    silentMs: membership.silence(share.known?.by ?? config.node, now),
+  });
+}
+
+export function peerState({ membership, timers }: Parts, name: string, now: number): PeerState {
+  const said = membership.newest(name);
+  if (said === null || membership.silence(name, now) > timers.silenceMs) return 'silent';
+  return said.leaving ? 'leaving' : 'heard';
+}
+
+/** The coordinator with authority as far as this agent knows. */
+function coordinatorOf({ config, following }: Parts, now: number): string | null {
+  if (following.name === config.node) return following.hasAuthority(now) ? config.node : null;
+  return following.coordinatorHeartbeat() ? following.name : null;
+}

@@ -1,0 +1,17 @@
+import { type Partition, slotOf } from '../space/partition.ts';
+import type { Flow } from './flow.ts';
+
+/** The flows among `flows` that the reset handoff of `slots` ends: those to the service's TCP ports from clients of these slots. */
+export function flowsToReset<F extends Flow>(
+  flows: readonly F[],
+  partition: Partition,
+  slots: ReadonlySet<number>,
+  servicePorts: readonly number[],
+): F[] {
+  return flows.filter(
+    (flow) =>
+      servicePorts.includes(flow.servicePort) &&
+      flow.client.family === partition.mask.family &&
+      slots.has(slotOf(partition, flow.client)),
+  );
+}

@@ -1,0 +1,20 @@
+export {
+  type Lab,
+  type LabOptions,
+  type LabSummary,
+  labDown,
+  labExec,
+  labList,
+  labUp,
+  type ReplicaStatus,
+  spawnOn,
+} from './lab.ts';
+export { setCable } from './network.ts';
+export type { LabClient, LabNode, LabPlan } from './plan.ts';
+export {
+  holdNamespace,
+  mayBuildHere,
+  releaseNamespace,
+  runInHeldNamespace,
+  runInUserNamespace,
+} from './user-namespace.ts';

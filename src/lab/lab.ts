@@ -1,0 +1,207 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { OperatingError } from '../base/operating-error.ts';
+import { askAgentOnce } from '../platform/agent-client.ts';
+import { buildNetwork, existingNamespaces, removeNamespace } from './network.ts';
+import { type LabNode, type LabPlan, type LabSize, planLab } from './plan.ts';
+import { endProcess, isAlive, type ProcessRecord, spawnDetached } from './process-record.ts';
+import { policyPath, replicaFiles, writeReplicaFiles } from './replica-files.ts';
+import {
+  createLabDirectory,
+  labDirectory,
+  labNames,
+  readLabState,
+  removeLabDirectory,
+  writeLabState,
+} from './state.ts';
+
+export interface LabOptions extends LabSize {
+  /** Commands that serve, for `sh -c`, run beside each agent; MANYCAST_NODE and MANYCAST_SERVICE_ADDRESS are set. */
+  readonly serve: readonly string[];
+  /** What the service's ports are, such as "80/tcp". */
+  readonly ports: readonly string[];
+  /** Text of the policy file to begin with. */
+  readonly policy: string;
+  readonly onProgress: (line: string) => void;
+  /** Aborting takes down what was built. */
+  readonly signal?: AbortSignal;
+}
+
+/** A laboratory that is up. */
+export interface Lab {
+  readonly plan: LabPlan;
+  readonly directory: string;
+  /** Save this file and the agents re-divide the clients. */
+  readonly policyFile: string;
+  socketOf(replica: string): string;
+}
+
+/** What a replica says of itself: the part of `manycast status --json` that the lab looks at. */
+export interface ReplicaStatus {
+  readonly verdict: string;
+  readonly epoch: number;
+  readonly settled: boolean;
+  readonly owners: readonly {
+    readonly name: string;
+    readonly slots: string;
+    readonly count: number;
+    readonly filters: readonly string[];
+  }[];
+}
+
+const command = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+const readyMsMax = 20_000;
+const pollMs = 50;
+/** An agent takes up to three seconds to hand everything off. */
+const agentPatienceMs = 8000;
+const serverPatienceMs = 2000;
+const logLinesShown = 8;
+
+/** Builds the network, starts an agent and the servers in every replica, and waits until all slots are served. On failure nothing is left. */
+export async function labUp(options: LabOptions): Promise<Lab> {
+  const plan = planLab(options);
+  if (!createLabDirectory(options.name)) {
+    throw new OperatingError('lab', `the lab "${options.name}" is up already`, {
+      remedy: `manycast lab down ${options.name}`,
+    });
+  }
+  try {
+    return await build(plan, options);
+  } catch (error) {
+    await labDown(options.name);
+    throw error;
+  }
+}
+
+/** Ends everything in a lab and removes it, however much of it there is. False when there was nothing. */
+export async function labDown(name: string): Promise<boolean> {
+  const known = labNames().includes(name);
+  const state = readLabState(name);
+  await Promise.all((state?.agents ?? []).map((each) => endProcess(each, agentPatienceMs)));
+  await Promise.all((state?.servers ?? []).map((each) => endProcess(each, serverPatienceMs)));
+  const namespaces = existingNamespaces(name);
+  for (const namespace of namespaces) removeNamespace(namespace);
+  removeLabDirectory(name);
+  return known || namespaces.length > 0;
+}
+
+export interface LabSummary {
+  readonly name: string;
+  readonly serviceAddress: string;
+  readonly nodes: readonly string[];
+  readonly agentsAlive: number;
+}
+
+export function labList(): LabSummary[] {
+  return labNames().flatMap((name) => {
+    const state = readLabState(name);
+    if (!state) return [];
+    const { service, replicas, clients } = state.plan;
+    const nodes = [...replicas, ...clients].map((node) => node.name);
+    return [{ name, serviceAddress: service.address, nodes, agentsAlive: state.agents.filter(isAlive).length }];
+  });
+}
+
+/** Runs a command on a node with this terminal; resolves with its exit code. */
+export function labExec(name: string, node: string, argv: readonly string[]): Promise<number> {
+  const state = readLabState(name);
+  if (!state) throw new OperatingError('lab', `there is no lab "${name}"`, { remedy: 'manycast lab list' });
+  const child = spawnOn(state.plan, node, argv, { stdio: 'inherit' });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, signal) => resolve(code ?? (signal ? 130 : 1)));
+  });
+}
+
+/** Starts a command on a node; "sw" is the switch. */
+export function spawnOn(plan: LabPlan, node: string, argv: readonly string[], options: SpawnOptions): ChildProcess {
+  const namespace = namespaceOf(plan, node);
+  const env = { ...process.env, ...options.env, ...environmentOf(plan, node) };
+  return spawn('ip', ['netns', 'exec', namespace, ...argv], { ...options, env });
+}
+
+async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
+  const { onProgress } = options;
+  const directory = labDirectory(plan.name);
+  const agents: ProcessRecord[] = [];
+  const servers: ProcessRecord[] = [];
+  const save = (): void => writeLabState({ plan, agents, servers });
+  save();
+  onProgress(`network: ${plan.replicas.length} replicas, ${plan.clients.length} clients, one switch`);
+  buildNetwork(plan);
+  writeReplicaFiles(directory, plan, options.policy, options.ports);
+  for (const replica of plan.replicas) {
+    options.signal?.throwIfAborted();
+    const { config, agentLog, serverLog, directory: cwd } = replicaFiles(directory, replica.name);
+    const start = (argv: readonly string[], log: string): ProcessRecord =>
+      spawnDetached(['ip', 'netns', 'exec', replica.namespace, ...argv], log, {
+        ...process.env,
+        ...environmentOf(plan, replica.name),
+        MANYCAST_DIRECTORY: cwd,
+      });
+    agents.push(start([process.execPath, command, 'agent', '-c', config], agentLog));
+    for (const each of options.serve) servers.push(start(['sh', '-c', each], serverLog));
+    save();
+  }
+  onProgress(`agents: ${plan.replicas.map(({ name }) => name).join(', ')}`);
+  await ready(plan, directory, agents, options.signal);
+  return {
+    plan,
+    directory,
+    policyFile: policyPath(directory),
+    socketOf: (replica) => replicaFiles(directory, replica).socket,
+  };
+}
+
+/** Waits until every agent serves and no slot is on its way. */
+async function ready(
+  plan: LabPlan,
+  directory: string,
+  agents: readonly ProcessRecord[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (let waited = 0; ; waited += pollMs) {
+    signal?.throwIfAborted();
+    const states = await Promise.all(plan.replicas.map(({ name }) => stateOf(replicaFiles(directory, name).socket)));
+    if (states.every((state) => state === 'ready')) return;
+    const dead = agents.findIndex((agent) => !isAlive(agent));
+    if (dead >= 0 || waited > readyMsMax) {
+      const late = dead >= 0 ? dead : states.findIndex((state) => state !== 'ready');
+      const name = plan.replicas[late]?.name ?? '';
+      const log = logTail(replicaFiles(directory, name).agentLog);
+      throw new OperatingError('lab', `the agent of ${name} ${dead >= 0 ? 'ended' : 'does not serve'}:\n${log}`);
+    }
+    await delay(pollMs);
+  }
+}
+
+async function stateOf(socket: string): Promise<'ready' | 'not ready'> {
+  try {
+    const { verdict, settled } = await askAgentOnce<ReplicaStatus>(socket, 'GET', '/v1/status');
+    return verdict === 'serving' && settled ? 'ready' : 'not ready';
+  } catch {
+    return 'not ready';
+  }
+}
+
+function environmentOf(plan: LabPlan, node: string): NodeJS.ProcessEnv {
+  const socket = replicaFiles(labDirectory(plan.name), node).socket;
+  return { MANYCAST_NODE: node, MANYCAST_SERVICE_ADDRESS: plan.service.address, MANYCAST_SOCKET: socket };
+}
+
+function namespaceOf(plan: LabPlan, name: string): string {
+  if (name === 'sw') return plan.switchNamespace;
+  const nodes: readonly LabNode[] = [...plan.replicas, ...plan.clients];
+  const node = nodes.find((each) => each.name === name);
+  if (!node) {
+    const allowed = nodes.map((each) => each.name).join(', ');
+    throw new OperatingError('lab', `the lab "${plan.name}" has no node "${name}", allowed are ${allowed}, sw`);
+  }
+  return node.namespace;
+}
+
+function logTail(path: string): string {
+  return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-logLinesShown).join('\n');
+}

@@ -1,0 +1,97 @@
+import { formatIp, type IpAddress } from '../base/address.ts';
+import { OperatingError } from '../base/operating-error.ts';
+
+/** What `labUp` is asked for. */
+export interface LabSize {
+  readonly name: string;
+  readonly replicas: number;
+  readonly clients: number;
+  /** Addresses of each client machine. */
+  readonly addresses: number;
+}
+
+/** A machine of the laboratory: one network namespace with one cable, `eth0`, to the switch. */
+export interface LabNode {
+  /** "r1", "c2"; also the name of its port on the switch. */
+  readonly name: string;
+  readonly namespace: string;
+  readonly address: string;
+}
+
+export interface LabClient extends LabNode {
+  /** Addresses that its programs may use as their own. */
+  readonly addresses: readonly string[];
+}
+
+/** Names and addresses of a laboratory: the same for the same size. */
+export interface LabPlan {
+  readonly name: string;
+  /** Namespace of the switch, with the bridge `br0`. */
+  readonly switchNamespace: string;
+  readonly replicas: readonly LabNode[];
+  readonly clients: readonly LabClient[];
+  readonly service: { readonly address: string; readonly group: string };
+  readonly control: { readonly group: string; readonly port: number };
+}
+
+export const prefixLength = 16;
+/** With the longest node name, a namespace is still one word in a listing. */
+const namePattern = /^[a-z0-9]{1,10}$/;
+const limits = { replicas: 16, clients: 16, addresses: 64 } as const;
+/** Client addresses in all: their last bytes are all different, so that they spread over the slots of the default mask. */
+const addressesMax = 254;
+
+export function planLab(size: LabSize): LabPlan {
+  check(size);
+  const { name, replicas, clients, addresses } = size;
+  const namespace = (node: string): string => `mc-${name}-${node}`;
+  const node = (kind: 'r' | 'c', i: number, address: string): LabNode => ({
+    name: `${kind}${i + 1}`,
+    namespace: namespace(`${kind}${i + 1}`),
+    address,
+  });
+  return {
+    name,
+    switchNamespace: namespace('sw'),
+    replicas: Array.from({ length: replicas }, (_, i) => node('r', i, subnet(0, 11 + i))),
+    clients: Array.from({ length: clients }, (_, i) => ({
+      ...node('c', i, subnet(1, 1 + i)),
+      addresses: Array.from({ length: addresses }, (_, k) =>
+        subnet(101 + i, lastByte(k * clients + i, clients * addresses)),
+      ),
+    })),
+    service: { address: subnet(0, 100), group: '239.77.0.100' },
+    control: { group: '239.77.0.1', port: 7746 },
+  };
+}
+
+/** Evenly over 1 to 254. */
+function lastByte(index: number, count: number): number {
+  return 1 + Math.floor((index * addressesMax) / count);
+}
+
+function subnet(third: number, fourth: number): string {
+  const address: IpAddress = { family: 4, value: 0x0a4d0000n | BigInt((third << 8) | fourth) };
+  return formatIp(address);
+}
+
+function check(size: LabSize): void {
+  if (!namePattern.test(size.name)) {
+    throw new OperatingError(
+      'usage',
+      `"${size.name}" is no name for a lab, allowed are 1 to 10 lower-case letters and digits`,
+    );
+  }
+  for (const [what, max] of Object.entries(limits)) {
+    const value = size[what as keyof typeof limits];
+    if (!Number.isInteger(value) || value < 1 || value > max) {
+      throw new OperatingError('usage', `--${what}: ${value} is not allowed, allowed is 1 to ${max}`);
+    }
+  }
+  if (size.clients * size.addresses > addressesMax) {
+    throw new OperatingError(
+      'usage',
+      `${size.clients * size.addresses} client addresses are too many, allowed are ${addressesMax}`,
+    );
+  }
+}

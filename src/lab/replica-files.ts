@@ -1,0 +1,63 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { newKeyring } from '../platform/keyring.ts';
+import type { LabNode, LabPlan } from './plan.ts';
+
+/** More voters than this only make the lab slower to agree. */
+const votersMax = 3;
+
+/** Where a replica's things are. */
+export interface ReplicaFiles {
+  readonly directory: string;
+  readonly config: string;
+  readonly socket: string;
+  readonly agentLog: string;
+  readonly serverLog: string;
+}
+
+export function replicaFiles(labDirectory: string, replica: string): ReplicaFiles {
+  const directory = join(labDirectory, replica);
+  const file = (name: string): string => join(directory, name);
+  return {
+    directory,
+    config: file('agent.yaml'),
+    socket: file('agent.sock'),
+    agentLog: file('agent.log'),
+    serverLog: file('server.log'),
+  };
+}
+
+/** The one policy file that all agents of a lab watch. */
+export function policyPath(labDirectory: string): string {
+  return join(labDirectory, 'policy.yaml');
+}
+
+/** A keyring and a policy for all, a directory and a configuration for each. */
+export function writeReplicaFiles(labDirectory: string, plan: LabPlan, policy: string, ports: readonly string[]): void {
+  newKeyring(join(labDirectory, 'keyring.json'));
+  writeFileSync(policyPath(labDirectory), policy, { mode: 0o600 });
+  for (const replica of plan.replicas) {
+    const { directory, config } = replicaFiles(labDirectory, replica.name);
+    mkdirSync(directory, { mode: 0o700 });
+    writeFileSync(config, stringify(agentYaml(plan, replica, ports)), { mode: 0o600 });
+  }
+}
+
+function agentYaml(plan: LabPlan, replica: LabNode, ports: readonly string[]): Readonly<Record<string, unknown>> {
+  return {
+    cluster: `lab-${plan.name}`,
+    node: replica.name,
+    interface: 'eth0',
+    service: { name: 'web', address: plan.service.address, ports, group: plan.service.group },
+    control: {
+      ...plan.control,
+      peers: Object.fromEntries(plan.replicas.map(({ name, address }) => [name, address])),
+      keyring: '../keyring.json',
+    },
+    voters: plan.replicas.slice(0, votersMax).map(({ name }) => name),
+    stateDir: 'state',
+    socket: 'agent.sock',
+    policy: '../policy.yaml',
+  };
+}

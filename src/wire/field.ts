@@ -1,0 +1,130 @@
+import { assert } from '../base/assert.ts';
+import type { Reader, Writer } from '../base/bytes.ts';
+
+/** How one value stands on the wire. Decoding and encoding read the same field, so they cannot disagree. */
+export interface Field<T> {
+  read(reader: Reader, name: string): T;
+  write(writer: Writer, value: T): void;
+}
+
+export type ValueOf<F> = F extends Field<infer T> ? T : never;
+
+export const u16: Field<number> = {
+  read: (reader, name) => reader.u16(name),
+  write: (writer, value) => writer.u16(value),
+};
+
+export const u32: Field<number> = {
+  read: (reader, name) => reader.u32(name),
+  write: (writer, value) => writer.u32(value),
+};
+
+export const u48: Field<number> = {
+  read: (reader, name) => reader.u48(name),
+  write: (writer, value) => writer.u48(value),
+};
+
+/** One byte, 0 or 1. */
+export const flag: Field<boolean> = {
+  read(reader: Reader, name: string): boolean {
+    const value = reader.u8(name);
+    return value > 1 ? reader.refuse(`${name}: ${value} is neither 0 nor 1`) : value === 1;
+  },
+  write: (writer, value) => writer.u8(value ? 1 : 0),
+};
+
+/** UTF-8 behind a 16-bit length. */
+export function text(bytesMax: number): Field<string> {
+  return {
+    read: (reader, name) => reader.text(bytesMax, name),
+    write(writer: Writer, value: string): void {
+      assert(new TextEncoder().encode(value).length <= bytesMax, `text has at most ${bytesMax} bytes`);
+      writer.text(value);
+    },
+  };
+}
+
+/** Bytes behind a 16-bit length. */
+export function bytes(lengthMax: number): Field<Uint8Array> {
+  return {
+    read(reader: Reader, name: string): Uint8Array {
+      const length = reader.u16(name);
+      return length > lengthMax
+        ? reader.refuse(`${name}: ${length} bytes, at most ${lengthMax}`)
+        : reader.bytes(length, name);
+    },
+    write(writer: Writer, value: Uint8Array): void {
+      assert(value.length <= lengthMax, `at most ${lengthMax} bytes`);
+      writer.u16(value.length).bytes(value);
+    },
+  };
+}
+
+/** One byte, the value's place in `values`. */
+export function oneOf<const T extends string>(values: readonly T[]): Field<T> {
+  return {
+    read(reader: Reader, name: string): T {
+      const index = reader.u8(name);
+      return values[index] ?? reader.refuse(`${name}: ${index}, at most ${values.length - 1}`);
+    },
+    write: (writer, value) => writer.u8(values.indexOf(value)),
+  };
+}
+
+/** Items behind a 16-bit count. */
+export function list<T>(countMax: number, item: Field<T>): Field<readonly T[]> {
+  return {
+    read: (reader, name) => reader.list(countMax, name, (index) => item.read(reader, `${name}[${index}]`)),
+    write(writer: Writer, value: readonly T[]): void {
+      assert(value.length <= countMax, `at most ${countMax} items`);
+      writer.list(value, (each) => item.write(writer, each));
+    },
+  };
+}
+
+/** Fields one after another, in the order of the table. */
+export function record<F extends Record<string, Field<unknown>>>(
+  fields: F,
+): Field<{ readonly [K in keyof F]: ValueOf<F[K]> }> {
+  const entries = Object.entries(fields);
+  return {
+    read: (reader) =>
+      Object.fromEntries(entries.map(([name, field]) => [name, field.read(reader, name)])) as {
+        readonly [K in keyof F]: ValueOf<F[K]>;
+      },
+    write(writer: Writer, value: { readonly [K in keyof F]: ValueOf<F[K]> }): void {
+      for (const [name, field] of entries) field.write(writer, value[name]);
+    },
+  };
+}
+
+/** `field`, whose value must also pass `check`; its answer is the complaint, or null. */
+export function checked<T>(field: Field<T>, check: (value: T) => string | null): Field<T> {
+  return {
+    read(reader: Reader, name: string): T {
+      const value = field.read(reader, name);
+      const complaint = check(value);
+      return complaint === null ? value : reader.refuse(`${name}: ${complaint}`);
+    },
+    write: (writer, value) => field.write(writer, value),
+  };
+}
+
+/** Longest name of an agent, in bytes; all of them are ASCII. */
+export const nameBytesMax = 32;
+
+/** The name of an agent. */
+export const nodeName: Field<string> = checked(text(nameBytesMax), (value) =>
+  /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(value) ? null : 'not a name',
+);
+
+/** The name of an agent, or nobody: an empty text. */
+export const nodeNameOrNone: Field<string | null> = {
+  read(reader: Reader, name: string): string | null {
+    const value = reader.text(nameBytesMax, name);
+    return value === '' || /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(value)
+      ? value || null
+      : reader.refuse(`${name}: not a name`);
+  },
+  write: (writer, value) => writer.text(value ?? ''),
+};

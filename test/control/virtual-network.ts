@@ -1,0 +1,338 @@
+import { parseIp } from '../../src/base/address.ts';
+import { assert, defined } from '../../src/base/assert.ts';
+import { type Control, createControl } from '../../src/control/control.ts';
+import { decodeDurable } from '../../src/control/durable.ts';
+import type { ControlEvent, ControlInput, ControlOutput } from '../../src/control/io.ts';
+import type { Policy } from '../../src/policy/index.ts';
+import { type Partition, partitionOf } from '../../src/space/partition.ts';
+import type { Via } from '../../src/wire/envelope.ts';
+
+export interface VirtualOptions {
+  readonly seed?: number;
+  readonly nodes?: readonly string[];
+  readonly voters?: readonly string[];
+  readonly mask?: string;
+  readonly policy?: Policy;
+  /** Bounds of how long a datagram takes, how long a kernel takes, how late a timer fires. */
+  readonly delayMs?: readonly [number, number];
+  readonly kernelMs?: readonly [number, number];
+  readonly latenessMs?: readonly [number, number];
+  /** Chance of a datagram to vanish, and to come twice. */
+  readonly loss?: number;
+  readonly duplication?: number;
+}
+
+type Table = ControlOutput & { readonly kind: 'program' };
+
+interface Host {
+  readonly name: string;
+  control: Control | null;
+  session: number;
+  counter: number;
+  disk: Uint8Array | null;
+  /** What the kernel accepts at this instant. */
+  accepts: ReadonlySet<number>;
+  wanted: Table | null;
+  programming: boolean;
+  ticksAt: number;
+  epoch: number;
+  left: boolean;
+}
+
+/** Control state machines, kernels, disks and a network in virtual time; every choice comes from one seed, and every step is checked. */
+export class VirtualNetwork {
+  readonly partition: Partition;
+  readonly events: { readonly at: number; readonly node: string; readonly event: ControlEvent }[] = [];
+  readonly resets: { readonly at: number; readonly node: string; readonly slots: ReadonlySet<number> }[] = [];
+  now = 1000;
+  loss: number;
+  multicastBlocked = false;
+  readonly #options: VirtualOptions;
+  readonly #random: () => number;
+  readonly #hosts = new Map<string, Host>();
+  readonly #blocked = new Set<string>();
+  readonly #maps = new Map<number, string>();
+  readonly #stored = new Map<string, string>();
+  #queue: { readonly at: number; readonly order: number; readonly run: () => void }[] = [];
+  #order = 0;
+
+  constructor(options: VirtualOptions = {}) {
+    this.#options = options;
+    this.#random = mulberry32(options.seed ?? 1);
+    this.loss = options.loss ?? 0;
+    const mask = parseIp(options.mask ?? '0.0.0.15');
+    const partition = mask.ok ? partitionOf(mask.value) : mask;
+    this.partition = defined(partition.ok ? partition.value : null, 'a partition');
+    for (const name of this.names) {
+      this.#hosts.set(name, {
+        ...{ name, control: null, session: 0, counter: 0, disk: null, accepts: new Set<number>() },
+        ...{ wanted: null, programming: false, ticksAt: Number.POSITIVE_INFINITY, epoch: 0, left: false },
+      });
+    }
+  }
+
+  get names(): readonly string[] {
+    return this.#options.nodes ?? ['r1', 'r2', 'r3'];
+  }
+
+  start(...names: readonly string[]): this {
+    for (const name of names.length > 0 ? names : this.names) {
+      const host = this.host(name);
+      host.session++;
+      host.counter = 0;
+      host.left = false;
+      host.control = createControl({
+        node: name,
+        peers: this.names,
+        voters: this.#options.voters ?? this.names,
+        partition: this.partition,
+        start: this.now,
+        ledger: host.disk,
+        policy: this.#options.policy ?? null,
+        session: host.session,
+      });
+      this.input(name, { kind: 'tick', at: this.now });
+    }
+    return this;
+  }
+
+  /** The host dies: nothing is accepted, nothing comes out any more. */
+  crash(name: string): void {
+    const host = this.host(name);
+    host.control = null;
+    host.accepts = new Set();
+    host.wanted = null;
+    host.programming = false;
+    host.ticksAt = Number.POSITIVE_INFINITY;
+  }
+
+  loseDisk(name: string): void {
+    this.host(name).disk = null;
+  }
+
+  /** One way; datagrams on the way still arrive. */
+  block(from: string, to: string): void {
+    this.#blocked.add(`${from}>${to}`);
+  }
+
+  isolate(name: string): void {
+    for (const other of this.names) {
+      this.block(name, other);
+      this.block(other, name);
+    }
+  }
+
+  healAll(): void {
+    this.#blocked.clear();
+  }
+
+  host(name: string): Host {
+    return defined(this.#hosts.get(name), name);
+  }
+
+  control(name: string): Control {
+    return defined(this.host(name).control, `a running ${name}`);
+  }
+
+  running(): string[] {
+    return this.names.filter((name) => this.host(name).control);
+  }
+
+  random(): number {
+    return this.#random();
+  }
+
+  pick<T>(items: readonly T[]): T {
+    return defined(items[Math.floor(this.#random() * items.length)], 'an item to pick');
+  }
+
+  /** Slots that a kernel accepts, over all kernels. */
+  served(): number {
+    return [...this.#hosts.values()].reduce((sum, host) => sum + host.accepts.size, 0);
+  }
+
+  /** Every agent serves, under one settled map, and every slot is accepted. */
+  healthy(names: readonly string[] = this.running()): boolean {
+    const views = names.map((name) => this.control(name).view());
+    return (
+      views.every((view) => view.verdict === 'serving' && view.settled && view.epoch === views[0]?.epoch) &&
+      this.served() === this.partition.slotCount
+    );
+  }
+
+  run(ms: number): this {
+    const end = this.now + ms;
+    while (this.#next(end)) {}
+    this.now = end;
+    return this;
+  }
+
+  /** Virtual milliseconds until `condition` holds after a step; fails when it does not within `msMax`. */
+  runUntil(condition: () => boolean, msMax: number): number {
+    const begin = this.now;
+    while (!condition()) {
+      assert(this.#next(begin + msMax), `the condition holds within ${msMax} ms: ${this.describe()}`);
+    }
+    return this.now - begin;
+  }
+
+  describe(): string {
+    return this.running()
+      .map((name) => `${name}: ${this.control(name).view().cause} at epoch ${this.control(name).view().epoch}`)
+      .join('; ');
+  }
+
+  input(name: string, input: ControlInput): void {
+    const host = this.host(name);
+    if (!host.control || host.left) return;
+    for (const output of host.control.handle(input)) this.#perform(host, output);
+    const lateness = this.#between(this.#options.latenessMs ?? [0, 0]);
+    const at = Math.max(this.now, host.control.nextTimeout() + lateness);
+    if (at === host.ticksAt) return;
+    host.ticksAt = at;
+    this.#schedule(host, at, () => {
+      if (host.ticksAt !== at) return;
+      host.ticksAt = Number.POSITIVE_INFINITY;
+      this.input(name, { kind: 'tick', at: this.now });
+    });
+  }
+
+  deliver(to: string, from: string, body: Uint8Array, via: Via = 'unicast', counter = this.host(from).counter++): void {
+    const { session } = this.host(from);
+    this.input(to, { kind: 'message', at: this.now, via, sender: from, session, counter, body });
+  }
+
+  #perform(host: Host, output: ControlOutput): void {
+    switch (output.kind) {
+      case 'send':
+        this.#send(host, output);
+        break;
+      case 'persist':
+        host.disk = output.ledger;
+        this.#checkStored(host);
+        break;
+      case 'program':
+        this.#program(host, output);
+        break;
+      case 'reset':
+        this.resets.push({ at: this.now, node: host.name, slots: output.slots });
+        break;
+      case 'event':
+        this.events.push({ at: this.now, node: host.name, event: output.event });
+        if (output.event.kind === 'ledger') this.#checkMap(host, output.event);
+        break;
+      case 'left':
+        host.left = true;
+        // The process goes on until its kernel has done the last that was asked for.
+        if (!host.programming) this.#schedule(host, this.now, () => this.crash(host.name));
+    }
+  }
+
+  #send(host: Host, { to, body }: ControlOutput & { kind: 'send' }): void {
+    const counter = host.counter++;
+    const { session } = host;
+    const targets = to === 'group' ? (this.multicastBlocked ? [] : this.names) : [to.peer];
+    const via = to === 'group' ? 'multicast' : 'unicast';
+    for (const name of targets) {
+      const copies = this.#random() < (this.#options.duplication ?? 0) ? 2 : 1;
+      for (let copy = 0; copy < copies; copy++) {
+        if (this.#blocked.has(`${host.name}>${name}`) || this.#random() < this.loss) continue;
+        const at = this.now + this.#between(this.#options.delayMs ?? [1, 3]);
+        const target = this.host(name);
+        this.#schedule(target, at, () =>
+          this.input(name, { kind: 'message', at: this.now, via, sender: host.name, session, counter, body }),
+        );
+      }
+    }
+  }
+
+  /** One transaction at a time, each atomic at its end; what is asked for meanwhile is done last, the newest only. */
+  #program(host: Host, table: Table): void {
+    const busy = host.programming;
+    host.wanted = table;
+    if (!busy) this.#transact(host);
+  }
+
+  #transact(host: Host): void {
+    const table = host.wanted;
+    host.wanted = null;
+    host.programming = table !== null;
+    if (!table) return;
+    this.#schedule(host, this.now + this.#between(this.#options.kernelMs ?? [1, 5]), () => {
+      host.accepts = table.slots;
+      this.#checkKernels();
+      this.#transact(host);
+      this.input(host.name, { kind: 'programmed', at: this.now, revision: table.revision });
+      if (host.left && !host.programming) this.crash(host.name);
+    });
+  }
+
+  #checkKernels(): void {
+    const by = new Map<number, string>();
+    for (const { name, accepts } of this.#hosts.values()) {
+      for (const slot of accepts) {
+        assert(!by.has(slot), `slot ${slot} has one kernel at ${this.now}, not ${by.get(slot)} and ${name}`);
+        by.set(slot, name);
+      }
+    }
+  }
+
+  /** All that act on an epoch act on the same map, and no node goes back. */
+  #checkMap(host: Host, event: ControlEvent & { kind: 'ledger' }): void {
+    const content = `${event.by} ${event.owners.join()}`;
+    const known = this.#maps.get(event.epoch) ?? content;
+    assert(known === content, `epoch ${event.epoch} is one map: ${known} and ${content}`);
+    this.#maps.set(event.epoch, content);
+    assert(event.epoch >= host.epoch, `${host.name} goes from epoch ${host.epoch} to ${event.epoch}`);
+    host.epoch = event.epoch;
+  }
+
+  #checkStored(host: Host): void {
+    const durable = host.disk && decodeDurable(host.disk);
+    const ledger = durable?.ok ? durable.value.ledger : null;
+    if (!ledger) return;
+    const key = `${ledger.term}.${ledger.epoch}`;
+    const content = JSON.stringify(ledger);
+    assert((this.#stored.get(key) ?? content) === content, `the ledger ${key} is one value`);
+    this.#stored.set(key, content);
+  }
+
+  #between([least, most]: readonly [number, number]): number {
+    return least + this.#random() * (most - least);
+  }
+
+  /** Nothing scheduled for a host outlives a crash of it. */
+  #schedule(host: Host, at: number, run: () => void): void {
+    const { session } = host;
+    const entry = { at, order: this.#order++, run: () => host.control && host.session === session && run() };
+    let low = 0;
+    let high = this.#queue.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#queue[middle]?.at ?? 0) > at) low = middle + 1;
+      else high = middle;
+    }
+    this.#queue.splice(low, 0, entry);
+  }
+
+  /** The queue is sorted by falling time, so that the next is at its end. */
+  #next(end: number): boolean {
+    const next = this.#queue.at(-1);
+    if (!next || next.at > end) return false;
+    this.#queue.pop();
+    this.now = Math.max(this.now, next.at);
+    next.run();
+    return true;
+  }
+}
+
+/** A small seeded generator of numbers in [0, 1). */
+function mulberry32(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
