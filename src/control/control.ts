@@ -72,7 +72,7 @@ class Machine implements Control {
       register: createRegister({ node, voters, membership, following, held: earlier.ledger }),
       share: new Share(node, earlier.ledger),
       proposals: new Proposals(partition.slotCount, timers.resendMs),
-      policyOf: (text) => policyOf(text, partition.slotCount),
+      policyOf: rememberingPolicies(partition.slotCount),
     };
     this.#inbox = new Inbox(node, config.session, peers);
     this.#exchange = new LedgerExchange(node, membership, following, timers);
@@ -295,7 +295,14 @@ function earlierLife({ ledger: stored, partition }: ControlConfig): Durable {
   return { ...durable.value, ledger: usable ? ledger : null };
 }
 
-function policyOf(text: string, slotCount: number): Policy {
-  const policy = parsePolicy(text, slotCount);
-  return defined(policy.ok ? policy.value : null, 'the policy of a checked ledger');
+/** Reads the policy text of checked ledgers; it rarely changes, so the last one is remembered. */
+function rememberingPolicies(slotCount: number): (text: string) => Policy {
+  let last: { readonly text: string; readonly policy: Policy } | null = null;
+  return (text) => {
+    if (last?.text !== text) {
+      const policy = parsePolicy(text, slotCount);
+      last = { text, policy: defined(policy.ok ? policy.value : null, 'the policy of a checked ledger') };
+    }
+    return last.policy;
+  };
 }

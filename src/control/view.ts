@@ -38,7 +38,8 @@ export function observe(parts: Parts, observed: Observed): { readonly verdict: V
   const { now } = observed;
   const heard = config.voters.filter((voter) => voter === config.node || membership.heard(voter, now));
   return verdictOf({
-    ...observed,
+    serving: observed.serving,
+    leaving: observed.leaving,
     leased: share.acted !== null,
     member: share.known?.members.includes(config.node) ?? false,
     hadMap: share.known !== null,

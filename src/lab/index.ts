@@ -1,3 +1,4 @@
+export { type Capture, type CapturedSegment, captureAtSwitch } from './capture.ts';
 export {
   type Lab,
   type LabOptions,

@@ -8,8 +8,9 @@ export async function* askAgent(
   method: 'GET' | 'POST',
   path: string,
   body = '',
+  signal?: AbortSignal,
 ): AsyncGenerator<Readonly<Record<string, unknown>>> {
-  const response = await responseTo(socketPath, method, path, body);
+  const response = await responseTo(socketPath, method, path, body, signal);
   for await (const text of createInterface({ input: response })) {
     const line = JSON.parse(text) as Record<string, unknown>;
     if (typeof line.error === 'string') throw new OperatingError(String(line.code), line.error);
@@ -23,9 +24,15 @@ export async function askAgentOnce<T>(socketPath: string, method: 'GET' | 'POST'
   throw new OperatingError('agent', 'the agent closed the connection without an answer');
 }
 
-function responseTo(socketPath: string, method: string, path: string, body: string): Promise<IncomingMessage> {
+function responseTo(
+  socketPath: string,
+  method: string,
+  path: string,
+  body: string,
+  signal: AbortSignal | undefined,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const asking = request({ socketPath, method, path }, resolve);
+    const asking = request({ socketPath, method, path, ...(signal ? { signal } : {}) }, resolve);
     asking.once('error', (cause: NodeJS.ErrnoException) => {
       const denied = cause.code === 'EACCES';
       const message = denied ? `${socketPath} may not be opened by this user` : `no agent answers on ${socketPath}`;

@@ -12,13 +12,19 @@ export const linux = {
   SOCK_RAW: 3,
   SOCK_CLOEXEC: 0o2000000,
   SOL_SOCKET: 1,
+  SOL_PACKET: 263,
+  PACKET_STATISTICS: 6,
   SO_RCVBUF: 8,
+  SO_RCVBUFFORCE: 33,
+  /** With a timeval of 64-bit fields. */
+  SIOCGSTAMP_OLD: 0x8906,
   SIOCGIFHWADDR: 0x8927,
   SIOCGIFINDEX: 0x8933,
   MSG_DONTWAIT: 0x40,
   POLLIN: 1,
   EINTR: 4,
   EAGAIN: 11,
+  ENETDOWN: 100,
 } as const;
 
 const socketCall = library.func('int socket(int domain, int type, int protocol)');
@@ -31,6 +37,7 @@ const recvfromCall = library.func(
   'long recvfrom(int fd, void *bytes, size_t length, int flags, void *address, void *addressLength)',
 );
 const setsockoptCall = library.func('int setsockopt(int fd, int level, int name, void *value, unsigned int length)');
+const getsockoptCall = library.func('int getsockopt(int fd, int level, int name, void *value, void *length)');
 const ioctlCall = library.func('int ioctl(int fd, unsigned long request, void *argument)');
 const eventfdCall = library.func('int eventfd(unsigned int value, int flags)');
 const writeCall = library.func('long write(int fd, void *bytes, size_t length)');
@@ -53,6 +60,11 @@ export function setsockopt(fd: number, level: number, name: number, value: Uint8
   checked(setsockoptCall(fd, level, name, value, value.length), 'setsockopt');
 }
 
+/** Fills `value`. */
+export function getsockopt(fd: number, level: number, name: number, value: Uint8Array): void {
+  checked(getsockoptCall(fd, level, name, value, Uint8Array.from([value.length, 0, 0, 0])), 'getsockopt');
+}
+
 /** Reads into or from `argument` in place, as the request says. */
 export function ioctl(fd: number, request: number, argument: Uint8Array): void {
   checked(ioctlCall(fd, request, argument), 'ioctl');
@@ -68,8 +80,10 @@ export function receive(fd: number, buffer: Uint8Array, flags: number, address?:
   for (;;) {
     const length: number = recvfromCall(fd, buffer, buffer.length, flags, address ?? null, addressLength);
     if (length >= 0) return length;
-    if (koffi.errno() === linux.EAGAIN) return null;
-    if (koffi.errno() !== linux.EINTR) checked(-1, 'recvfrom');
+    const errno = koffi.errno();
+    // A packet socket says once that its device went down; it works again when the device does.
+    if (errno === linux.EAGAIN || errno === linux.ENETDOWN) return null;
+    if (errno !== linux.EINTR) throw failed('recvfrom', errno);
   }
 }
 
@@ -129,7 +143,10 @@ function pollOnce(descriptors: Uint8Array): Promise<number> {
 
 function checked(returned: number, call: string): number {
   if (returned >= 0) return returned;
-  const errno = koffi.errno();
+  throw failed(call, koffi.errno());
+}
+
+function failed(call: string, errno: number): OperatingError {
   const name = Object.entries(koffi.os.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
-  throw new OperatingError('system-call', `${call} failed: ${name}`);
+  return new OperatingError('system-call', `${call} failed: ${name}`);
 }

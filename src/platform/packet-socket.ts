@@ -60,7 +60,7 @@ export function openPacketSocket(device: string, etherType: number, onFrame: (fr
 }
 
 /** struct sockaddr_ll of packet(7). */
-function linkAddress(index: number, etherType: number): Uint8Array {
+export function linkAddress(index: number, etherType: number): Uint8Array {
   const bytes = new Uint8Array(20);
   const view = new DataView(bytes.buffer);
   view.setUint16(0, linux.AF_PACKET, true);
@@ -69,7 +69,7 @@ function linkAddress(index: number, etherType: number): Uint8Array {
   return bytes;
 }
 
-function networkOrder(value: number): number {
+export function networkOrder(value: number): number {
   return ((value & 0xff) << 8) | (value >> 8);
 }
 

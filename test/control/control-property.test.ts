@@ -24,14 +24,14 @@ function survive(seed: number): void {
       net.start(name);
       net.run(net.random() * (net.random() < 0.5 ? 20 : 600));
     }
-    for (let step = 0; step < 14; step++) {
+    for (let step = 0; step < 12; step++) {
       disturb(net);
-      net.run(net.random() * (net.random() < 0.5 ? 150 : 1500));
+      net.run(net.random() * (net.random() < 0.5 ? 100 : 1200));
     }
     calm(net);
     net.runUntil(() => net.healthy(), 8000);
     const epoch = net.control('n1').view().epoch;
-    net.run(2000);
+    net.run(1500);
     // Without faults nothing moves.
     expect(net.control('n1').view().epoch).toBe(epoch);
     expect(net.healthy()).toBe(true);
@@ -87,6 +87,6 @@ function calm(net: VirtualNetwork): void {
   net.healAll();
   net.multicastBlocked = false;
   net.loss = 0;
-  net.run(4000);
+  net.run(3200);
   for (const name of net.names) if (!net.host(name).control) net.start(name);
 }

@@ -1,0 +1,45 @@
+import { formatIp, ipFromBytes } from '../base/address.ts';
+import { captureFrames } from '../platform/frame-capture.ts';
+import type { CapturedSegment } from './capture.ts';
+
+// Runs in the switch's namespace: `capture-main SERVICE PORT…`; one line for each SYN, SYN-ACK and RST of the service that comes out of
+// a port, and what was dropped as the last line when standard input ends.
+const [service = '', ...ports] = process.argv.slice(2);
+const ipv4HeaderAt = 14;
+const flagBits = { rst: 4, syn: 2, ack: 16 } as const;
+
+const captures = ports.map((port) =>
+  captureFrames(port, (at, frame) => {
+    const segment = segmentOf(at, port, frame);
+    if (segment) process.stdout.write(`${JSON.stringify(segment)}\n`);
+  }),
+);
+process.stdout.write(`${JSON.stringify({ kind: 'started' })}\n`);
+process.stdin.resume();
+process.stdin.once('end', () => void end());
+
+async function end(): Promise<void> {
+  const drops = captures.reduce((sum, capture) => sum + capture.drops(), 0);
+  await Promise.all(captures.map((capture) => capture.close()));
+  process.stdout.write(`${JSON.stringify({ kind: 'ended', drops })}\n`);
+}
+
+function segmentOf(at: number, port: string, frame: Uint8Array): CapturedSegment | null {
+  const headerBytes = ((frame[ipv4HeaderAt] ?? 0) & 15) * 4;
+  const tcpAt = ipv4HeaderAt + headerBytes;
+  if (frame[ipv4HeaderAt + 9] !== 6 || frame.length < tcpAt + 20) return null;
+  const flags = frame[tcpAt + 13] ?? 0;
+  if ((flags & (flagBits.syn | flagBits.rst)) === 0) return null;
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
+  const source = formatIp(ipFromBytes(frame.slice(ipv4HeaderAt + 12, ipv4HeaderAt + 16)));
+  const destination = formatIp(ipFromBytes(frame.slice(ipv4HeaderAt + 16, ipv4HeaderAt + 20)));
+  const [sourcePort, destinationPort] = [view.getUint16(tcpAt), view.getUint16(tcpAt + 2)];
+  if (destination === service) {
+    if ((flags & flagBits.syn) === 0) return null;
+    return { kind: 'syn', at, port, client: source, clientPort: sourcePort, sequence: view.getUint32(tcpAt + 4) };
+  }
+  if (source !== service) return null;
+  const answered = { at, port, client: destination, clientPort: destinationPort };
+  if (flags & flagBits.rst) return { kind: 'rst', ...answered, sequence: null };
+  return { kind: 'syn-ack', ...answered, sequence: (view.getUint32(tcpAt + 8) - 1) >>> 0 };
+}

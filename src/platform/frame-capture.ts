@@ -1,0 +1,71 @@
+import { OperatingError } from '../base/operating-error.ts';
+import { bind, getsockopt, ioctl, linux, readable, receive, setsockopt, socket } from './libc.ts';
+import { interfaceIndex, linkAddress, networkOrder } from './packet-socket.ts';
+
+/** As much of a frame as its headers take. */
+const frameBytesMax = 128;
+const queueBytes = 16 * 1024 * 1024;
+const etherTypeIpv4 = 0x0800;
+
+export interface FrameCapture {
+  /** Frames that the kernel could not queue since the capture began. */
+  drops(): number;
+  close(): Promise<void>;
+}
+
+/**
+ * The beginnings of all IPv4 frames that arrive on a device (not those that leave it), with the kernel's time of arrival in Unix
+ * milliseconds. Needs CAP_NET_RAW.
+ */
+export function captureFrames(device: string, onFrame: (at: number, frame: Uint8Array) => void): FrameCapture {
+  const fd = socket(linux.AF_PACKET, linux.SOCK_RAW, networkOrder(etherTypeIpv4));
+  growQueue(fd);
+  bind(fd, linkAddress(interfaceIndex(device), etherTypeIpv4));
+  const incoming = readable(fd);
+  const buffer = new Uint8Array(frameBytesMax);
+  const stamp = new Uint8Array(16);
+  const stampView = new DataView(stamp.buffer);
+  let dropped = 0;
+  const reading = read();
+
+  async function read(): Promise<void> {
+    while (await incoming.wait()) {
+      for (let length = next(); length !== null; length = next()) {
+        ioctl(fd, linux.SIOCGSTAMP_OLD, stamp);
+        const at = Number(stampView.getBigInt64(0, true)) * 1000 + Number(stampView.getBigInt64(8, true)) / 1000;
+        onFrame(at, buffer.subarray(0, length));
+      }
+    }
+  }
+
+  function next(): number | null {
+    return receive(fd, buffer, linux.MSG_DONTWAIT);
+  }
+
+  return {
+    drops(): number {
+      const statistics = new Uint8Array(8);
+      getsockopt(fd, linux.SOL_PACKET, linux.PACKET_STATISTICS, statistics);
+      // Reading them resets them.
+      dropped += new DataView(statistics.buffer).getUint32(4, true);
+      return dropped;
+    },
+    async close(): Promise<void> {
+      const ended = incoming.close();
+      await reading;
+      await ended;
+    },
+  };
+}
+
+/** Beyond the system's limit where that is allowed. */
+function growQueue(fd: number): void {
+  const size = new Uint8Array(4);
+  new DataView(size.buffer).setInt32(0, queueBytes, true);
+  try {
+    setsockopt(fd, linux.SOL_SOCKET, linux.SO_RCVBUFFORCE, size);
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    setsockopt(fd, linux.SOL_SOCKET, linux.SO_RCVBUF, size);
+  }
+}

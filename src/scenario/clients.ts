@@ -1,0 +1,76 @@
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { OperatingError } from '../base/operating-error.ts';
+import { type LabPlan, spawnOn } from '../lab/index.ts';
+import type { RequestRecord, SessionRecord } from './records.ts';
+import type { Workload } from './schema.ts';
+
+export type ClientRecord = RequestRecord | SessionRecord;
+
+export interface RunningClients {
+  /** Lets everything under way end, then resolves. */
+  end(): Promise<void>;
+}
+
+/** Starts one process for each workload on each client machine. */
+export function startClients(
+  plan: LabPlan,
+  workloads: readonly Workload[],
+  onRecord: (record: ClientRecord) => void,
+): RunningClients {
+  const running = workloads.flatMap((workload, index) =>
+    plan.clients.map((client, which) => {
+      const task = { service: plan.service.address, ...taskOf(workload, index, plan, which) };
+      return startClient(plan, client.name, programs[workload.kind], task, onRecord);
+    }),
+  );
+  return {
+    async end(): Promise<void> {
+      await Promise.all(running.map((each) => each.end()));
+    },
+  };
+}
+
+const programs = { http: 'http-client-main.js', 'tcp-echo': 'tcp-echo-client-main.js' } as const;
+
+/** The part of a workload that one client machine does. */
+function taskOf(workload: Workload, index: number, plan: LabPlan, which: number): Readonly<Record<string, unknown>> {
+  const addresses = plan.clients[which]?.addresses ?? [];
+  const machines = plan.clients.length;
+  if (workload.kind === 'http') {
+    return { addresses, ratePerSecond: workload.ratePerSecond / machines, timeoutMs: workload.timeoutMs };
+  }
+  const mine = Array.from({ length: workload.sessions }, (_, i) => i).filter((i) => i % machines === which);
+  const sessions = mine.map((i, k) => {
+    const client = addresses[Math.floor((k * addresses.length) / mine.length) % addresses.length];
+    return { name: `${index}.${i}`, client };
+  });
+  return { sessions, intervalMs: workload.intervalMs, stallMs: workload.stallMs };
+}
+
+function startClient(
+  plan: LabPlan,
+  node: string,
+  program: string,
+  task: Readonly<Record<string, unknown>>,
+  onRecord: (record: ClientRecord) => void,
+): RunningClients {
+  const path = fileURLToPath(new URL(program, import.meta.url));
+  const child = spawnOn(plan, node, [process.execPath, path, JSON.stringify(task)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const closed = once(child, 'close');
+  // Writing to a client that has ended is no failure of the run; that it ended is.
+  child.stdin?.on('error', () => {});
+  if (child.stdout) {
+    createInterface({ input: child.stdout }).on('line', (line) => onRecord(JSON.parse(line) as ClientRecord));
+  }
+  return {
+    async end(): Promise<void> {
+      if (child.exitCode !== null) throw new OperatingError('scenario', `the clients on ${node} ended early`);
+      child.stdin?.end();
+      await closed;
+    },
+  };
+}

@@ -1,0 +1,164 @@
+import type { Measures } from './measures.ts';
+import { type Ownership, ownershipFrom } from './ownership.ts';
+import type { RequestRecord, RunRecords, SessionRecord, StepRecord } from './records.ts';
+
+/** How long after the last cut a failed request may still be blamed on it, beyond the moment its slot was taken over. */
+const graceMs = 50;
+
+export interface Verdict {
+  readonly measures: Measures;
+  /** Requests that failed and are blamed on nobody's cut: what to look at. */
+  readonly failures: readonly RequestRecord[];
+}
+
+/** What the records say: pure, so that it can be shown bad examples. */
+export function judge(records: RunRecords, slotOfClient: (client: string) => number): Verdict {
+  const ownership = ownershipFrom(records.tables);
+  const cuts = records.steps.filter((step) => step.what === 'cut');
+  const failed = records.requests.filter(({ failure }) => failure !== null);
+  const lost = failed.filter((request) => lostToCut(request, cuts, ownership, slotOfClient(request.client)));
+  const failures = failed.filter((request) => !lost.includes(request));
+  const measures: Measures = {
+    'requests.total': records.requests.length,
+    'requests.failed': failures.length,
+    'requests.cut': lost.length,
+    'requests.retried': records.requests.filter(({ retried }) => retried).length,
+    ...answerMeasures(records, ownership, slotOfClient),
+    ...connectionMeasures(records, cuts),
+    ...moveMeasures(records),
+    'failover.gapMs': failoverGap(records, cuts, ownership, slotOfClient),
+    'capture.drops': records.drops,
+  };
+  return { measures, failures };
+}
+
+type Cut = Extract<StepRecord, { what: 'cut' }>;
+
+/** Its slot was the cut replica's, and the request began before anybody else had taken the slot over. */
+function lostToCut(request: RequestRecord, cuts: readonly Cut[], ownership: Ownership, slot: number): boolean {
+  return cuts.some(({ at, replica }) => {
+    if (ownership.ownerAt(slot, at) !== replica || request.at + request.durationMs < at) return false;
+    const taken = ownership.takenOver(slot, replica, at);
+    return taken === null || request.at <= taken + graceMs;
+  });
+}
+
+interface Connection {
+  readonly slot: number;
+  readonly syns: number[];
+  /** Who answered its SYN or its request. */
+  readonly answered: Set<string>;
+  /** Reset by somebody who neither answered it nor owned its slot then. */
+  strayReset: boolean;
+}
+
+/** Connections by client, port and initial sequence number. */
+function answerMeasures(
+  { segments, requests }: RunRecords,
+  ownership: Ownership,
+  slotOfClient: (client: string) => number,
+): Pick<Measures, 'answers.wrongReplica' | 'answers.byTwo'> {
+  const connections = new Map<string, Connection>();
+  const newest = new Map<string, Connection>();
+  for (const { client, clientPort, sequence, kind, at, port } of [...segments].sort((a, b) => a.at - b.at)) {
+    const endpoint = `${client} ${clientPort}`;
+    const key = `${endpoint} ${sequence}`;
+    const fresh = { slot: slotOfClient(client), syns: [], answered: new Set<string>(), strayReset: false };
+    const connection = (sequence === null ? newest.get(endpoint) : connections.get(key)) ?? fresh;
+    if (sequence !== null) connections.set(key, connection);
+    newest.set(endpoint, connection);
+    if (kind === 'syn') connection.syns.push(at);
+    else if (kind === 'syn-ack') connection.answered.add(port);
+    else if (!connection.answered.has(port) && !ownership.accepted(port, connection.slot, at))
+      connection.strayReset = true;
+  }
+  for (const { client, clientPort, replica } of requests) {
+    if (replica !== null) newest.get(`${client} ${clientPort}`)?.answered.add(replica);
+  }
+  const all = [...connections.values()];
+  const wrong = ({ slot, syns, answered, strayReset }: Connection): boolean =>
+    strayReset || [...answered].some((replica) => !syns.some((at) => ownership.accepted(replica, slot, at)));
+  return {
+    'answers.wrongReplica': all.filter(wrong).length,
+    'answers.byTwo': all.filter(({ answered }) => answered.size > 1).length,
+  };
+}
+
+function connectionMeasures(
+  { sessions, sessionsAsked }: RunRecords,
+  cuts: readonly Cut[],
+): Pick<
+  Measures,
+  'connections.total' | 'connections.reset' | 'connections.reconnected' | 'connections.cut' | 'connections.broken'
+> {
+  const counts = { reset: 0, reconnected: 0, cut: 0, broken: 0 };
+  const bySession = new Map<string, SessionRecord[]>();
+  for (const each of sessions) bySession.set(each.session, [...(bySession.get(each.session) ?? []), each]);
+  for (const events of bySession.values()) {
+    let lostBy: 'reset' | 'other' | null = null;
+    for (const { what, at, replica } of events) {
+      const cut = cuts.some((each) => each.replica === replica && at >= each.at);
+      if (what === 'open') {
+        if (lostBy === 'reset') counts.reconnected++;
+        lostBy = null;
+      } else if (what === 'failed') {
+        lostBy ??= 'other';
+      } else if (cut && what !== 'wrong') {
+        counts.cut++;
+        lostBy = 'other';
+      } else {
+        counts[what === 'reset' ? 'reset' : 'broken']++;
+        lostBy = what === 'reset' ? 'reset' : 'other';
+      }
+    }
+    if (lostBy !== null) counts.broken++;
+  }
+  const neverOpened =
+    sessionsAsked - [...bySession.values()].filter((events) => events.some(({ what }) => what === 'open')).length;
+  return {
+    'connections.total': sessionsAsked,
+    'connections.reset': counts.reset,
+    'connections.reconnected': counts.reconnected,
+    'connections.cut': counts.cut,
+    'connections.broken': counts.broken + neverOpened,
+  };
+}
+
+/** For each saved policy, what the kernels did until the next step. */
+function moveMeasures({ steps, tables, end }: RunRecords): Pick<Measures, 'move.slots' | 'move.durationMs'> {
+  let slots = 0;
+  let durationMs = 0;
+  for (const [i, step] of steps.entries()) {
+    if (step.what !== 'policy') continue;
+    const until = steps[i + 1]?.at ?? end;
+    const during = tables.filter((table) => table.begin >= step.at && table.end <= until);
+    if (during.length === 0) continue;
+    const last = Math.max(...during.map((table) => table.end));
+    const before = ownershipFrom(tables.filter((table) => table.end <= step.at));
+    const after = ownershipFrom(tables.filter((table) => table.end <= last));
+    const known = new Set(tables.flatMap((table) => [...table.slots]));
+    slots += [...known].filter((slot) => before.ownerAt(slot, step.at) !== after.ownerAt(slot, last)).length;
+    durationMs = Math.max(durationMs, last - step.at);
+  }
+  return { 'move.slots': slots, 'move.durationMs': Math.round(durationMs) };
+}
+
+function failoverGap(
+  { requests, end }: RunRecords,
+  cuts: readonly Cut[],
+  ownership: Ownership,
+  slotOfClient: (client: string) => number,
+): number {
+  const clients = [...new Set(requests.map(({ client }) => client))];
+  const gaps = cuts.flatMap(({ at, replica }) => {
+    const orphans = clients.filter((client) => ownership.ownerAt(slotOfClient(client), at) === replica);
+    return orphans.map((orphan) => {
+      const answers = requests
+        .filter((request) => request.client === orphan && request.failure === null && request.replica !== replica)
+        .map((request) => request.at + request.durationMs)
+        .filter((answered) => answered > at);
+      return Math.min(end, ...answers) - at;
+    });
+  });
+  return Math.round(Math.max(0, ...gaps));
+}

@@ -1,0 +1,100 @@
+import { readFileSync } from 'node:fs';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { messageOf, OperatingError } from '../base/operating-error.ts';
+import { firstIssue } from '../base/schema-issue.ts';
+import { policySchema } from '../policy/index.ts';
+import { measureNames } from './measures.ts';
+
+const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'a name of lower-case letters, digits and "-", at most 32');
+const count = (max: number): z.ZodNumber => z.number().int().min(1).max(max);
+
+const http = z
+  .strictObject({
+    kind: z
+      .literal('http')
+      .describe('GET requests to port 80, begun on time whether earlier ones are answered or not.'),
+    ratePerSecond: count(5000).describe(
+      'Requests a second, all clients together; every other one on a connection of its own.',
+    ),
+    timeoutMs: count(60_000).default(5000).describe('A request without an answer after this long has failed.'),
+  })
+  .describe('HTTP requests from every client address in turn.');
+
+const echo = z
+  .strictObject({
+    kind: z.literal('tcp-echo').describe('Long-lived TCP connections to port 7.'),
+    sessions: count(1000).describe('Connections kept open, spread over the client addresses.'),
+    intervalMs: count(60_000).default(50).describe('Pause between an answer and the next line sent.'),
+    stallMs: count(60_000)
+      .default(1500)
+      .describe('A line without an answer after this long is a stall; the client connects anew.'),
+  })
+  .describe('Sessions that count lines and check each answer.');
+
+const step = z.union([
+  z.strictObject({ wait: z.number().min(0).max(600).describe('Seconds.') }).describe('Let time pass.'),
+  z
+    .strictObject({ policy: policySchema.describe('As in `policy.yaml`.') })
+    .describe('Save the policy file that all agents watch.'),
+  z.strictObject({ cut: name.describe('Name, such as `r3`.') }).describe('Pull the cable of a replica, for good.'),
+]);
+
+const expectation = z.strictObject({
+  measure: z.enum(measureNames).describe('Name of the measure.'),
+  atMost: z.number().optional().describe('Highest value allowed.'),
+  atLeast: z.number().optional().describe('Lowest value allowed.'),
+});
+
+/** A scenario file, field by field: check, default, documentation. */
+export const scenarioSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z0-9]{1,10}$/, '1 to 10 lower-case letters and digits')
+    .describe('Short name; the network is called after it.'),
+  description: z.string().min(1).max(500).describe('What is shown, in a sentence.'),
+  topology: z
+    .strictObject({
+      replicas: count(16).describe('Replicas, `r1` and so on.'),
+      clients: count(16).describe('Client machines, `c1` and so on.'),
+      addresses: count(64).describe('Addresses of each client machine.'),
+    })
+    .describe('The network.'),
+  policy: policySchema.describe('Policy in force at the beginning, as in `policy.yaml`.'),
+  workloads: z
+    .array(z.discriminatedUnion('kind', [http, echo]))
+    .min(1)
+    .max(8)
+    .describe('What the clients do.'),
+  timeline: z.array(step).min(1).max(100).describe('What happens, one step after the other.'),
+  expect: z.array(expectation).max(50).describe('What must be true of the measures at the end.'),
+});
+
+export type Scenario = z.output<typeof scenarioSchema>;
+export type Workload = Scenario['workloads'][number];
+export type Expectation = Scenario['expect'][number];
+
+/** Reads and checks a file. Throws an OperatingError of one clear line. */
+export function readScenario(path: string): Scenario {
+  let input: unknown;
+  try {
+    input = parseYaml(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    const [line = ''] = messageOf(cause).split('\n');
+    throw new OperatingError('scenario', `${path}: ${line}`, { cause });
+  }
+  const checked = scenarioSchema.safeParse(input);
+  if (!checked.success) {
+    throw new OperatingError('scenario', `${path}: ${firstIssue(scenarioSchema, checked.error, input)}`);
+  }
+  const { timeline, topology } = checked.data;
+  const replicas = Array.from({ length: topology.replicas }, (_, i) => `r${i + 1}`);
+  const stranger = timeline.findIndex((each) => 'cut' in each && !replicas.includes(each.cut));
+  if (stranger >= 0) {
+    throw new OperatingError(
+      'scenario',
+      `${path}: timeline[${stranger}].cut: no such replica, allowed are ${replicas.join(', ')}`,
+    );
+  }
+  return checked.data;
+}

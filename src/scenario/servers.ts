@@ -1,0 +1,72 @@
+import { accessSync, constants } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Workload } from './schema.ts';
+
+const nginxPath = '/usr/sbin/nginx';
+
+/** What serves a workload in each replica. */
+export interface Server {
+  readonly description: string;
+  /** The service's port. */
+  readonly port: string;
+  /** For `sh -c`; MANYCAST_NODE names the replica, MANYCAST_DIRECTORY is a directory of its own. */
+  readonly command: string;
+}
+
+/** One server for each kind of workload. */
+export function serversFor(workloads: readonly Workload[]): Server[] {
+  const kinds = new Set(workloads.map(({ kind }) => kind));
+  const servers: Server[] = [];
+  if (kinds.has('http')) servers.push(hasNginx() ? nginx : nodeHttp);
+  if (kinds.has('tcp-echo')) servers.push(echo);
+  return servers;
+}
+
+const nginx: Server = {
+  description: 'nginx',
+  port: '80/tcp',
+  command: `cd "$MANYCAST_DIRECTORY" && cat > nginx.conf <<END && exec ${nginxPath} -p "$MANYCAST_DIRECTORY" -c nginx.conf
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log nginx.log warn;
+events { }
+http {
+  access_log off;
+  client_body_temp_path body;
+  proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi;
+  scgi_temp_path scgi;
+  server {
+    listen 80;
+    location / { add_header X-Replica $MANYCAST_NODE; return 200 "$MANYCAST_NODE\\n"; }
+  }
+}
+END`,
+};
+
+const nodeHttp: Server = {
+  description: 'a Node HTTP server',
+  port: '80/tcp',
+  command: nodeProgram('http-server-main.js'),
+};
+
+const echo: Server = {
+  description: 'a line echo server',
+  port: '7/tcp',
+  command: nodeProgram('tcp-echo-server-main.js'),
+};
+
+function nodeProgram(file: string): string {
+  return `exec '${process.execPath}' '${fileURLToPath(new URL(`../lab/${file}`, import.meta.url))}'`;
+}
+
+function hasNginx(): boolean {
+  try {
+    accessSync(nginxPath, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

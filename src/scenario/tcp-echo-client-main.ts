@@ -1,0 +1,83 @@
+import { connect, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import type { SessionRecord } from './records.ts';
+
+// Runs on a client machine: long-lived sessions with port 7 of a service. Each sends numbered lines one at a time and checks every
+// answer; when its connection is lost it connects anew. One record a line; ends when standard input does.
+interface EchoClientTask {
+  readonly service: string;
+  /** Name and client address of each session. */
+  readonly sessions: readonly { readonly name: string; readonly client: string }[];
+  readonly intervalMs: number;
+  readonly stallMs: number;
+}
+
+const task = JSON.parse(process.argv[2] ?? '') as EchoClientTask;
+const reconnectMs = 50;
+const open = new Set<Socket>();
+let ending = false;
+for (const { name, client } of task.sessions) begin(name, client, 0);
+process.stdin.resume();
+process.stdin.once('end', () => {
+  ending = true;
+  for (const socket of open) socket.destroy();
+});
+
+/** One connection of a session, from line number `next` on. */
+function begin(session: string, client: string, next: number): void {
+  if (ending) return;
+  const socket = connect({ host: task.service, port: 7, localAddress: client });
+  let replica: string | null = null;
+  let ended = false;
+  let timer: NodeJS.Timeout;
+  open.add(socket);
+  socket.setNoDelay(true);
+
+  const record = (what: SessionRecord['what']): void => {
+    const line: SessionRecord = {
+      kind: 'session',
+      what,
+      at: performance.timeOrigin + performance.now(),
+      session,
+      client,
+      replica,
+    };
+    process.stdout.write(`${JSON.stringify(line)}\n`);
+  };
+  const lose = (what: SessionRecord['what']): void => {
+    if (ended || ending) return;
+    ended = true;
+    clearTimeout(timer);
+    open.delete(socket);
+    socket.destroy();
+    record(replica === null ? 'failed' : what);
+    setTimeout(() => begin(session, client, next), reconnectMs);
+  };
+  const send = (): void => {
+    socket.write(`${next}\n`);
+    timer = setTimeout(() => lose('stall'), task.stallMs);
+  };
+  timer = setTimeout(() => lose('stall'), task.stallMs);
+  socket.once('connect', () => {
+    clearTimeout(timer);
+    send();
+  });
+  const lines = createInterface({ input: socket });
+  // It repeats the errors of its socket, which are handled there.
+  lines.on('error', () => {});
+  lines.on('line', (line) => {
+    clearTimeout(timer);
+    const [who = '', number] = line.split(' ');
+    if (number !== String(next) || (replica !== null && who !== replica)) return lose('wrong');
+    if (replica === null) {
+      replica = who;
+      record('open');
+    }
+    next++;
+    timer = setTimeout(send, task.intervalMs);
+  });
+  socket.once('error', (error: NodeJS.ErrnoException) =>
+    lose(error.code === 'ECONNRESET' || error.code === 'EPIPE' ? 'reset' : 'closed'),
+  );
+  socket.once('close', () => lose('closed'));
+}
