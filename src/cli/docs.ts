@@ -5,7 +5,7 @@ import { agentSchema } from '../agent/config.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { jsonSchemaOf, markdownReference } from '../base/schema-reference.ts';
 import { policySchema } from '../policy/index.ts';
-import { scenarioSchema } from '../scenario/index.ts';
+import { measureMeanings, scenarioSchema } from '../scenario/index.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -55,6 +55,9 @@ function generated(): ReadonlyMap<string, string> {
     pages.set(`schemas/${name}.schema.json`, `${JSON.stringify(jsonSchemaOf(schema, { title }), null, 2)}\n`);
     pages.set(`docs/reference/${name}.md`, markdownReference(title, intro, schema));
   }
+  const measures = Object.entries(measureMeanings).map(([name, meaning]) => `| \`${name}\` | ${meaning} |`);
+  const table = ['', '## Measures', '', '| measure | says |', '|---|---|', ...measures, ''].join('\n');
+  pages.set('docs/reference/scenario.md', `${pages.get('docs/reference/scenario.md')}${table}`);
   return pages;
 }
 

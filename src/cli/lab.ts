@@ -69,7 +69,7 @@ export async function exec(name: string, node: string, argv: readonly string[]):
 }
 
 export async function list(): Promise<void> {
-  for (const { name, serviceAddress, nodes, agentsAlive } of labList()) {
-    process.stdout.write(`${name}  ${serviceAddress}  ${nodes.join(' ')}  ${agentsAlive} agents alive\n`);
+  for (const { name, serviceAddress, nodes } of labList()) {
+    process.stdout.write(`${name}  ${serviceAddress}  ${nodes.join(' ')}\n`);
   }
 }

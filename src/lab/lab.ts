@@ -91,7 +91,6 @@ export interface LabSummary {
   readonly name: string;
   readonly serviceAddress: string;
   readonly nodes: readonly string[];
-  readonly agentsAlive: number;
 }
 
 export function labList(): LabSummary[] {
@@ -100,7 +99,7 @@ export function labList(): LabSummary[] {
     if (!state) return [];
     const { service, replicas, clients } = state.plan;
     const nodes = [...replicas, ...clients].map((node) => node.name);
-    return [{ name, serviceAddress: service.address, nodes, agentsAlive: state.agents.filter(isAlive).length }];
+    return [{ name, serviceAddress: service.address, nodes }];
   });
 }
 
@@ -109,9 +108,17 @@ export function labExec(name: string, node: string, argv: readonly string[]): Pr
   const state = readLabState(name);
   if (!state) throw new OperatingError('lab', `there is no lab "${name}"`, { remedy: 'manycast lab list' });
   const child = spawnOn(state.plan, node, argv, { stdio: 'inherit' });
-  return new Promise((resolve, reject) => {
+  // A terminal's Ctrl-C reaches the command by itself, and this process waits for it; SIGTERM comes to this process alone.
+  const wait = (): void => {};
+  const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
+  process.on('SIGINT', wait);
+  process.on('SIGTERM', pass);
+  return new Promise<number>((resolve, reject) => {
     child.once('error', reject);
-    child.once('exit', (code, signal) => resolve(code ?? (signal ? 130 : 1)));
+    child.once('exit', (code) => resolve(code ?? 1));
+  }).finally(() => {
+    process.off('SIGINT', wait);
+    process.off('SIGTERM', pass);
   });
 }
 

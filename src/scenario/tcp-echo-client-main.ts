@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { SessionRecord } from './records.ts';
 
@@ -14,13 +14,13 @@ interface EchoClientTask {
 
 const task = JSON.parse(process.argv[2] ?? '') as EchoClientTask;
 const reconnectMs = 50;
-const open = new Set<Socket>();
+const connections = new Set<{ close(): void }>();
 let ending = false;
 for (const { name, client } of task.sessions) begin(name, client, 0);
 process.stdin.resume();
 process.stdin.once('end', () => {
   ending = true;
-  for (const socket of open) socket.destroy();
+  for (const connection of connections) connection.close();
 });
 
 /** One connection of a session, from line number `next` on. */
@@ -30,7 +30,14 @@ function begin(session: string, client: string, next: number): void {
   let replica: string | null = null;
   let ended = false;
   let timer: NodeJS.Timeout;
-  open.add(socket);
+  const connection = {
+    close(): void {
+      clearTimeout(timer);
+      socket.destroy();
+      connections.delete(connection);
+    },
+  };
+  connections.add(connection);
   socket.setNoDelay(true);
 
   const record = (what: SessionRecord['what']): void => {
@@ -47,9 +54,7 @@ function begin(session: string, client: string, next: number): void {
   const lose = (what: SessionRecord['what']): void => {
     if (ended || ending) return;
     ended = true;
-    clearTimeout(timer);
-    open.delete(socket);
-    socket.destroy();
+    connection.close();
     record(replica === null ? 'failed' : what);
     setTimeout(() => begin(session, client, next), reconnectMs);
   };
@@ -66,6 +71,7 @@ function begin(session: string, client: string, next: number): void {
   // It repeats the errors of its socket, which are handled there.
   lines.on('error', () => {});
   lines.on('line', (line) => {
+    if (ended || ending) return;
     clearTimeout(timer);
     const [who = '', number] = line.split(' ');
     if (number !== String(next) || (replica !== null && who !== replica)) return lose('wrong');

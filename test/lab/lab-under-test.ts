@@ -1,0 +1,109 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
+
+export const command = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+export const serviceAddress = '10.77.0.100';
+
+const waitMsMax = 10_000;
+const pollMs = 50;
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A name that no other run uses at the same time. */
+export function labName(letter: string): string {
+  return `${letter}${process.pid.toString(36)}`.slice(0, 10);
+}
+
+/** Runs `manycast` with arguments, to its end. */
+export function manycast(...args: string[]): Promise<Ran> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [command, ...args], { maxBuffer: 16 * 1024 * 1024 }, (error, stdout, stderr) => {
+      const code = error ? (typeof error.code === 'number' ? error.code : 1) : 0;
+      resolve({ code, stdout, stderr });
+    });
+  });
+}
+
+/** Starts `manycast` and leaves it running. */
+export function startManycast(...args: string[]): ChildProcess {
+  return spawn(process.execPath, [command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Runs a command on a node of a lab; it must succeed. */
+export async function on(name: string, node: string, ...argv: string[]): Promise<string> {
+  const ran = await manycast('lab', 'exec', name, node, '--', ...argv);
+  expect(ran, argv.join(' ')).toMatchObject({ code: 0 });
+  return ran.stdout;
+}
+
+export function labDirectory(name: string): string {
+  return join(tmpdir(), `manycast-${process.getuid?.() ?? 0}`, 'lab', name);
+}
+
+export interface StatusSeen {
+  readonly verdict: string;
+  readonly epoch: number;
+  readonly settled: boolean;
+  readonly policy: { readonly strategy: string } | null;
+  readonly policyFile: { readonly state: string; readonly problem: string | null };
+  readonly peers: readonly { readonly name: string; readonly via: string | null }[];
+  readonly owners: readonly { readonly name: string; readonly slots: string; readonly count: number }[];
+}
+
+export async function statusOf(name: string, replica: string): Promise<StatusSeen> {
+  const ran = await manycast('lab', 'exec', name, replica, '--', process.execPath, command, 'status', '--json');
+  return JSON.parse(ran.stdout) as StatusSeen;
+}
+
+/** Asks again until the answer is as wanted; fails with the last answer after a bound. */
+export async function until<T>(ask: () => Promise<T>, wanted: (answer: T) => boolean): Promise<T> {
+  const end = Date.now() + waitMsMax;
+  for (;;) {
+    const answer = await ask();
+    if (wanted(answer)) return answer;
+    if (Date.now() > end) throw new Error(`still ${JSON.stringify(answer)} after ${waitMsMax} ms`);
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+}
+
+/** Who owns a client's slot (the last byte of its address) by a status. */
+export function ownerOf(status: StatusSeen, client: string): string {
+  const slot = Number(client.split('.').at(-1));
+  const owner = status.owners.find(({ slots }) =>
+    slots.split(',').some((range) => {
+      const [first = Number.NaN, last = first] = range.split('-').map(Number);
+      return slot >= first && slot <= last;
+    }),
+  );
+  return owner?.name ?? 'nobody';
+}
+
+/** What a lab of this name has left behind on this machine, of any kind. */
+export function leftovers(name: string): string[] {
+  const found: string[] = [];
+  if (existsSync(labDirectory(name))) found.push(labDirectory(name));
+  if (existsSync('/run/netns')) {
+    found.push(...readdirSync('/run/netns').filter((each) => each.startsWith(`mc-${name}-`)));
+  }
+  for (const pid of readdirSync('/proc').filter((each) => /^\d+$/.test(each))) {
+    const line = read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ');
+    if (line.includes(`/lab/${name}/`) || line.includes(`mc-${name}-`)) found.push(line);
+  }
+  return found;
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

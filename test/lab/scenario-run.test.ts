@@ -1,0 +1,58 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { labName, leftovers, manycast } from './lab-under-test.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+test('every slot changes its replica and back: all sessions are reset and reconnect, no request fails', async () => {
+  const ran = await manycast('scenario', 'run', 'scenarios/reset-handoff.yaml', '--on', 'lab', '--report', directory);
+  expect(ran.stdout).toContain('reset: passed');
+  expect(ran.code).toBe(0);
+  const report = JSON.parse(readFileSync(join(directory, 'report.json'), 'utf8')) as Record<string, unknown>;
+  expect(report).toMatchObject({
+    passed: true,
+    requests: { failed: 0 },
+    connections: { total: 16, reset: 32, reconnected: 32, broken: 0 },
+    move: { slots: 512 },
+    measures: { 'answers.wrongReplica': 0, 'answers.byTwo': 0 },
+    replicas: [
+      { name: 'r1', slots: 128, filters: ['0.0.0.0/0.0.0.128'] },
+      { name: 'r2', slots: 128, filters: ['0.0.0.128/0.0.0.128'] },
+    ],
+  });
+  expect(readFileSync(join(directory, 'timeline.svg'), 'utf8')).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
+  expect(leftovers('reset')).toEqual([]);
+}, 60_000);
+
+test('an expectation that fails is named and makes the exit code 2; everything is taken down', async () => {
+  const name = labName('x');
+  const file = join(directory, 'failing.yaml');
+  writeFileSync(
+    file,
+    `name: ${name}
+description: asks for the impossible
+topology: { replicas: 1, clients: 1, addresses: 2 }
+policy: { strategy: equal }
+workloads: [{ kind: http, ratePerSecond: 20 }]
+timeline: [{ wait: 1 }]
+expect: [{ measure: requests.total, atLeast: 1000000 }, { measure: requests.failed, atMost: 0 }]
+`,
+  );
+  const ran = await manycast('scenario', 'run', file, '--on', 'lab', '--json');
+  expect(ran.code).toBe(2);
+  const report = JSON.parse(ran.stdout) as { passed: boolean; expectations: { passed: boolean }[] };
+  expect(report.passed).toBe(false);
+  expect(report.expectations.map(({ passed }) => passed)).toEqual([false, true]);
+  expect(leftovers(name)).toEqual([]);
+});
+
+test('a bad file is one line, and nothing is built', async () => {
+  const file = join(directory, 'bad.yaml');
+  writeFileSync(file, readFileSync('scenarios/demo.yaml', 'utf8').replace('cut: r3', 'cut: r9'));
+  const ran = await manycast('scenario', 'run', file, '--on', 'lab');
+  expect(ran.code).toBe(1);
+  expect(ran.stderr).toBe(`manycast: ${file}: timeline[3].cut: no such replica, allowed are r1, r2, r3\n`);
+});
