@@ -9,6 +9,8 @@ const sessionRecord = 'session';
 
 /** Seals what this agent says and opens what others say: only holders of the cluster's key are heard. */
 export interface ControlChannel {
+  /** Number of this life of the agent. */
+  readonly session: number;
   seal(body: Uint8Array): Uint8Array;
   /** Authenticates before anything inside is parsed. */
   open(datagram: Uint8Array): Result<Envelope>;
@@ -27,6 +29,7 @@ export function createControlChannel(config: AgentConfig, keyring: Keyring, stor
     [signing, ...others].some((key) => timingSafeEqual(hmacSha256(key, bytes), mac));
   let counter = 0;
   return {
+    session,
     seal: (body) =>
       sealEnvelope({ clusterId, sender: config.node, session, counter: counter++, body }, (bytes) =>
         hmacSha256(signing, bytes),

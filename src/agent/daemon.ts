@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { defined } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
-import { createControl } from '../control/control.ts';
+import { type Control, createControl } from '../control/control.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { createNftDataPlane } from '../dataplane/nft.ts';
@@ -22,9 +22,9 @@ import { type AgentConfig, addressOf, serviceOf } from './config.ts';
 import { createControlChannel } from './control-channel.ts';
 import { openControlSocket } from './control-socket.ts';
 import { type Driver, ledgerRecord, startDriver } from './driver.ts';
-import { createEventLog } from './event-log.ts';
+import { createEventLog, type EventLog } from './event-log.ts';
 import { logEvent } from './log-event.ts';
-import { watchPolicyFile } from './policy-file.ts';
+import { type PolicyFile, watchPolicyFile } from './policy-file.ts';
 import { agentRoutes } from './routes.ts';
 import { type AgentStatus, statusOf } from './status.ts';
 
@@ -77,7 +77,9 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
     (line) => log.error(`policy file refused, the policy in force stays: ${line}`),
   );
   closers.push(() => policyFile.close());
+  const channel = createControlChannel(config, keyring, store);
   const control = createControl({
+    session: channel.session,
     node: config.node,
     peers: Object.keys(config.control.peers),
     voters: config.voters,
@@ -87,8 +89,7 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
     policy: policyFile.read(),
   });
   const running = startDriver({
-    ...{ control, network, dataPlane, service, store, clock },
-    channel: createControlChannel(config, keyring, store),
+    ...{ control, channel, network, dataPlane, service, store, clock },
     flows: openFlowTable(service.address),
     onEvent: (event) => {
       logEvent(log, event);
@@ -98,20 +99,43 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   driver = running;
   closers.push(() => running.stop());
 
+  const socket = await openAdministration(config, version, { dataPlane, policyFile, control, eventLog, driver });
+  closers.push(() => socket.close());
+  if (config.voters.length % 2 === 0) {
+    log.warn(`${config.voters.length} voters survive no more losses than ${config.voters.length - 1} would`);
+  }
+  log.info({ version, service: config.service.address }, 'agent started');
+  return running;
+}
+
+/** Parts that the local socket asks. */
+interface Asked {
+  readonly dataPlane: DataPlane;
+  readonly policyFile: PolicyFile;
+  readonly control: Control;
+  readonly eventLog: EventLog;
+  readonly driver: Driver;
+}
+
+function openAdministration(
+  config: AgentConfig,
+  version: string,
+  { dataPlane, policyFile, control, eventLog, driver }: Asked,
+): ReturnType<typeof openControlSocket> {
+  const { partition } = serviceOf(config);
   const status = async (): Promise<AgentStatus> => {
     const view = control.view();
     const packets = await dataPlane.counters().catch(() => null);
-    return statusOf({
-      ...{ config, version, partition, view, packets },
-      policyFile: policyFile.compare(view.policy),
-      refused: running.refused(),
-    });
+    const file = policyFile.compare(view.policy);
+    return statusOf({ config, version, partition, view, packets, policyFile: file, refused: driver.refused() });
   };
-  const routes = agentRoutes({ partition, log: eventLog, view: () => control.view(), status, propose: running.propose });
-  const socket = await openControlSocket(config.socket, routes);
-  closers.push(() => socket.close());
-  log.info({ version, service: config.service.address }, 'agent started');
-  return running;
+  const routes = agentRoutes({
+    ...{ partition, status },
+    log: eventLog,
+    view: () => control.view(),
+    propose: driver.propose,
+  });
+  return openControlSocket(config.socket, routes);
 }
 
 function openControl(

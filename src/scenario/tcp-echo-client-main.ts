@@ -40,22 +40,11 @@ function begin(session: string, client: string, next: number): void {
   connections.add(connection);
   socket.setNoDelay(true);
 
-  const record = (what: SessionRecord['what']): void => {
-    const line: SessionRecord = {
-      kind: 'session',
-      what,
-      at: performance.timeOrigin + performance.now(),
-      session,
-      client,
-      replica,
-    };
-    process.stdout.write(`${JSON.stringify(line)}\n`);
-  };
   const lose = (what: SessionRecord['what']): void => {
     if (ended || ending) return;
     ended = true;
     connection.close();
-    record(replica === null ? 'failed' : what);
+    record(replica === null ? 'failed' : what, session, client, replica);
     setTimeout(() => begin(session, client, next), reconnectMs);
   };
   const send = (): void => {
@@ -77,7 +66,7 @@ function begin(session: string, client: string, next: number): void {
     if (number !== String(next) || (replica !== null && who !== replica)) return lose('wrong');
     if (replica === null) {
       replica = who;
-      record('open');
+      record('open', session, client, replica);
     }
     next++;
     timer = setTimeout(send, task.intervalMs);
@@ -86,4 +75,10 @@ function begin(session: string, client: string, next: number): void {
     lose(error.code === 'ECONNRESET' || error.code === 'EPIPE' ? 'reset' : 'closed'),
   );
   socket.once('close', () => lose('closed'));
+}
+
+function record(what: SessionRecord['what'], session: string, client: string, replica: string | null): void {
+  const at = performance.timeOrigin + performance.now();
+  const line: SessionRecord = { kind: 'session', what, at, session, client, replica };
+  process.stdout.write(`${JSON.stringify(line)}\n`);
 }
