@@ -202,9 +202,8 @@ class Machine implements Control {
 
   #program(): void {
     const { share } = this.#parts;
-    const program = share.program();
+    const { program, resets } = share.takeChange();
     if (program) this.#outputs.push({ kind: 'program', ...program });
-    const resets = share.takeResets();
     if (resets.size > 0) this.#outputs.push({ kind: 'reset', slots: resets });
     this.#serving = share.acted !== null && (this.#serving || share.confirmed);
   }
@@ -266,8 +265,10 @@ class Machine implements Control {
     this.#heartbeatSaid = says;
     this.#heartbeatAt = this.#now + timers.heartbeatMs;
     const round = this.#rounds.next(this.#now);
-    // Being named renews a lease: not for a member whose slots are about to be given away.
-    const heard = membership.heardList(this.#now).filter(({ name }) => !register.evicting.has(name));
+    // Being named by the coordinator renews a lease: not for a member that does not hear it, or whose slots are being given away.
+    const heard = membership
+      .heardList(this.#now)
+      .filter(({ name }) => !content.coordinating || (membership.answers(name) && !register.evicting.has(name)));
     const body = encodeMessage({ kind: 'heartbeat', round, ...content, heard });
     this.#outputs.push({ kind: 'send', to: 'group', body });
     for (const peer of membership.unreachedByMulticast(this.#now)) {
@@ -286,7 +287,7 @@ function earlierLife({ ledger: stored, partition }: ControlConfig): Durable {
   const durable = decodeDurable(stored);
   if (!durable.ok) {
     throw new OperatingError('state', `the stored ledger is not readable: ${durable.reason}`, {
-      remedy: 'remove the state directory: this replica then takes the ledger from the others',
+      remedy: 'remove the file "ledger" in stateDir: this replica then takes it from the others',
     });
   }
   const { ledger } = durable.value;

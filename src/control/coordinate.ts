@@ -1,5 +1,5 @@
 import { compareVersions, type Ledger, versionOf } from '../wire/ledger.ts';
-import { type Author, firstLedger, nextLedger, type Situation, takenOver } from './coordinator.ts';
+import { type Author, firstLedger, nextLedger, type Situation, takenOver } from './next-ledger.ts';
 import type { Parts } from './parts.ts';
 
 /** Writes the next ledger when this agent coordinates and there is something to write; one at a time, each committed before the next. */
@@ -35,13 +35,13 @@ function situationOf(parts: Parts, held: Ledger, leaving: boolean, now: number):
   const { config, membership, following, share, timers, proposals } = parts;
   const settledIn = now >= following.authoritySince + timers.takeoverMs;
   const isSelf = (name: string) => name === config.node;
-  const isPresent = (name: string) => isSelf(name) || membership.stable(name, now);
+  const isPresent = (name: string) => isSelf(name) || (membership.stable(name, now) && membership.answers(name));
   proposals.offerOwn();
   return {
     partition: config.partition,
     policy: parts.policyOf(held.policy),
     proposed: proposals.takeFor(held),
-    gone: (name) => settledIn && !isSelf(name) && membership.silence(name, now) >= timers.deadMs,
+    gone: (name) => settledIn && !isSelf(name) && membership.unanswered(name, now) >= timers.deadMs,
     leaving: (name) => isLeaving(parts, leaving, name),
     newcomers: [config.node, ...membership.others].filter(
       (name) => isPresent(name) && !held.members.includes(name) && !isLeaving(parts, leaving, name),

@@ -170,7 +170,7 @@ export class Following {
     return voters.filter((voter) => {
       if (voter === node) return true;
       const said = membership.newest(voter);
-      return said?.follow === null && membership.heard(voter, now) && said.heard.some((each) => each.name === node);
+      return said?.follow === null && membership.heard(voter, now) && membership.answers(voter);
     });
   }
 

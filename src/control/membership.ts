@@ -8,6 +8,10 @@ export interface Membership {
   /** Notes a heartbeat; false when a newer one of the same session was noted before. */
   hear(name: string, session: number, heartbeat: Heartbeat, via: Via, now: number): boolean;
   newest(name: string): Heartbeat | null;
+  /** Its newest heartbeat says that it hears this agent. */
+  answers(name: string): boolean;
+  /** Milliseconds since the last heartbeat that said so, or since the own start when there was none. */
+  unanswered(name: string, now: number): number;
   /** Milliseconds since the last heartbeat, or since the own start when there was none. */
   silence(name: string, now: number): number;
   /** A heartbeat came within `heardMs`. */
@@ -26,6 +30,7 @@ interface Contact {
   readonly session: number;
   readonly heartbeat: Heartbeat;
   readonly at: number;
+  readonly answeredAt: number;
   /** When the present run of heartbeats without a gap began. */
   readonly since: number;
   readonly multicastAt: number;
@@ -44,6 +49,8 @@ export function createMembership(node: string, peers: readonly string[], timers:
     others,
     silence,
     heard,
+    answers: (name) => lists(contacts.get(name)?.heartbeat, node),
+    unanswered: (name, now) => now - (contacts.get(name)?.answeredAt ?? start),
     hear(name, session, heartbeat, via, now) {
       const last = contacts.get(name);
       if (last && last.session === session && heartbeat.round <= last.heartbeat.round) {
@@ -56,6 +63,7 @@ export function createMembership(node: string, peers: readonly string[], timers:
         session,
         heartbeat,
         at: now,
+        answeredAt: lists(heartbeat, node) ? now : (last?.answeredAt ?? start),
         since: unbroken ? last.since : now,
         multicastAt: via === 'multicast' ? now : (last?.multicastAt ?? Number.NEGATIVE_INFINITY),
       });
@@ -83,4 +91,8 @@ export function createMembership(node: string, peers: readonly string[], timers:
         }));
     },
   };
+}
+
+function lists(heartbeat: Heartbeat | undefined, node: string): boolean {
+  return heartbeat?.heard.some((each) => each.name === node) ?? false;
 }

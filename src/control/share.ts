@@ -13,6 +13,8 @@ export class Share {
   #revision = 0;
   #confirmed = 0;
   #closed = false;
+  /** The kernel is to be told, and flows to be ended, only when one of these changes. */
+  #changed = true;
 
   /** `earlier` is the ledger of an earlier life, whose flows this host may still hold. */
   constructor(node: string, earlier: Ledger | null) {
@@ -55,25 +57,39 @@ export class Share {
 
   /** Ends acting on a ledger when the lease is over. */
   expire(now: number): void {
-    if (now >= this.#leaseUntil) this.#acted = null;
+    if (this.#acted === null || now < this.#leaseUntil) return;
+    this.#acted = null;
+    this.#changed = true;
   }
 
   act(ledger: Ledger): void {
     this.#acted = ledger;
     this.#known = ledger;
+    this.#changed = true;
   }
 
   /** Accepts nothing from now on, whatever the ledger says. */
   close(): void {
     this.#closed = true;
+    this.#changed = true;
   }
 
   confirm(revision: number): void {
     this.#confirmed = Math.max(this.#confirmed, revision);
   }
 
-  /** What the kernel is to be told, or null when it was told already. The first is always told: an earlier life left something. */
-  program(): { readonly revision: number; readonly slots: ReadonlySet<number> } | null {
+  /**
+   * What follows from a change since the last call: what the kernel is to be told, null when it was told already, and the
+   * slots given away whose new owner's kernel accepts them, each named once, whose flows are to end. The very first call
+   * tells the kernel in any case: an earlier life left something there.
+   */
+  takeChange(): { readonly program: Program | null; readonly resets: ReadonlySet<number> } {
+    if (!this.#changed) return { program: null, resets: new Set() };
+    this.#changed = false;
+    return { program: this.#program(), resets: this.#resets() };
+  }
+
+  #program(): Program | null {
     const wanted = this.#acted && !this.#closed ? acceptedSlots(this.#acted, this.#node) : new Set<number>();
     if (this.#revision > 0 && sameSlots(wanted, this.#accepting)) return null;
     this.#accepting = wanted;
@@ -81,8 +97,7 @@ export class Share {
     return { revision: ++this.#revision, slots: wanted };
   }
 
-  /** Slots given away whose new owner's kernel accepts them: their flows are to end. Each is named once. */
-  takeResets(): Set<number> {
+  #resets(): Set<number> {
     const given = new Set<number>();
     if (!this.#acted) return given;
     const moving = new Set(this.#acted.moves.flatMap((move) => move.slots));
@@ -93,6 +108,11 @@ export class Share {
     for (const slot of given) this.#touched.delete(slot);
     return given;
   }
+}
+
+interface Program {
+  readonly revision: number;
+  readonly slots: ReadonlySet<number>;
 }
 
 function sameSlots(a: ReadonlySet<number>, b: ReadonlySet<number>): boolean {

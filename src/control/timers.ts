@@ -12,7 +12,7 @@ export interface Timers {
   readonly standAfterMs: number;
   /** A kernel accepts until this long after the sending of the newest own heartbeat that the coordinator answered. */
   readonly leaseMs: number;
-  /** A member silent this long loses its slots. Above `leaseMs` by what a kernel may take to drop everything. */
+  /** A member that did not answer for this long loses its slots. Above `leaseMs` by what a kernel may take to drop everything. */
   readonly deadMs: number;
   /** A new coordinator takes no slots before it had authority this long: leases from before it may still run. Like `deadMs`. */
   readonly takeoverMs: number;

@@ -3,7 +3,7 @@ import type { Policy } from '../../src/policy/index.ts';
 import { VirtualNetwork } from './virtual-network.ts';
 
 /**
- * Faults that the first form is made for: crashed hosts (whose kernels go with them), restarts, lost, doubled, late and overtaken
+ * Faults that the protocol holds against: crashed hosts (whose kernels go with them), restarts, lost, doubled, late and overtaken
  * datagrams, cuts between any two agents in one or both directions, a multicast that does not get through, leaving agents. Not here,
  * because nothing but a lease inside the kernel helps against them: an agent that is stopped or killed while its kernel goes on, clocks
  * that run at different speeds, and a kernel or a timer that is late by more than `deadMs - leaseMs` = 300 ms together. Nor the loss of
@@ -12,10 +12,13 @@ import { VirtualNetwork } from './virtual-network.ts';
 const seeds = Number(process.env.CONTROL_SEEDS ?? 200);
 const firstSeed = Number(process.env.CONTROL_SEED ?? 1);
 
-test.each(Array.from({ length: 10 }, (_, part) => part))('no slot has two kernels, whatever happens: part %i', (part) => {
-  const each = Math.ceil(seeds / 10);
-  for (let seed = firstSeed + part * each; seed < firstSeed + (part + 1) * each; seed++) survive(seed);
-});
+test.each(Array.from({ length: 10 }, (_, part) => part))(
+  'no slot has two kernels, whatever happens: part %i',
+  (part) => {
+    const each = Math.ceil(seeds / 10);
+    for (let seed = firstSeed + part * each; seed < firstSeed + (part + 1) * each; seed++) survive(seed);
+  },
+);
 
 function survive(seed: number): void {
   const net = networkOf(seed);
@@ -79,7 +82,9 @@ function disturb(net: VirtualNetwork): void {
 
 function anyPolicy(net: VirtualNetwork): Policy {
   const weights = Object.fromEntries(net.names.map((name) => [name, Math.floor(net.random() * 4)]));
-  return net.random() < 0.3 ? { strategy: 'equal', handoff: 'reset' } : { strategy: 'weighted', handoff: 'reset', weights };
+  return net.random() < 0.3
+    ? { strategy: 'equal', handoff: 'reset' }
+    : { strategy: 'weighted', handoff: 'reset', weights };
 }
 
 /** Everybody is there, and the network does what it should. */
