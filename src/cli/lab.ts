@@ -1,6 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import {
+  alreadyUp,
+  hasEntered,
   holdNamespace,
+  isHeld,
   labDown,
   labExec,
   labList,
@@ -22,7 +25,7 @@ const builtInServer = `exec ${process.execPath} ${fileURLToPath(new URL('../lab/
 
 export async function up(name: string, options: UpOptions): Promise<void> {
   if (!mayBuildHere()) {
-    await holdNamespace(name);
+    if (!(await holdNamespace(name))) throw alreadyUp(name);
     process.exitCode = await runInHeldNamespace(name, process.argv.slice(2));
     if (process.exitCode !== 0) await releaseNamespace(name);
     return;
@@ -53,12 +56,10 @@ end      manycast lab down ${name}
 }
 
 export async function down(name: string): Promise<void> {
-  if (!mayBuildHere()) {
-    await runInHeldNamespace(name, process.argv.slice(2));
-    await releaseNamespace(name);
-    return;
-  }
-  const found = await labDown(name);
+  if (!mayBuildHere() && isHeld(name)) await runInHeldNamespace(name, process.argv.slice(2));
+  const found = mayBuildHere() ? await labDown(name) : await releaseNamespace(name);
+  // The command outside says it.
+  if (hasEntered()) return;
   process.stdout.write(found ? `${name} is down\n` : `there is no lab "${name}"\n`);
 }
 

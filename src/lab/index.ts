@@ -1,5 +1,6 @@
 export { type Capture, type CapturedSegment, captureAtSwitch } from './capture.ts';
 export {
+  alreadyUp,
   type Lab,
   type LabOptions,
   type LabSummary,
@@ -13,7 +14,9 @@ export {
 export { setCable } from './network.ts';
 export type { LabClient, LabNode, LabPlan } from './plan.ts';
 export {
+  hasEntered,
   holdNamespace,
+  isHeld,
   mayBuildHere,
   releaseNamespace,
   runInHeldNamespace,

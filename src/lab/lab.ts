@@ -10,12 +10,14 @@ import { endProcess, isAlive, type ProcessRecord, spawnDetached } from './proces
 import { policyPath, replicaFiles, writeReplicaFiles } from './replica-files.ts';
 import {
   createLabDirectory,
+  type LabState,
   labDirectory,
   labNames,
   readLabState,
   removeLabDirectory,
   writeLabState,
 } from './state.ts';
+import { hasEntered } from './user-namespace.ts';
 
 export interface LabOptions extends LabSize {
   /** Commands that serve, for `sh -c`, run beside each agent; MANYCAST_NODE and MANYCAST_SERVICE_ADDRESS are set. */
@@ -63,9 +65,7 @@ const logLinesShown = 8;
 export async function labUp(options: LabOptions): Promise<Lab> {
   const plan = planLab(options);
   if (!createLabDirectory(options.name)) {
-    throw new OperatingError('lab', `the lab "${options.name}" is up already`, {
-      remedy: `manycast lab down ${options.name}`,
-    });
+    throw alreadyUp(options.name);
   }
   try {
     return await build(plan, options);
@@ -73,6 +73,10 @@ export async function labUp(options: LabOptions): Promise<Lab> {
     await labDown(options.name);
     throw error;
   }
+}
+
+export function alreadyUp(name: string): OperatingError {
+  return new OperatingError('lab', `the lab "${name}" is up already`, { remedy: `manycast lab down ${name}` });
 }
 
 /** Ends everything in a lab and removes it, however much of it there is. False when there was nothing. */
@@ -108,16 +112,16 @@ export function labExec(name: string, node: string, argv: readonly string[]): Pr
   const state = readLabState(name);
   if (!state) throw new OperatingError('lab', `there is no lab "${name}"`, { remedy: 'manycast lab list' });
   const child = spawnOn(state.plan, node, argv, { stdio: 'inherit' });
-  // A terminal's Ctrl-C reaches the command by itself, and this process waits for it; SIGTERM comes to this process alone.
-  const wait = (): void => {};
   const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
-  process.on('SIGINT', wait);
+  // A terminal's Ctrl-C reaches the command by itself; in a user namespace, which has no terminal, it comes to this process alone.
+  const interrupt = hasEntered() ? pass : (): void => {};
+  process.on('SIGINT', interrupt);
   process.on('SIGTERM', pass);
   return new Promise<number>((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => resolve(code ?? 1));
   }).finally(() => {
-    process.off('SIGINT', wait);
+    process.off('SIGINT', interrupt);
     process.off('SIGTERM', pass);
   });
 }
@@ -153,7 +157,7 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
     save();
   }
   onProgress(`agents: ${plan.replicas.map(({ name }) => name).join(', ')}`);
-  await ready(plan, directory, agents, options.signal);
+  await ready(plan, directory, { agents, servers }, options.signal);
   return {
     plan,
     directory,
@@ -162,26 +166,35 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   };
 }
 
-/** Waits until every agent serves and no slot is on its way. */
+/** Waits until every agent serves and no slot is on its way; all must still run then. */
 async function ready(
   plan: LabPlan,
   directory: string,
-  agents: readonly ProcessRecord[],
+  { agents, servers }: Pick<LabState, 'agents' | 'servers'>,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const serversEach = servers.length / plan.replicas.length;
+  const nameOf = (index: number): string => plan.replicas[index]?.name ?? '';
   for (let waited = 0; ; waited += pollMs) {
     signal?.throwIfAborted();
+    const deadAgent = agents.findIndex((agent) => !isAlive(agent));
+    if (deadAgent >= 0) throw notUp(directory, nameOf(deadAgent), 'agent', 'ended');
+    const deadServer = servers.findIndex((server) => !isAlive(server));
+    if (deadServer >= 0) throw notUp(directory, nameOf(Math.floor(deadServer / serversEach)), 'server', 'ended');
     const states = await Promise.all(plan.replicas.map(({ name }) => stateOf(replicaFiles(directory, name).socket)));
     if (states.every((state) => state === 'ready')) return;
-    const dead = agents.findIndex((agent) => !isAlive(agent));
-    if (dead >= 0 || waited > readyMsMax) {
-      const late = dead >= 0 ? dead : states.findIndex((state) => state !== 'ready');
-      const name = plan.replicas[late]?.name ?? '';
-      const log = logTail(replicaFiles(directory, name).agentLog);
-      throw new OperatingError('lab', `the agent of ${name} ${dead >= 0 ? 'ended' : 'does not serve'}:\n${log}`);
-    }
+    if (waited > readyMsMax) throw notUp(directory, nameOf(states.indexOf('not ready')), 'agent', 'does not serve');
     await delay(pollMs);
   }
+}
+
+function notUp(directory: string, replica: string, what: 'agent' | 'server', how: string): OperatingError {
+  const files = replicaFiles(directory, replica);
+  const log = readFileSync(what === 'agent' ? files.agentLog : files.serverLog, 'utf8').trimEnd();
+  return new OperatingError(
+    'lab',
+    `the ${what} of ${replica} ${how}:\n${log.split('\n').slice(-logLinesShown).join('\n')}`,
+  );
 }
 
 async function stateOf(socket: string): Promise<'ready' | 'not ready'> {
@@ -207,8 +220,4 @@ function namespaceOf(plan: LabPlan, name: string): string {
     throw new OperatingError('lab', `the lab "${plan.name}" has no node "${name}", allowed are ${allowed}, sw`);
   }
   return node.namespace;
-}
-
-function logTail(path: string): string {
-  return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-logLinesShown).join('\n');
 }

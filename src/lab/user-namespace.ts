@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { OperatingError } from '../base/operating-error.ts';
 import { endProcess, isAlive, type ProcessRecord, spawnDetached } from './process-record.ts';
-import { labHome } from './state.ts';
+import { labHome, labNames, removeLabDirectory } from './state.ts';
 
 /**
  * Namespaces of its own for an ordinary user, in which that user is root over networks that are theirs alone: user, network,
@@ -19,7 +19,12 @@ const endMsMax = 1000;
 
 /** Whether a lab can be built right here, or only in a user namespace. */
 export function mayBuildHere(): boolean {
-  return process.getuid?.() === 0 || process.env[enteredMark] === '1';
+  return process.getuid?.() === 0 || hasEntered();
+}
+
+/** Whether this process runs in a user namespace made here. */
+export function hasEntered(): boolean {
+  return process.env[enteredMark] === '1';
 }
 
 /** Runs this program with `args` in fresh namespaces that end with it; resolves with its exit code. */
@@ -29,10 +34,10 @@ export async function runInUserNamespace(args: readonly string[]): Promise<numbe
   return outcomeOf(spawnAttached([...unshare, ...inside]));
 }
 
-/** Makes namespaces that stay until `releaseNamespace`, for a lab that outlives the command that builds it. */
-export async function holdNamespace(name: string): Promise<void> {
+/** Makes namespaces that stay until `releaseNamespace`, for a lab that outlives the command that builds it. False when it has some. */
+export async function holdNamespace(name: string): Promise<boolean> {
   checkAllowed();
-  if (readHolder(name)) return;
+  if (readHolder(name)) return false;
   mkdirSync(dirname(holderPath(name)), { recursive: true, mode: 0o700 });
   const log = `${holderPath(name)}.log`;
   const holder = spawnDetached(
@@ -49,37 +54,48 @@ export async function holdNamespace(name: string): Promise<void> {
     }
     await delay(pollMs);
   }
+  return true;
 }
 
 /** Runs this program with `args` inside the namespaces that are held for a lab; resolves with its exit code. */
 export async function runInHeldNamespace(name: string, args: readonly string[]): Promise<number> {
   const holder = readHolder(name);
   if (!holder) throw new OperatingError('lab', `there is no lab "${name}"`, { remedy: 'manycast lab list' });
-  const first = readFileSync(`/proc/${holder.pid}/task/${holder.pid}/children`, 'utf8').trim();
-  const enter = ['nsenter', '-t', first, '-U', '-n', '-m', '-p', '--preserve-credentials', '--'];
+  const [first] = childrenOf(holder.pid);
+  const enter = ['nsenter', '-t', String(first), '-U', '-n', '-m', '-p', '--preserve-credentials', '--'];
   return outcomeOf(spawnAttached([...enter, ...thisProgram(args)]));
 }
 
-/** Ends the namespaces held for a lab with all that runs in them. */
-export async function releaseNamespace(name: string): Promise<void> {
+/** Ends the namespaces held for a lab with all that runs in them, and forgets the lab. False when there was nothing. */
+export async function releaseNamespace(name: string): Promise<boolean> {
+  const known = labNames().includes(name);
   const holder = readHolder(name);
   if (holder) await endProcess(holder, endMsMax);
+  removeLabDirectory(name);
   rmSync(holderPath(name), { force: true });
   rmSync(`${holderPath(name)}.log`, { force: true });
+  return known || holder !== null;
+}
+
+export function isHeld(name: string): boolean {
+  return readHolder(name) !== null;
 }
 
 function thisProgram(args: readonly string[]): string[] {
   return [process.execPath, process.argv[1] ?? '', ...args];
 }
 
-/** In a group of its own, so that a signal to this process reaches those inside exactly once, through `outcomeOf`. */
+/** In a session of its own, so that a signal reaches the program inside exactly once, through `outcomeOf`. */
 function spawnAttached([command = '', ...args]: readonly string[]): ChildProcess {
   const env = { ...process.env, [enteredMark]: '1', MANYCAST_LAB_HOME: labHome() };
   return spawn(command, args, { stdio: 'inherit', detached: true, env });
 }
 
 function outcomeOf(child: ChildProcess): Promise<number> {
-  const forward = (signal: NodeJS.Signals): void => void (child.pid && process.kill(-child.pid, signal));
+  // To the program, not to the command that entered for it: that one would end first, and its exit code would be lost.
+  const forward = (signal: NodeJS.Signals): void => {
+    for (const pid of childrenOf(child.pid ?? 0)) process.kill(pid, signal);
+  };
   process.on('SIGINT', forward);
   process.on('SIGTERM', forward);
   return new Promise<number>((resolve, reject) => {
@@ -89,6 +105,14 @@ function outcomeOf(child: ChildProcess): Promise<number> {
     process.off('SIGINT', forward);
     process.off('SIGTERM', forward);
   });
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
 }
 
 function holderPath(name: string): string {

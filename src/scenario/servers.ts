@@ -26,6 +26,7 @@ const nginx: Server = {
   description: 'nginx',
   port: '80/tcp',
   command: `cd "$MANYCAST_DIRECTORY" && cat > nginx.conf <<END && exec ${nginxPath} -p "$MANYCAST_DIRECTORY" -c nginx.conf
+user root root;
 daemon off;
 master_process off;
 pid nginx.pid;

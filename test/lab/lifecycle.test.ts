@@ -95,6 +95,14 @@ describe('nothing is left behind', () => {
     expect(leftovers(name)).toEqual([]);
   });
 
+  test('after a lab whose server ends at once, which shows what the server said', async () => {
+    const name = labName('s');
+    const ran = await manycast('lab', 'up', name, '--serve', 'echo no such thing; exit 3');
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('the server of r1 ended:\nno such thing');
+    expect(leftovers(name)).toEqual([]);
+  });
+
   test.each(['SIGINT', 'SIGTERM'] as const)('after %s in the middle of a scenario', async (signal) => {
     const running = startManycast('scenario', 'run', 'scenarios/demo.yaml', '--on', 'lab');
     const exited = once(running, 'exit');
