@@ -1,0 +1,120 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { ipAddress } from '../../src/base/address.ts';
+import { defined } from '../../src/base/assert.ts';
+import {
+  accepts,
+  coverSlots,
+  formatFilter,
+  maskedAddressOf,
+  type Partition,
+  partitionOf,
+} from '../../src/space/index.ts';
+
+function partitionBy(mask: bigint, family: 4 | 6 = 4): Partition {
+  const made = partitionOf(ipAddress(family, mask));
+  return defined(made.ok ? made.value : null, 'a partition');
+}
+
+/** What a list of filters accepts, slot by slot; bits outside the mask must not matter. */
+function acceptedBy(partition: Partition, slots: Iterable<number>, outside = 0n): number[] {
+  const filters = coverSlots(partition, slots);
+  return Array.from({ length: partition.slotCount }, (_, slot) => slot).filter((slot) => {
+    const { family, value } = maskedAddressOf(partition, slot);
+    const client = ipAddress(family, value | (outside & ~partition.mask.value));
+    return filters.some((filter) => accepts(filter, client));
+  });
+}
+
+const masks = fc
+  .uniqueArray(fc.nat(31), { maxLength: 8 })
+  .map((bits) => bits.reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n));
+const masksAndSlots = masks.chain((mask) => {
+  const partition = partitionBy(mask);
+  const slots = fc.uniqueArray(fc.nat(partition.slotCount - 1), { maxLength: partition.slotCount });
+  return fc.record({ partition: fc.constant(partition), slots });
+});
+
+describe('the cover of a share', () => {
+  test('accepts exactly its slots, whatever the mask and the rest of the address', () => {
+    fc.assert(
+      fc.property(masksAndSlots, fc.bigInt({ min: 0n, max: 0xffffffffn }), ({ partition, slots }, outside) => {
+        expect(acceptedBy(partition, slots, outside)).toEqual([...slots].sort((a, b) => a - b));
+      }),
+    );
+  });
+
+  test('accepts no client of another share', () => {
+    const shares = fc.array(fc.constantFrom('r1', 'r2', 'r3'), { minLength: 64, maxLength: 64 });
+    const partition = partitionBy(0x90_0f_00n);
+    fc.assert(
+      fc.property(shares, (owners) => {
+        const of = (name: string): number[] => owners.flatMap((owner, slot) => (owner === name ? [slot] : []));
+        const accepted = ['r1', 'r2', 'r3'].flatMap((name) => acceptedBy(partition, of(name)));
+        expect(accepted.sort((a, b) => a - b)).toEqual([...owners.keys()]);
+      }),
+    );
+  });
+
+  test('needs no more filters than slots, and is the same for the same set', () => {
+    fc.assert(
+      fc.property(masksAndSlots, ({ partition, slots }) => {
+        const once = coverSlots(partition, slots).map(formatFilter);
+        expect(once.length).toBeLessThanOrEqual(slots.length);
+        expect(coverSlots(partition, [...slots].reverse()).map(formatFilter)).toEqual(once);
+      }),
+    );
+  });
+
+  test('is the shortest there is, for every set of 8 slots', () => {
+    const partition = partitionBy(7n);
+    const shortest = shortestLengths();
+    for (let set = 0; set < 256; set++) {
+      const slots = [...Array(8).keys()].filter((slot) => (set >> slot) & 1);
+      expect(coverSlots(partition, slots).length, `slots ${slots}`).toBe(shortest[set]);
+    }
+  });
+
+  test.each([
+    ['nothing', [], []],
+    ['everything', [...Array(256).keys()], ['0.0.0.0/0.0.0.0']],
+    ['the even slots', [...Array(128).keys()].map((slot) => 2 * slot), ['0.0.0.0/0.0.0.1']],
+    ['one quarter', [...Array(64).keys()].map((slot) => 64 + slot), ['0.0.0.64/0.0.0.192']],
+    ['one slot', [200], ['0.0.0.200/0.0.0.255']],
+  ])('of %s', (_what, slots, filters) => {
+    expect(coverSlots(partitionBy(0xffn), slots).map(formatFilter)).toEqual(filters);
+  });
+
+  test('of a set that two cubes cover is found where a greedy choice takes three', () => {
+    // The largest block of 0-5 is 0-3; 4-5 remains. Of 1,3,5,7,6,2 three edges suffice.
+    expect(coverSlots(partitionBy(7n), [0, 1, 2, 3, 4, 5])).toHaveLength(2);
+    expect(coverSlots(partitionBy(7n), [1, 3, 5, 7, 6, 2])).toHaveLength(2);
+  });
+
+  test('works for 65,536 slots, of IPv6 too', () => {
+    const partition = partitionBy(0xffffn, 6);
+    const third = [...Array(21_846).keys()];
+    expect(coverSlots(partition, third).length).toBeLessThanOrEqual(16);
+    expect(acceptedBy(partition, third)).toEqual(third);
+  });
+});
+
+/** By brute force: the fewest cubes that make up each of the 256 sets of 8 slots. */
+function shortestLengths(): number[] {
+  const cubes: number[] = [];
+  for (let care = 0; care < 8; care++) {
+    for (let value = 0; value < 8; value++) {
+      if (value & ~care) continue;
+      cubes.push([...Array(8).keys()].reduce((set, slot) => ((slot & care) === value ? set | (1 << slot) : set), 0));
+    }
+  }
+  const lengths = Array<number>(256).fill(Number.POSITIVE_INFINITY);
+  lengths[0] = 0;
+  let reached = [0];
+  for (let count = 1; reached.length > 0; count++) {
+    const next = new Set(reached.flatMap((set) => cubes.map((cube) => set | cube)));
+    reached = [...next].filter((set) => lengths[set] === Number.POSITIVE_INFINITY);
+    for (const set of reached) lengths[set] = count;
+  }
+  return lengths;
+}
