@@ -39,7 +39,7 @@ describe('a bounded reader', () => {
       'kind: 7 is not known',
     ],
   ])('refuses %s and names the field', (_what, input, read, reason) => {
-    expect(decode(input, read)).toEqual({ ok: false, reason });
+    expect(decode<unknown>(input, read)).toEqual({ ok: false, reason });
   });
 
   test('lets errors of the program through', () => {

@@ -1,0 +1,201 @@
+import { describe, expect, test } from 'vitest';
+import type { CapturedSegment } from '../../src/lab/index.ts';
+import { judge } from '../../src/scenario/judge.ts';
+import type { Measures } from '../../src/scenario/measures.ts';
+import type { RequestRecord, RunRecords, SessionRecord, TableRecord } from '../../src/scenario/records.ts';
+
+/** Two replicas: r1 accepts slot 1 from 0, r2 slot 2; at 500 to 520 slot 1 goes to r2. Clients are "1" and "2", by their slot. */
+const tables: TableRecord[] = [
+  table('r1', 0, [1]),
+  table('r2', 0, [2]),
+  table('r1', 500, []),
+  table('r2', 520, [1, 2]),
+];
+
+function table(replica: string, at: number, slots: readonly number[]): TableRecord {
+  return { replica, begin: at, end: at + 1, slots: new Set(slots) };
+}
+
+function measure(records: Partial<RunRecords>): Measures {
+  const empty = {
+    begin: 0,
+    end: 1000,
+    replicas: ['r1', 'r2'],
+    sessionsAsked: 0,
+    requests: [],
+    sessions: [],
+    steps: [],
+    segments: [],
+    drops: 0,
+  };
+  return judge({ ...empty, tables, ...records }, Number).measures;
+}
+
+function segment(
+  kind: CapturedSegment['kind'],
+  at: number,
+  port: string,
+  more: Partial<CapturedSegment> = {},
+): CapturedSegment {
+  return { kind, at, port, client: '1', clientPort: 4000, sequence: kind === 'rst' ? null : 77, ...more };
+}
+
+function request(at: number, more: Partial<RequestRecord> = {}): RequestRecord {
+  const answered = { durationMs: 1, client: '1', clientPort: 4000, replica: 'r1', retried: false, failure: null };
+  return { kind: 'request', at, ...answered, ...more };
+}
+
+function session(what: SessionRecord['what'], at: number, replica: string | null = 'r1', name = '0'): SessionRecord {
+  return { kind: 'session', what, at, session: name, client: '1', replica };
+}
+
+describe('who answered', () => {
+  const cases: readonly (readonly [string, readonly CapturedSegment[], number, number])[] = [
+    ['the owner', [segment('syn', 100, 'c1'), segment('syn-ack', 101, 'r1')], 0, 0],
+    ['a replica that never had the slot', [segment('syn', 100, 'c1'), segment('syn-ack', 101, 'r2')], 1, 0],
+    ['the former owner, after the move', [segment('syn', 600, 'c1'), segment('syn-ack', 601, 'r1')], 1, 0],
+    [
+      'the owner at the time of the SYN, while the move began',
+      [segment('syn', 499, 'c1'), segment('syn-ack', 510, 'r1')],
+      0,
+      0,
+    ],
+    [
+      'the new owner, of a SYN repeated over the move',
+      [segment('syn', 510, 'c1'), segment('syn', 1510, 'c1'), segment('syn-ack', 1511, 'r2')],
+      0,
+      0,
+    ],
+    ['two replicas', [segment('syn', 100, 'c1'), segment('syn-ack', 101, 'r1'), segment('syn-ack', 102, 'r2')], 1, 1],
+    [
+      'the former owner resets after the move what it had answered',
+      [segment('syn', 100, 'c1'), segment('syn-ack', 101, 'r1'), segment('rst', 530, 'r1')],
+      0,
+      0,
+    ],
+    [
+      'the new owner resets what it does not know',
+      [segment('syn', 100, 'c1'), segment('syn-ack', 101, 'r1'), segment('rst', 530, 'r2')],
+      0,
+      0,
+    ],
+    ['a stranger resets', [segment('syn', 100, 'c1'), segment('syn-ack', 101, 'r1'), segment('rst', 200, 'r2')], 1, 0],
+    [
+      'two connections from one port, one after the other, by their owners',
+      [
+        segment('syn', 100, 'c1'),
+        segment('syn-ack', 101, 'r1'),
+        segment('syn', 700, 'c1', { sequence: 99 }),
+        segment('syn-ack', 701, 'r2', { sequence: 99 }),
+      ],
+      0,
+      0,
+    ],
+  ];
+  test.each(cases)('%s', (_what, segments, wrongReplica, byTwo) => {
+    const measures = measure({ segments });
+    expect([measures['answers.wrongReplica'], measures['answers.byTwo']]).toEqual([wrongReplica, byTwo]);
+  });
+
+  test('an answer that names another replica than the one that took the connection', () => {
+    const segments = [segment('syn', 100, 'c1'), segment('syn-ack', 101, 'r1')];
+    const measures = measure({ segments, requests: [request(100, { replica: 'r2' })] });
+    expect(measures['answers.byTwo']).toBe(1);
+    expect(measures['answers.wrongReplica']).toBe(1);
+  });
+});
+
+describe('requests', () => {
+  const steps = [{ what: 'cut', at: 450, replica: 'r1' } as const];
+
+  test('that fail count as failed', () => {
+    const measures = measure({ requests: [request(10), request(20, { failure: 'reset', replica: null })] });
+    expect(measures).toMatchObject({ 'requests.total': 2, 'requests.failed': 1, 'requests.cut': 0 });
+  });
+
+  test.each([
+    ['in flight to the cut replica', request(440, { durationMs: 300, failure: 'late' }), 1],
+    ['begun before its slot was taken over', request(510, { durationMs: 300, failure: 'late' }), 1],
+    ['of another slot', request(460, { client: '2', failure: 'late' }), 0],
+    ['begun well after its slot was taken over', request(600, { failure: 'late' }), 0],
+    ['over before the cut', request(400, { failure: 'late' }), 0],
+  ])('%s: lost with the cut replica %#', (_what, lost, cut) => {
+    expect(measure({ steps, requests: [lost] })).toMatchObject({ 'requests.cut': cut, 'requests.failed': 1 - cut });
+  });
+
+  test('that are answered again end the gap of a failover, the longest of all clients', () => {
+    const requests = [
+      request(440),
+      request(455, { replica: 'r2', durationMs: 245 }),
+      request(460, { client: '2', replica: 'r2' }),
+    ];
+    expect(measure({ steps, requests })['failover.gapMs']).toBe(250);
+  });
+
+  test('that are never answered again leave the gap open until the end', () => {
+    expect(measure({ steps, requests: [request(440)] })['failover.gapMs']).toBe(550);
+  });
+});
+
+describe('long-lived connections', () => {
+  const count = (sessions: SessionRecord[], more: Partial<RunRecords> = {}): readonly number[] => {
+    const measures = measure({ sessions, sessionsAsked: 1, ...more });
+    return [
+      measures['connections.reset'],
+      measures['connections.reconnected'],
+      measures['connections.cut'],
+      measures['connections.broken'],
+    ];
+  };
+  const steps = [{ what: 'cut', at: 450, replica: 'r1' } as const];
+
+  test.each([
+    ['opened and kept', [session('open', 1)], [0, 0, 0, 0]],
+    ['reset and open again', [session('open', 1), session('reset', 5), session('open', 9, 'r2')], [1, 1, 0, 0]],
+    [
+      'reset, refused once, open again',
+      [session('open', 1), session('reset', 5), session('failed', 6, null), session('open', 9, 'r2')],
+      [1, 1, 0, 0],
+    ],
+    ['reset and never open again', [session('open', 1), session('reset', 5)], [1, 0, 0, 1]],
+    ['a wrong answer', [session('open', 1), session('wrong', 5), session('open', 9)], [0, 0, 0, 1]],
+    ['a stall', [session('open', 1), session('stall', 5), session('open', 9)], [0, 0, 0, 1]],
+    ['closed by the server', [session('open', 1), session('closed', 5), session('open', 9)], [0, 0, 0, 1]],
+    ['never opened', [], [0, 0, 0, 1]],
+  ])('%s', (_what, sessions, counts) => {
+    expect(count(sessions)).toEqual(counts);
+  });
+
+  test.each([
+    [
+      'reset by whoever took over from the cut replica',
+      [session('open', 1), session('reset', 500), session('open', 520, 'r2')],
+      [0, 0, 1, 0],
+    ],
+    [
+      'stalled with the cut replica',
+      [session('open', 1), session('stall', 500), session('open', 520, 'r2')],
+      [0, 0, 1, 0],
+    ],
+    ['lost with it and never open again', [session('open', 1), session('stall', 500)], [0, 0, 1, 1]],
+    [
+      'of another replica',
+      [session('open', 1, 'r2'), session('stall', 500, 'r2'), session('open', 520, 'r2')],
+      [0, 0, 0, 1],
+    ],
+  ])('%s', (_what, sessions, counts) => {
+    expect(count(sessions, { steps })).toEqual(counts);
+  });
+});
+
+test('a move is what the kernels did between saving the policy and the next step', () => {
+  const steps = [
+    { what: 'policy', at: 450, label: 'policy equal' } as const,
+    { what: 'cut', at: 900, replica: 'r1' } as const,
+  ];
+  expect(measure({ steps })).toMatchObject({ 'move.slots': 1, 'move.durationMs': 71 });
+  expect(measure({ steps: [{ what: 'policy', at: 600, label: '' }] })).toMatchObject({
+    'move.slots': 0,
+    'move.durationMs': 0,
+  });
+});
