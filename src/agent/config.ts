@@ -14,8 +14,8 @@ const name = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, 'lower-cas
 
 const ipv4 = z
   .string()
-  .refine((text) => !text.includes(':'), 'an IPv4 address: IPv6 is not built yet')
-  .refine((text) => parseIp(text).ok, 'an IPv4 address');
+  .refine((text) => !text.includes(':'), { error: 'an IPv4 address: IPv6 is not built yet', abort: true })
+  .refine((text) => parseIp(text).ok, { error: 'an IPv4 address', abort: true });
 const unicast = ipv4.refine((text) => !isMulticast(addressOf(text)), 'a unicast address');
 const group = ipv4.refine((text) => isMulticast(addressOf(text)), 'a multicast address, 224.0.0.0 to 239.255.255.255');
 

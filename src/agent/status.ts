@@ -130,10 +130,11 @@ const filtersShown = 4;
 
 function shareTable(shares: readonly ShareStatus[]): string[] {
   const width = Math.max(7, ...shares.map(({ name }) => name.length));
-  const rows = shares.map(({ name, count, slots, filters }) => {
+  const rows = shares.flatMap(({ name, count, slots, filters }) => {
+    const share = `${name.padEnd(width)}  ${String(count).padStart(5)}  ${slots}`.trimEnd();
     const shown = filters.slice(0, filtersShown).join(' ');
     const more = filters.length > filtersShown ? ` and ${filters.length - filtersShown} more` : '';
-    return `${name.padEnd(width)}  ${String(count).padStart(5)}  ${slots}\n${' '.repeat(width + 9)}${shown}${more}`;
+    return filters.length > 0 ? [share, `${' '.repeat(width + 9)}${shown}${more}`] : [share];
   });
   return [`${'replica'.padEnd(width)}  slots`, ...rows];
 }

@@ -32,7 +32,7 @@ function responseTo(
   signal: AbortSignal | undefined,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const asking = request({ socketPath, method, path, ...(signal ? { signal } : {}) }, resolve);
+    const asking = request({ socketPath, method, path, agent: false, ...(signal ? { signal } : {}) }, resolve);
     asking.once('error', (cause: NodeJS.ErrnoException) => {
       const denied = cause.code === 'EACCES';
       const message = denied ? `${socketPath} may not be opened by this user` : `no agent answers on ${socketPath}`;

@@ -1,0 +1,81 @@
+import { describe, expect, test } from 'vitest';
+import { type AgentStatus, formatStatus, sharesOf } from '../../src/agent/status.ts';
+import { serviceWith } from '../contract/data-plane-contract.ts';
+
+const { partition } = serviceWith('0.0.0.255');
+const owners = Array.from({ length: 256 }, (_, slot) => (slot < 128 ? 'r1' : slot < 255 ? 'r2' : null));
+
+const serving: AgentStatus = {
+  node: 'r1',
+  version: '0.1.0',
+  verdict: 'serving',
+  cause: 'serving 128 of 256 slots',
+  epoch: 7,
+  coordinator: 'r2',
+  settled: true,
+  service: { name: 'web', address: '203.0.113.10', ports: ['80/tcp'] },
+  owners: sharesOf(partition, owners, ['r1', 'r2', 'r3']),
+  unowned: '255',
+  accepting: '0-127',
+  moves: [],
+  policy: { strategy: 'equal', handoff: 'reset' },
+  policyFile: { path: '/etc/policy.yaml', state: 'in force', problem: null },
+  peers: [{ name: 'r2', state: 'heard', via: 'multicast' }],
+  packets: { accepted: 10, dropped: 20 },
+  refused: {},
+};
+
+describe('status', () => {
+  test('gives shares with their filters, members without slots included', () => {
+    expect(serving.owners).toMatchObject([
+      { name: 'r1', slots: '0-127', count: 128, filters: ['0.0.0.0/0.0.0.128'] },
+      { name: 'r2', slots: '128-254', count: 127 },
+      { name: 'r3', slots: '', count: 0, filters: [] },
+    ]);
+  });
+
+  test('says the verdict first, then the service, then the policy; then who has what', () => {
+    expect(formatStatus(serving).split('\n')).toEqual([
+      'r1: serving 128 of 256 slots',
+      'service web at 203.0.113.10, 80/tcp; epoch 7, coordinator r2',
+      'policy equal, handoff reset',
+      '',
+      'replica  slots',
+      'r1         128  0-127',
+      '                0.0.0.0/0.0.0.128',
+      'r2         127  128-254',
+      expect.stringMatching(/^ {16}(0\.0\.0\.\d+\/0\.0\.0\.\d+ ){4}and \d+ more$/),
+      'r3           0',
+      'nobody: 255',
+      '',
+      'packets accepted 10, dropped 20',
+      '',
+    ]);
+  });
+
+  test.each([
+    [
+      'a file that nobody saved since',
+      { policyFile: { path: '/p', state: 'differs', problem: null } },
+      'policy equal, handoff reset; the file /p differs: save or apply it to put it in force',
+    ],
+    [
+      'a bad file, with what is wrong',
+      { policyFile: { path: '/p', state: 'refused', problem: 'strategy: missing' } },
+      '/p: strategy: missing',
+    ],
+    [
+      'no policy yet',
+      { policy: null, policyFile: { path: '/p', state: 'missing', problem: null } },
+      'no policy in force; the file /p is missing',
+    ],
+    ['a silent peer', { peers: [{ name: 'r9', state: 'silent', via: null }] }, 'r9: silent'],
+    [
+      'a move under way',
+      { moves: [{ slots: '0-3', from: 'r1', to: 'r2', phase: 'leave' }] },
+      'moving 0-3 from r1 to r2: leave',
+    ],
+  ] satisfies [string, Partial<AgentStatus>, string][])('tells of %s', (_what, part, line) => {
+    expect(formatStatus({ ...serving, ...part }).split('\n')).toContain(line);
+  });
+});

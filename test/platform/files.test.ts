@@ -1,0 +1,93 @@
+import { mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { openStateDirectory } from '../../src/platform/state-directory.ts';
+import { contentOf, watchFile } from '../../src/platform/watched-file.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+describe('a state directory', () => {
+  const path = join(directory, 'state');
+  const store = openStateDirectory(path);
+
+  test('keeps values by name, for its owner alone', () => {
+    expect(store.read('ledger')).toBeNull();
+    store.write('ledger', bytes('one'));
+    store.write('ledger', bytes('two'));
+    expect(new TextDecoder().decode(store.read('ledger') ?? bytes(''))).toBe('two');
+    expect(statSync(path).mode & 0o777).toBe(0o700);
+    expect(statSync(join(path, 'ledger')).mode & 0o777).toBe(0o600);
+  });
+
+  test('leaves nothing aside, and forgets what it is told to', () => {
+    store.write('session', bytes('1'));
+    store.remove('session');
+    store.remove('session');
+    expect(store.read('session')).toBeNull();
+    expect(readdirSync(path)).toEqual(['ledger']);
+  });
+
+  test('that cannot be made says so', () => {
+    writeFileSync(join(directory, 'file'), '');
+    expect(() => openStateDirectory(join(directory, 'file', 'state'))).toThrow('stateDir: ');
+  });
+});
+
+describe('a watched file', () => {
+  const path = join(directory, 'policy.yaml');
+
+  /** Each change in its turn; the last is one that must come, so that a change too many would be seen before it. */
+  async function changesOf(save: () => void, changes: number): Promise<string[]> {
+    writeFileSync(path, 'first');
+    const seen: string[] = [];
+    let done = (): void => {};
+    const all = new Promise<void>((resolve) => {
+      done = resolve;
+    });
+    const watched = watchFile(path, (content) => {
+      seen.push(content);
+      if (seen.length === changes) done();
+    });
+    save();
+    await all;
+    watched.close();
+    return seen;
+  }
+
+  test('tells of a save in place', async () => {
+    expect(await changesOf(() => writeFileSync(path, 'second'), 1)).toEqual(['second']);
+  });
+
+  test('tells of a save by writing aside and renaming, as editors do', async () => {
+    const save = (): void => {
+      writeFileSync(`${path}~`, 'second');
+      renameSync(`${path}~`, path);
+    };
+    expect(await changesOf(save, 1)).toEqual(['second']);
+  });
+
+  test('tells of several quick writes as one change, with what stands at the end', async () => {
+    const save = (): void => {
+      for (const content of ['a', 'ab', 'abc']) writeFileSync(path, content);
+    };
+    expect(await changesOf(save, 1)).toEqual(['abc']);
+  });
+
+  test('is quiet about its neighbours, about the same content, and about a file that is away for a while', async () => {
+    const save = (): void => {
+      writeFileSync(join(directory, 'other.yaml'), 'x');
+      rmSync(path);
+      writeFileSync(path, 'first');
+      setTimeout(() => writeFileSync(path, 'last'), 200);
+    };
+    expect(await changesOf(save, 1)).toEqual(['last']);
+  });
+
+  test('that is not there has no content', () => {
+    expect(contentOf(join(directory, 'none'))).toBeNull();
+  });
+});
