@@ -1,0 +1,51 @@
+import { describe, expect, test } from 'vitest';
+import { planLab } from '../../src/lab/plan.ts';
+
+describe('the plan of a lab', () => {
+  const plan = planLab({ name: 'demo', replicas: 3, clients: 2, addresses: 16 });
+
+  test('names namespaces after the lab and the node', () => {
+    expect([...plan.replicas, ...plan.clients].map(({ namespace }) => namespace)).toEqual([
+      'mc-demo-r1',
+      'mc-demo-r2',
+      'mc-demo-r3',
+      'mc-demo-c1',
+      'mc-demo-c2',
+    ]);
+    expect(plan.switchNamespace).toBe('mc-demo-sw');
+  });
+
+  test('spreads the client addresses over the slots of the default mask', () => {
+    const lastBytes = plan.clients.flatMap(({ addresses }) => addresses.map((each) => Number(each.split('.')[3])));
+    const sorted = [...lastBytes].sort((a, b) => a - b);
+    expect(new Set(sorted).size).toBe(32);
+    const gaps = sorted.slice(1).map((byte, i) => byte - (sorted[i] ?? 0));
+    expect(Math.max(...gaps) - Math.min(...gaps)).toBeLessThanOrEqual(1);
+  });
+
+  test.each([
+    { replicas: 16, clients: 16, addresses: 15 },
+    { replicas: 1, clients: 4, addresses: 63 },
+    { replicas: 2, clients: 1, addresses: 1 },
+  ])('gives every address once: %j', (size) => {
+    const { replicas, clients, service } = planLab({ name: 'x', ...size });
+    const all = [
+      service.address,
+      ...[...replicas, ...clients].map(({ address }) => address),
+      ...clients.flatMap(({ addresses }) => addresses),
+    ];
+    expect(new Set(all).size).toBe(all.length);
+    expect(all.every((address) => /^10\.77\.\d+\.([1-9]|[1-9]\d|1\d\d|2[0-4]\d|25[0-4])$/.test(address))).toBe(true);
+  });
+
+  test.each([
+    [{ name: 'Demo' }, '"Demo" is no name for a lab, allowed are 1 to 10 lower-case letters and digits'],
+    [{ name: 'longer-than' }, '"longer-than" is no name for a lab, allowed are 1 to 10 lower-case letters and digits'],
+    [{ replicas: 0 }, '--replicas: 0 is not allowed, allowed is 1 to 16'],
+    [{ replicas: 17 }, '--replicas: 17 is not allowed, allowed is 1 to 16'],
+    [{ clients: Number.NaN }, '--clients: NaN is not allowed, allowed is 1 to 16'],
+    [{ clients: 16, addresses: 16 }, '256 client addresses are too many, allowed are 254'],
+  ])('refuses %j in one line', (size, line) => {
+    expect(() => planLab({ name: 'demo', replicas: 3, clients: 2, addresses: 8, ...size })).toThrow(line);
+  });
+});
