@@ -28,7 +28,7 @@ const ledger: fc.Arbitrary<Ledger> = fc
     return {
       ...{ term, epoch, by: nameAt(0), cause: texts[0], members: [...names].sort(), moves, policyEpoch },
       owners: slots.map((slot) => ((picks[slot] ?? 0) % 5 === 0 ? null : nameAt(picks[slot] ?? 0))),
-      nextMoveId: nextMoveId + 4,
+      nextMoveId: Math.max(4, nextMoveId),
       policy: texts[1],
     };
   });
