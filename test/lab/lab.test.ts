@@ -1,5 +1,6 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   command,
@@ -10,6 +11,7 @@ import {
   on,
   ownerOf,
   serviceAddress,
+  startManycast,
   statusOf,
   until,
 } from './lab-under-test.ts';
@@ -114,6 +116,24 @@ describe('a lab of three replicas', () => {
       (answer) => answer.join() === '86,85,85',
     );
     expect(await fetchFrom('c1', '10.77.1.1')).toBe(ownerOf(await statusOf(name, 'r1'), '10.77.1.1'));
+  });
+
+  test('a connection that says nothing is told when its slot moves, by its old replica', async () => {
+    const idle = `const s = require('net').connect({ host: '${serviceAddress}', port: 80, localAddress: '10.77.1.1' });
+      s.once('connect', () => console.log('open'));
+      s.once('error', (error) => console.log(error.code));`;
+    const client = startManycast('lab', 'exec', name, 'c1', '--', process.execPath, '-e', idle);
+    const said: string[] = [];
+    for await (const line of createInterface({ input: client.stdout ?? process.stdin })) {
+      said.push(line);
+      if (line === 'open') writeFileSync(policyFile, 'strategy: explicit\nshares: { r3: 0-127 }\n');
+    }
+    expect(said).toEqual(['open', 'ECONNRESET']);
+    writeFileSync(policyFile, equal);
+    await until(
+      () => statusOf(name, 'r2'),
+      ({ policy, settled }) => settled && policy?.strategy === 'equal',
+    );
   });
 
   test('a bad policy file is one line in the log and in status, and the policy in force stays', async () => {
