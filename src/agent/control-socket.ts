@@ -6,6 +6,8 @@ import { messageOf, OperatingError } from '../base/operating-error.ts';
 
 /** The largest request body: a policy file. */
 const bodyBytesMax = 64 * 1024;
+/** An answer that waits longer than this for its reader is given up. */
+const backlogBytesMax = 4 * 1024 * 1024;
 
 /** One request: `say` answers one line of JSON at a time; resolving ends the answer. Throws an OperatingError to refuse. */
 export type Route = (body: string, say: (line: unknown) => void, closed: AbortSignal) => Promise<void>;
@@ -41,6 +43,8 @@ async function serve(
   const say = (line: unknown): void => {
     if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     response.write(`${JSON.stringify(line)}\n`);
+    // Somebody who asks for events and does not read them.
+    if (response.writableLength > backlogBytesMax) response.destroy();
   };
   try {
     const route = routes.get(`${request.method} ${request.url}`);

@@ -1,5 +1,6 @@
 import { formatSlots } from '../space/index.ts';
 import type { DriverEvent } from './driver.ts';
+import { slotsByOwner } from './shares.ts';
 
 /** An event as it leaves the agent; `at`, `begin` and `end` are Unix milliseconds with fractions. */
 export type EventLine = Readonly<Record<string, unknown>> & { readonly type: string };
@@ -45,7 +46,8 @@ function lineOf(event: DriverEvent, unixMsOf: (at: number) => number, now: numbe
       };
     case 'ledger': {
       const { epoch, by, changed, cause, owners } = event;
-      return { type: 'ledger', at, epoch, by, changed, cause, owners: slotsByOwner(owners) };
+      const shares = [...slotsByOwner(owners)].map(([name, slots]) => ({ name, slots: formatSlots(slots) }));
+      return { type: 'ledger', at, epoch, by, changed, cause, owners: shares };
     }
     case 'reset':
       return { type: 'reset', at, connections: event.connections, slots: formatSlots(event.slots) };
@@ -66,12 +68,4 @@ function lineOf(event: DriverEvent, unixMsOf: (at: number) => number, now: numbe
       return { type: kind, at, ...rest };
     }
   }
-}
-
-function slotsByOwner(owners: readonly (string | null)[]): { name: string; slots: string }[] {
-  const byOwner = new Map<string, number[]>();
-  for (const [slot, owner] of owners.entries()) {
-    if (owner !== null) byOwner.set(owner, [...(byOwner.get(owner) ?? []), slot]);
-  }
-  return [...byOwner].map(([name, slots]) => ({ name, slots: formatSlots(slots) }));
 }

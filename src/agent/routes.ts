@@ -4,7 +4,8 @@ import { movesBetween, type Policy, parsePolicy, planShares } from '../policy/in
 import { formatSlots, type Partition } from '../space/index.ts';
 import type { Route } from './control-socket.ts';
 import type { EventLine, EventLog } from './event-log.ts';
-import { type AgentStatus, sharesOf } from './status.ts';
+import { type ShareStatus, sharesOf } from './shares.ts';
+import type { AgentStatus } from './status.ts';
 
 /** How long `policy apply` waits for the new shares to be in force everywhere. */
 const applyMsMax = 15_000;
@@ -26,14 +27,14 @@ export interface PolicyPlan {
     readonly from: string | null;
     readonly to: string;
   }[];
-  readonly owners: ReturnType<typeof sharesOf>;
+  readonly owners: readonly ShareStatus[];
 }
 
 export function agentRoutes(parts: RouteParts): ReadonlyMap<string, Route> {
   return new Map<string, Route>([
     ['GET /v1/status', async (_body, say) => say(await parts.status())],
     ['GET /v1/events', (_body, say, closed) => events(parts.log, say, closed)],
-    ['POST /v1/policy/plan', async (body, say) => say(plan(parts, body))],
+    ['POST /v1/policy/plan', async (body, say) => say(await plan(parts, body))],
     ['POST /v1/policy/apply', (body, say, closed) => apply(parts, body, say, closed)],
   ]);
 }
@@ -43,7 +44,7 @@ async function events(log: EventLog, say: (line: EventLine) => void, closed: Abo
   await new Promise<void>((resolve) => closed.addEventListener('abort', () => resolve(), { once: true }));
 }
 
-function plan({ partition, view }: RouteParts, text: string): PolicyPlan {
+async function plan({ partition, view }: RouteParts, text: string): Promise<PolicyPlan> {
   const policy = checked(text, partition);
   const { owners: current, members } = view();
   if (members.length === 0) throw new OperatingError('waiting', 'the replicas have not agreed on a first map yet');
@@ -56,7 +57,7 @@ function plan({ partition, view }: RouteParts, text: string): PolicyPlan {
       from,
       to,
     })),
-    owners: sharesOf(partition, target, members),
+    owners: await sharesOf(partition, target, members),
   };
 }
 

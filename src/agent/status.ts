@@ -1,19 +1,10 @@
 import type { ControlView, Verdict } from '../control/io.ts';
 import type { DataPlaneCounters } from '../dataplane/data-plane.ts';
 import type { Policy } from '../policy/index.ts';
-import { coverSlots, formatFilter, formatSlots, type Partition } from '../space/index.ts';
+import { formatSlots, type Partition } from '../space/index.ts';
 import type { AgentConfig } from './config.ts';
 import type { PolicyFileState } from './policy-file.ts';
-
-/** One replica's share as people and programs read it. */
-export interface ShareStatus {
-  readonly name: string;
-  /** As text, "0-63,70". */
-  readonly slots: string;
-  readonly count: number;
-  /** The smallest list, each "value/mask". */
-  readonly filters: readonly string[];
-}
+import { type ShareStatus, sharesOf } from './shares.ts';
 
 /** What `GET /v1/status` answers. */
 export interface AgentStatus {
@@ -56,7 +47,8 @@ export interface StatusParts {
   readonly refused: ReadonlyMap<string, number>;
 }
 
-export function statusOf({ config, version, partition, view, policyFile, packets, refused }: StatusParts): AgentStatus {
+export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
+  const { config, version, partition, view, policyFile, packets, refused } = parts;
   const { verdict, cause, epoch, coordinator, settled, policy, peers } = view;
   const { name, address, ports } = config.service;
   return {
@@ -68,7 +60,7 @@ export function statusOf({ config, version, partition, view, policyFile, packets
     coordinator,
     settled,
     service: { name, address, ports },
-    owners: sharesOf(partition, view.owners, view.members),
+    owners: await sharesOf(partition, view.owners, view.members),
     unowned: formatSlots(view.owners.flatMap((owner, slot) => (owner === null ? [slot] : []))),
     accepting: formatSlots(view.accepting),
     moves: view.moves.map(({ slots, from, to, phase }) => ({ slots: formatSlots(slots), from, to, phase })),
@@ -78,19 +70,6 @@ export function statusOf({ config, version, partition, view, policyFile, packets
     packets,
     refused: { ...view.refused, ...Object.fromEntries(refused) },
   };
-}
-
-/** Shares of every member, and of nobody else; a member without slots has an empty one. */
-export function sharesOf(
-  partition: Partition,
-  owners: readonly (string | null)[],
-  members: readonly string[],
-): ShareStatus[] {
-  return members.map((name) => {
-    const slots = owners.flatMap((owner, slot) => (owner === name ? [slot] : []));
-    const filters = coverSlots(partition, new Set(slots)).map(formatFilter);
-    return { name, slots: formatSlots(slots), count: slots.length, filters };
-  });
 }
 
 /** The verdict, then the cause, then what differs from what should be; a table of the shares. */

@@ -3,13 +3,15 @@ import { readAgentConfig } from '../agent/config.ts';
 import { startAgent } from '../agent/daemon.ts';
 import { version } from './version.ts';
 
+interface AgentOptions {
+  readonly config: string;
+  readonly logLevel: string;
+}
+
 /** Runs until SIGTERM or SIGINT, then leaves in order; a second signal ends it at once. */
-export async function runAgent({ config: path }: { config: string }): Promise<void> {
+export async function runAgent({ config: path, logLevel: level }: AgentOptions): Promise<void> {
   const config = readAgentConfig(path);
-  const log = pino(
-    { base: { node: config.node }, level: process.env.MANYCAST_LOG ?? 'info' },
-    pino.destination({ sync: true }),
-  );
+  const log = pino({ base: { node: config.node }, level }, pino.destination({ sync: true }));
   process.once('uncaughtException', (error) => {
     log.fatal({ err: error }, 'the agent ends; its host is cleaned at the next start');
     process.exit(1);

@@ -1,9 +1,11 @@
 #!/usr/bin/env node
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { version } from './version.ts';
 
 /** Exit codes: 0 done, 1 refused or failed, 2 a scenario's expectation failed; 128 and more: ended by a signal. */
+const logLevels = ['debug', 'info', 'warn', 'error'];
+
 const program = new Command('manycast')
   .description('Many replicas, one service address, and no load balancer.')
   .version(version)
@@ -14,6 +16,7 @@ program
   .command('agent')
   .description('run the agent of this replica')
   .requiredOption('-c, --config <file>', 'agent.yaml')
+  .addOption(new Option('--log-level <level>', 'what to log').choices(logLevels).default('info'))
   .action(async (options) => (await import('./agent.ts')).runAgent(options));
 
 program

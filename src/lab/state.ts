@@ -1,6 +1,16 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { OperatingError } from '../base/operating-error.ts';
 import type { LabPlan } from './plan.ts';
 import type { ProcessRecord } from './process-record.ts';
 
@@ -23,6 +33,7 @@ export function labDirectory(name: string): string {
 /** False when there is a lab of that name already. */
 export function createLabDirectory(name: string): boolean {
   mkdirSync(labHome(), { recursive: true, mode: 0o700 });
+  checkOurs(labHome());
   try {
     mkdirSync(labDirectory(name), { mode: 0o700 });
     return true;
@@ -33,15 +44,25 @@ export function createLabDirectory(name: string): boolean {
 }
 
 export function labNames(): string[] {
-  try {
-    return readdirSync(labHome()).sort();
-  } catch {
-    return [];
+  if (!existsSync(labHome())) return [];
+  checkOurs(labHome());
+  return readdirSync(labHome()).sort();
+}
+
+/** Temporary directories are open to all: what somebody else put there must not tell us which processes to end. */
+function checkOurs(path: string): void {
+  for (const each of [dirname(path), path]) {
+    const stat = lstatSync(each);
+    if (stat.isDirectory() && stat.uid === process.getuid?.() && (stat.mode & 0o077) === 0) continue;
+    throw new OperatingError('lab', `${each} is not a directory of this user alone`, {
+      remedy: 'have it removed, or name another in MANYCAST_LAB_HOME',
+    });
   }
 }
 
 /** Null when the lab was never built as far as having a state. */
 export function readLabState(name: string): LabState | null {
+  if (!labNames().includes(name)) return null;
   try {
     return JSON.parse(readFileSync(join(labDirectory(name), 'lab.json'), 'utf8')) as LabState;
   } catch {

@@ -94,7 +94,13 @@ function spawnAttached([command = '', ...args]: readonly string[]): ChildProcess
 function outcomeOf(child: ChildProcess): Promise<number> {
   // To the program, not to the command that entered for it: that one would end first, and its exit code would be lost.
   const forward = (signal: NodeJS.Signals): void => {
-    for (const pid of childrenOf(child.pid ?? 0)) process.kill(pid, signal);
+    for (const pid of childrenOf(child.pid ?? 0)) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has just ended by itself.
+      }
+    }
   };
   process.on('SIGINT', forward);
   process.on('SIGTERM', forward);

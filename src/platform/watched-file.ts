@@ -1,8 +1,9 @@
-import { type FSWatcher, readFileSync, watch } from 'node:fs';
+import { closeSync, type FSWatcher, openSync, readSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
 
 /** Long enough for an editor's write and rename to be one change, short enough to feel immediate. */
 const quietMs = 50;
+const contentBytesMax = 128 * 1024;
 
 /**
  * Calls back with the content of a file whenever a save has changed it, also when the editor writes a new file and renames it over the
@@ -33,10 +34,16 @@ export function watchFile(path: string, onChange: (content: string) => void): { 
   };
 }
 
-/** Null when there is no such file. */
+/** Null when there is no such file. Of a file longer than any policy only the beginning is read, which is refused for its length. */
 export function contentOf(path: string): string | null {
   try {
-    return readFileSync(path, 'utf8');
+    const fd = openSync(path, 'r');
+    try {
+      const buffer = new Uint8Array(contentBytesMax);
+      return new TextDecoder().decode(buffer.subarray(0, readSync(fd, buffer)));
+    } finally {
+      closeSync(fd);
+    }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw error;

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { parseIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
+import { OperatingError } from '../base/operating-error.ts';
 import { captureAtSwitch, type Lab, labDown, labUp, type ReplicaStatus, setCable } from '../lab/index.ts';
 import { askAgent, askAgentOnce } from '../platform/agent-client.ts';
 import { type Partition, parseSlots, partitionOf, slotOf } from '../space/index.ts';
@@ -88,7 +89,11 @@ async function record(
   const tables: TableRecord[] = [];
   const steps: StepRecord[] = [];
   const watching = new AbortController();
-  const watchers = lab.plan.replicas.map(({ name }) => watchTables(lab.socketOf(name), name, tables, watching.signal));
+  const watchers = Promise.all(
+    lab.plan.replicas.map(({ name }) => watchTables(lab.socketOf(name), name, tables, watching.signal)),
+  );
+  // Looked at in the end; until then a failure of it must not end the program, which has a network to take down.
+  watchers.catch(() => {});
   const capture = await captureAtSwitch(lab.plan);
   const begin = unixMs();
   const clients = startClients(lab.plan, scenario.workloads, (each) => {
@@ -127,7 +132,7 @@ async function record(
   } finally {
     clearInterval(progress);
     watching.abort();
-    await Promise.all(watchers);
+    await watchers;
   }
 }
 
@@ -153,6 +158,7 @@ async function watchTables(socket: string, replica: string, tables: TableRecord[
   } catch (error) {
     if (!signal.aborted) throw error;
   }
+  if (!signal.aborted) throw new OperatingError('scenario', `the agent of ${replica} ended early`);
 }
 
 async function statusOf(lab: Lab, replica: string): Promise<(ReplicaStatus & { node: string }) | null> {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { type AgentStatus, formatStatus, sharesOf } from '../../src/agent/status.ts';
+import { sharesOf } from '../../src/agent/shares.ts';
+import { type AgentStatus, formatStatus } from '../../src/agent/status.ts';
 import { serviceWith } from '../contract/data-plane-contract.ts';
 
 const { partition } = serviceWith('0.0.0.255');
@@ -14,7 +15,7 @@ const serving: AgentStatus = {
   coordinator: 'r2',
   settled: true,
   service: { name: 'web', address: '203.0.113.10', ports: ['80/tcp'] },
-  owners: sharesOf(partition, owners, ['r1', 'r2', 'r3']),
+  owners: await sharesOf(partition, owners, ['r1', 'r2', 'r3']),
   unowned: '255',
   accepting: '0-127',
   moves: [],
