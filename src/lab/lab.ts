@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { OperatingError } from '../base/operating-error.ts';
 import { askAgentOnce } from '../platform/agent-client.ts';
+import { attendTo } from './attached-process.ts';
 import { buildNetwork, existingNamespaces, removeNamespace } from './network.ts';
 import { type LabNode, type LabPlan, type LabSize, planLab } from './plan.ts';
 import { endProcess, isAlive, type ProcessRecord, spawnDetached } from './process-record.ts';
@@ -115,15 +116,7 @@ export function labExec(name: string, node: string, argv: readonly string[]): Pr
   const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
   // A terminal's Ctrl-C reaches the command by itself; in a user namespace, which has no terminal, it comes to this process alone.
   const interrupt = hasEntered() ? pass : (): void => {};
-  process.on('SIGINT', interrupt);
-  process.on('SIGTERM', pass);
-  return new Promise<number>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code) => resolve(code ?? 1));
-  }).finally(() => {
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', pass);
-  });
+  return attendTo(child, interrupt, pass);
 }
 
 /** Starts a command on a node; "sw" is the switch. */

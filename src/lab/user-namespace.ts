@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { OperatingError } from '../base/operating-error.ts';
+import { attendTo } from './attached-process.ts';
 import { endProcess, isAlive, type ProcessRecord, spawnDetached } from './process-record.ts';
 import { labHome, labNames, removeLabDirectory } from './state.ts';
 
@@ -102,15 +103,7 @@ function outcomeOf(child: ChildProcess): Promise<number> {
       }
     }
   };
-  process.on('SIGINT', forward);
-  process.on('SIGTERM', forward);
-  return new Promise<number>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code) => resolve(code ?? 1));
-  }).finally(() => {
-    process.off('SIGINT', forward);
-    process.off('SIGTERM', forward);
-  });
+  return attendTo(child, forward, forward);
 }
 
 function childrenOf(pid: number): number[] {
