@@ -1,0 +1,44 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, normalize } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { readAgentConfig } from '../../src/agent/config.ts';
+import { parsePolicy } from '../../src/policy/index.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const readme = readFileSync('README.md', 'utf8');
+const [agentYaml = '', policyYaml = ''] = [...readme.matchAll(/^ *```yaml\n([\s\S]*?)^ *```$/gm)].map(
+  ([, block = '']) => block.replaceAll(/^ {3}/gm, ''),
+);
+
+test('the agent.yaml of the README is good', () => {
+  const file = join(directory, 'agent.yaml');
+  writeFileSync(file, agentYaml);
+  expect(readAgentConfig(file)).toMatchObject({ node: 'web1', voters: ['web1', 'web2', 'web3'] });
+});
+
+test('the policy.yaml of the README is good, and names the replicas of its agent.yaml', () => {
+  expect(parsePolicy(policyYaml, 256)).toMatchObject({
+    ok: true,
+    value: { weights: { web1: 50, web2: 25, web3: 25 } },
+  });
+});
+
+test('the npm scripts that the pages name exist', () => {
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
+  const pages = ['README.md', 'CONTRIBUTING.md', 'docs/ARCHITECTURE.md']
+    .map((page) => readFileSync(page, 'utf8'))
+    .join('\n');
+  const named = [...pages.matchAll(/npm run ([a-z:]+)/g)].map(([, name = '']) => name);
+  expect(named.filter((name) => !(name in scripts))).toEqual([]);
+});
+
+test.each(['README.md', 'CONTRIBUTING.md', 'docs/ARCHITECTURE.md'])('the links of %s lead somewhere', (page) => {
+  const targets = [...readFileSync(page, 'utf8').matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)].map(
+    ([, target = '']) => target,
+  );
+  const local = targets.filter((target) => !target.startsWith('http'));
+  expect(local.filter((target) => !existsSync(normalize(join(dirname(page), target))))).toEqual([]);
+});
