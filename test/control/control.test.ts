@@ -27,6 +27,16 @@ function eventsOf<K extends ControlEvent['kind']>(net: VirtualNetwork, kind: K):
   return net.events.flatMap(({ event }) => (event.kind === kind ? [event as ControlEvent & { kind: K }] : []));
 }
 
+/** A move has begun, and its old owner has not confirmed yet that it accepts the slots no more. */
+function untilLeaving(net: VirtualNetwork): void {
+  const leaving = () =>
+    net
+      .control('r1')
+      .view()
+      .moves.some(({ phase }) => phase === 'leave');
+  net.runUntil(leaving, 500);
+}
+
 describe('the first map', () => {
   test('shares everything among all that are there', () => {
     const net = started();
@@ -146,14 +156,7 @@ describe('a planned move', () => {
   test('goes back to the old owner when the new one dies before it', () => {
     const net = started({ kernelMs: [60, 60] });
     propose(net, 'r1', { strategy: 'weighted', handoff: 'reset', weights: { r3: 1 } });
-    net.runUntil(
-      () =>
-        net
-          .control('r1')
-          .view()
-          .moves.some(({ phase }) => phase === 'leave'),
-      500,
-    );
+    untilLeaving(net);
     net.crash('r3');
     net.runUntil(() => net.healthy(), 2000);
     expect(shares(net)).toEqual({ r1: 8, r2: 8 });
@@ -162,14 +165,7 @@ describe('a planned move', () => {
   test('is finished without the old owner when that dies', () => {
     const net = started({ kernelMs: [60, 60] });
     propose(net, 'r1', { strategy: 'weighted', handoff: 'reset', weights: { r2: 1 } });
-    net.runUntil(
-      () =>
-        net
-          .control('r1')
-          .view()
-          .moves.some(({ phase }) => phase === 'leave'),
-      500,
-    );
+    untilLeaving(net);
     net.crash('r3');
     net.runUntil(() => net.healthy(), 2000);
     expect(shares(net)).toEqual({ r1: 0, r2: 16 });
