@@ -4,8 +4,6 @@ import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import type { LinkSocket } from '../ports/link-socket.ts';
 import { decodeArp, encodeArp } from '../wire/arp.ts';
 
-export const etherTypeArp = 0x0806;
-
 /** Answers ARP for the service address with the group's link address, so that every replica gets every frame. */
 export interface ArpResponder {
   onFrame(frame: Uint8Array): void;

@@ -16,8 +16,9 @@ import { openUdpControlNetwork } from '../platform/udp-control-network.ts';
 import type { ControlNetwork } from '../ports/control-network.ts';
 import type { LinkSocket } from '../ports/link-socket.ts';
 import type { StateStore } from '../ports/state-store.ts';
+import { arpEtherType } from '../wire/arp.ts';
 import type { Via } from '../wire/envelope.ts';
-import { createArpResponder, etherTypeArp } from './arp-responder.ts';
+import { createArpResponder } from './arp-responder.ts';
 import { type AgentConfig, addressOf, serviceOf } from './config.ts';
 import { createControlChannel } from './control-channel.ts';
 import { openControlSocket } from './control-socket.ts';
@@ -174,7 +175,7 @@ async function takeHost(
 function answerArp(service: ServiceEntry): () => Promise<void> {
   let link: LinkSocket | null = null;
   const arp = createArpResponder(service, () => link);
-  const opened = openPacketSocket(service.device, etherTypeArp, arp.onFrame);
+  const opened = openPacketSocket(service.device, arpEtherType, arp.onFrame);
   link = opened;
   arp.announce(opened);
   return () => opened.close();
