@@ -74,6 +74,12 @@ export function startDriver(parts: DriverParts): Driver {
       case 'program':
         kernel.program(output.revision, output.slots);
         break;
+      case 'arm':
+        kernel.lease((dataPlane) => dataPlane.arm(output.mark, output.leaseMs));
+        break;
+      case 'grant':
+        kernel.lease((dataPlane) => dataPlane.grant(output.mark));
+        break;
       case 'reset':
         reset(parts, output.slots);
         break;

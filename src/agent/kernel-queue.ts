@@ -11,6 +11,8 @@ const inspectMs = 1000;
 export interface KernelQueue {
   /** Later calls overtake earlier ones that have not begun. */
   program(revision: number, slots: ReadonlySet<number>): void;
+  /** Starts and grants leases at once, not in the queue: heartbeats wait for them. A failure has the table inspected. */
+  lease(use: (dataPlane: DataPlane) => void): void;
   /** Resolves when what was asked for until now is done. */
   idle(): Promise<void>;
   stop(): void;
@@ -68,6 +70,15 @@ export function createKernelQueue(
   }
 
   return {
+    lease(use: (dataPlane: DataPlane) => void): void {
+      try {
+        use(dataPlane);
+      } catch (error) {
+        onEvent({ kind: 'failure', doing: 'leasing the share', error });
+        cancelInspection();
+        inspect();
+      }
+    },
     program(revision: number, slots: ReadonlySet<number>): void {
       wanted = { revision, slots };
       cancelRetry();

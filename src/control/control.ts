@@ -130,7 +130,7 @@ class Machine implements Control {
       if (following.name !== sender) return;
       const answered = following.coordinatorHeartbeat()?.heard.find((entry) => entry.name === config.node);
       const sentAt = answered && this.#rounds.sentAt(answered.round);
-      if (sentAt !== undefined) share.extendLease(sentAt + timers.leaseMs);
+      if (answered && sentAt !== undefined) share.extendLease(sentAt + timers.leaseMs, answered.round);
     } else if (said?.kind === 'proposal') {
       if (!proposals.offer(said.value)) this.#inbox.refuse('proposal not understood');
     } else if (said?.kind === 'ledger') {
@@ -152,12 +152,12 @@ class Machine implements Control {
 
   /** Everything that follows from what is known at this instant; what is stored comes before what is said. */
   #step(): void {
-    const { config, following, register, share, timers } = this.#parts;
+    const { config, following, register } = this.#parts;
     const now = this.#now;
     following.step(now, this.#mayStand());
     coordinate(this.#parts, this.#leavingSince !== null, now);
     this.#persist();
-    if (following.name === config.node) share.extendLease(following.quorumAt(now) + timers.leaseMs);
+    if (following.name === config.node) this.#grantOneself();
     this.#act();
     this.#program();
     this.#leave();
@@ -204,8 +204,18 @@ class Machine implements Control {
     const { share } = this.#parts;
     const { program, resets } = share.takeChange();
     if (program) this.#outputs.push({ kind: 'program', ...program });
+    const mark = share.takeGrant(this.#now);
+    if (mark !== null) this.#outputs.push({ kind: 'grant', mark });
     if (resets.size > 0) this.#outputs.push({ kind: 'reset', slots: resets });
     this.#serving = share.acted !== null && (this.#serving || share.confirmed);
+  }
+
+  /** A coordinator's own lease: from the newest heartbeat that a majority of the voters answered. */
+  #grantOneself(): void {
+    const { following, share, timers } = this.#parts;
+    const quorumAt = following.quorumAt(this.#now);
+    const round = this.#rounds.newestBy(quorumAt);
+    if (round !== undefined) share.extendLease(quorumAt + timers.leaseMs, round);
   }
 
   /** Leaves when nothing is left to hand off, nobody is there to take it, or it takes too long. */
@@ -270,6 +280,8 @@ class Machine implements Control {
       .heardList(this.#now)
       .filter(({ name }) => !content.coordinating || (membership.answers(name) && !register.evicting.has(name)));
     const body = encodeMessage({ kind: 'heartbeat', round, ...content, heard });
+    // Before it is asked for: written later, a lease could open anew what had closed already.
+    this.#outputs.push({ kind: 'arm', mark: round, leaseMs: timers.leaseMs });
     this.#outputs.push({ kind: 'send', to: 'group', body });
     for (const peer of membership.unreachedByMulticast(this.#now)) {
       this.#outputs.push({ kind: 'send', to: { peer }, body });

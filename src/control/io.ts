@@ -29,6 +29,10 @@ export type ControlOutput =
   | { readonly kind: 'persist'; readonly ledger: Uint8Array }
   /** Accept exactly these slots; answered by `programmed` with the same revision. Revisions grow; only the newest counts. */
   | { readonly kind: 'program'; readonly revision: number; readonly slots: ReadonlySet<number> }
+  /** Gives `mark` a lease in the kernel that ends by itself after `leaseMs`; done before any later output, as asking for the lease is one. */
+  | { readonly kind: 'arm'; readonly mark: number; readonly leaseMs: number }
+  /** The lease of `mark` is granted: the kernel accepts while it lasts, however the agent fares. It may be over already. */
+  | { readonly kind: 'grant'; readonly mark: number }
   /** Destroy the flows of these slots: another replica owns them now and its kernel has confirmed it. */
   | { readonly kind: 'reset'; readonly slots: ReadonlySet<number> }
   | { readonly kind: 'event'; readonly event: ControlEvent }

@@ -6,6 +6,8 @@ export interface Rounds {
   next(at: number): number;
   /** When `round` was sent; undefined when that is too long ago to matter, or never happened. */
   sentAt(round: number): number | undefined;
+  /** The newest round sent by `at`; undefined when none was, of late. */
+  newestBy(at: number): number | undefined;
 }
 
 export function createRounds(keepMs: number): Rounds {
@@ -24,5 +26,6 @@ export function createRounds(keepMs: number): Rounds {
       return last;
     },
     sentAt: (round) => sent.get(round),
+    newestBy: (at) => [...sent.keys()].findLast((round) => (sent.get(round) ?? at) <= at),
   };
 }

@@ -9,6 +9,8 @@ export class Share {
   #acted: Ledger | null = null;
   #known: Ledger | null = null;
   #leaseUntil = Number.NEGATIVE_INFINITY;
+  #granted = 0;
+  #current = 0;
   #accepting: ReadonlySet<number> = new Set();
   #revision = 0;
   #confirmed = 0;
@@ -51,8 +53,21 @@ export class Share {
     return this.#acted && !this.#closed && this.confirmed ? this.#acted.epoch : 0;
   }
 
-  extendLease(until: number): void {
-    this.#leaseUntil = Math.max(this.#leaseUntil, until);
+  /** The lease that was asked for with heartbeat `round` is granted. */
+  extendLease(until: number, round: number): void {
+    if (until <= this.#leaseUntil) return;
+    this.#leaseUntil = until;
+    this.#granted = round;
+  }
+
+  /**
+   * The mark whose lease the kernel is to go by, or null when it does already. Never while the kernel holds other rows than it was told last: they
+   * may be those of a lease that has ended.
+   */
+  takeGrant(now: number): number | null {
+    if (this.#granted === this.#current || now >= this.#leaseUntil || !this.confirmed) return null;
+    this.#current = this.#granted;
+    return this.#current;
   }
 
   /** Ends acting on a ledger when the lease is over. */

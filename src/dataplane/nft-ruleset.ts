@@ -42,6 +42,17 @@ export function changeTransactions(from: ForwardingTable, to: ForwardingTable): 
   ];
 }
 
+/** Commands that start the lease of a mark. A timed element that is added again is not extended, so every lease has a mark of its own. */
+export function armTransaction(service: ServiceEntry, mark: number, leaseMs: number): string {
+  return `add element netdev ${tableName(service)} armed { ${mark} timeout ${Math.round(leaseMs)}ms }`;
+}
+
+/** Commands that make the lease of a mark the one that counts; no packet finds the map empty in between. */
+export function grantTransaction(service: ServiceEntry, mark: number): string {
+  const name = tableName(service);
+  return `flush map netdev ${name} current\nadd element netdev ${name} current { ${formatIp(service.address)} : ${mark} }`;
+}
+
 /** Commands that remove the table, whether it is there or not. */
 export function removeTransaction(service: ServiceEntry): string {
   const name = tableName(service);
@@ -59,13 +70,22 @@ function ruleset(service: ServiceEntry): string[] {
     'counter dropped { }',
     `set ports { type inet_proto . inet_service; elements = { ${ports} }; }`,
     'map slots { type ipv4_addr : verdict; }',
+    'set armed { type mark; flags timeout; }',
+    'map current { type ipv4_addr : mark; }',
     // A frame to a multicast MAC is not host traffic, and TCP discards it, until it is called unicast.
     'chain local { meta pkttype set unicast counter name accepted accept; }',
     'chain refuse { counter name dropped drop; }',
-    'chain own {',
+    'chain leased {',
+    // Others route by it.
+    '  meta mark set 0',
     '  ip frag-off & 0x1fff != 0 goto local',
     '  meta l4proto icmp goto local',
     '  meta l4proto . th dport @ports goto local',
+    '  goto refuse',
+    '}',
+    'chain own {',
+    // One rule: with no mark granted, a second would look up whatever mark the packet has.
+    '  meta mark set ip daddr map @current meta mark @armed goto leased',
     '  goto refuse',
     '}',
     'chain service {',

@@ -1,6 +1,13 @@
 import type { DataPlane, DataPlaneCounters } from './data-plane.ts';
 import type { ForwardingTable, ServiceEntry } from './forwarding-table.ts';
-import { changeTransactions, installTransactions, removeTransaction, tableName } from './nft-ruleset.ts';
+import {
+  armTransaction,
+  changeTransactions,
+  grantTransaction,
+  installTransactions,
+  removeTransaction,
+  tableName,
+} from './nft-ruleset.ts';
 
 /**
  * Runs all of `commands` in this network namespace as one atomic transaction and returns what they list, as JSON; throws an
@@ -34,6 +41,8 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
   }
 
   return {
+    arm: (mark, leaseMs) => void runNft(armTransaction(service, mark, leaseMs)),
+    grant: (mark) => void runNft(grantTransaction(service, mark)),
     async apply(table: ForwardingTable): Promise<void> {
       if (known) {
         try {

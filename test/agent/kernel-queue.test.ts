@@ -40,7 +40,7 @@ function queue(overrides: Partial<DataPlane> = {}): {
   const events: DriverEvent['kind'][] = [];
   const clock = handClock();
   const dataPlane: DataPlane = {
-    ...createFakeDataPlane(),
+    ...createFakeDataPlane(clock.now),
     apply: async ({ rows }) => void applied.push([...rows.keys()]),
     ...overrides,
   };

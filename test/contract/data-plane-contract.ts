@@ -8,6 +8,8 @@ import { partitionOf } from '../../src/space/partition.ts';
 /** A data plane under test: the table is applied, then packets arrive one at a time. */
 export interface JudgedDataPlane {
   apply(table: ForwardingTable): Promise<void>;
+  arm(mark: number, leaseMs: number): Promise<void>;
+  grant(mark: number): Promise<void>;
   judge(packet: Packet): Promise<Verdict>;
   counters(): Promise<{ accepted: number; dropped: number }>;
   remove(): Promise<void>;
@@ -38,6 +40,15 @@ export function tableOf(service: ServiceEntry, slots: readonly number[]): Forwar
   return { service, rows: new Map(slots.map((slot) => [slot, 'own'])) };
 }
 
+/** Applies a table under a lease that outlasts the test. */
+export async function serve(plane: JudgedDataPlane, table: ForwardingTable): Promise<void> {
+  await plane.apply(table);
+  const mark = nextMark++;
+  await plane.arm(mark, 60_000);
+  await plane.grant(mark);
+}
+
+let nextMark = 1;
 const service = serviceWith('0.0.0.255');
 
 function packet(overrides: Partial<Packet> & { from: string }): Packet {
@@ -87,18 +98,18 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
     });
 
     test.each(cases)('%s', async (_what, each, verdict) => {
-      await open().apply(tableOf(service, [7]));
+      await serve(open(), tableOf(service, [7]));
       expect(await open().judge(each)).toBe(verdict);
     });
 
     test('an empty table drops everything for the address', async () => {
-      await open().apply(tableOf(service, []));
+      await serve(open(), tableOf(service, []));
       expect(await open().judge(packet({ from: mine }))).toBe('drop');
     });
 
     test('a change takes the old slots away and adds the new ones', async () => {
-      await open().apply(tableOf(service, [1, 2, 7]));
-      await open().apply(tableOf(service, [2, 8]));
+      await serve(open(), tableOf(service, [1, 2, 7]));
+      await serve(open(), tableOf(service, [2, 8]));
       const verdicts = [];
       for (const last of [1, 2, 7, 8]) verdicts.push(await open().judge(packet({ from: `10.77.101.${last}` })));
       expect(verdicts).toEqual(['drop', 'local', 'drop', 'local']);
@@ -107,7 +118,7 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
     test('a mask with scattered bits picks the slot', async () => {
       // Bits 0, 3 and 17 of the address: slot 5 = 0b101 is bits 0 and 17 set, bit 3 clear.
       const scattered = serviceWith('0.2.0.9');
-      await open().apply(tableOf(scattered, [5]));
+      await serve(open(), tableOf(scattered, [5]));
       expect(await open().judge(packet({ from: '10.2.0.1' }))).toBe('local');
       expect(await open().judge(packet({ from: '10.2.0.9' }))).toBe('drop');
       expect(await open().judge(packet({ from: '10.0.0.1' }))).toBe('drop');
@@ -115,7 +126,7 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
     });
 
     test('a mask without bits makes one slot of everybody', async () => {
-      await open().apply(tableOf(serviceWith('0.0.0.0'), [0]));
+      await serve(open(), tableOf(serviceWith('0.0.0.0'), [0]));
       expect(await open().judge(packet({ from: theirs }))).toBe('local');
       await open().remove();
     });
@@ -123,17 +134,58 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
     test('10,000 slots are taken and given back', async () => {
       const wide = serviceWith('0.0.63.255');
       const all = Array.from({ length: 10_000 }, (_, slot) => slot);
-      await open().apply(tableOf(wide, all));
+      await serve(open(), tableOf(wide, all));
       expect(await open().judge(packet({ from: '10.77.39.15' }))).toBe('local');
       expect(await open().judge(packet({ from: '10.77.39.16' }))).toBe('drop');
-      await open().apply(tableOf(wide, []));
+      await serve(open(), tableOf(wide, []));
       expect(await open().judge(packet({ from: '10.77.39.15' }))).toBe('drop');
       await open().remove();
     });
 
-    test('accepted and dropped packets are counted', async () => {
+    test('rows hold only under a lease that is granted and lasts', async () => {
+      const syn = packet({ from: mine });
+      const verdicts: Verdict[] = [];
+      const judge = async (): Promise<number> => verdicts.push(await open().judge(syn));
       await open().remove();
       await open().apply(tableOf(service, [7]));
+      await judge();
+      await open().arm(1_000_001, 60_000);
+      await judge();
+      await open().grant(1_000_002);
+      await judge();
+      await open().grant(1_000_001);
+      await judge();
+      await open().grant(1_000_003);
+      await judge();
+      expect(verdicts).toEqual(['drop', 'drop', 'drop', 'local', 'drop']);
+    });
+
+    test('a lease ends by itself', async () => {
+      const syn = packet({ from: mine });
+      await open().apply(tableOf(service, [7]));
+      await open().arm(2_000_001, 150);
+      await open().grant(2_000_001);
+      expect(await open().judge(syn)).toBe('local');
+      const end = Date.now() + 5000;
+      while ((await open().judge(syn)) === 'local') expect(Date.now()).toBeLessThan(end);
+      expect(await open().judge(syn)).toBe('drop');
+    });
+
+    test('ICMP errors need no lease: they open nothing', async () => {
+      await open().remove();
+      await open().apply(tableOf(service, []));
+      expect(await open().judge(packet({ from: theirs, protocol: 'icmp', icmpType: 3 }))).toBe('local');
+    });
+
+    test('a change of rows keeps the lease', async () => {
+      await serve(open(), tableOf(service, [7]));
+      await open().apply(tableOf(service, [8]));
+      expect(await open().judge(packet({ from: theirs }))).toBe('local');
+    });
+
+    test('accepted and dropped packets are counted', async () => {
+      await open().remove();
+      await serve(open(), tableOf(service, [7]));
       await open().judge(packet({ from: mine }));
       await open().judge(packet({ from: theirs }));
       await open().judge(packet({ from: theirs }));

@@ -24,6 +24,8 @@ export function openKernelDataPlane(): KernelDataPlane {
   return {
     apply: async (table: ForwardingTable) =>
       void (await ask('apply', { service: table.service, rows: [...table.rows] })),
+    arm: async (mark, leaseMs) => void (await ask('arm', { mark, leaseMs })),
+    grant: async (mark) => void (await ask('grant', { mark })),
     judge: async (packet: Packet) => (await ask('judge', packet)) as Verdict,
     counters: async () => (await ask('counters')) as { accepted: number; dropped: number },
     remove: async () => void (await ask('remove')),

@@ -101,6 +101,8 @@ const operations = {
     planeName = JSON.stringify(service.partition.bits);
     await plane.apply({ service, rows: new Map(rows) });
   },
+  arm: ({ mark, leaseMs }) => plane.arm(mark, leaseMs),
+  grant: ({ mark }) => plane.grant(mark),
   judge,
   counters,
   async remove() {

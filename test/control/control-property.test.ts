@@ -4,10 +4,9 @@ import { VirtualNetwork } from './virtual-network.ts';
 
 /**
  * Faults that the protocol holds against: crashed hosts (whose kernels go with them), restarts, lost, doubled, late and overtaken
- * datagrams, cuts between any two agents in one or both directions, a multicast that does not get through, leaving agents. Not here,
- * because nothing but a lease inside the kernel helps against them: an agent that is stopped or killed while its kernel goes on, clocks
- * that run at different speeds, and a kernel or a timer that is late by more than `deadMs - leaseMs` = 300 ms together. Nor the loss of
- * a voter's disk: a vote or a ledger it had given its word on is then forgotten.
+ * datagrams, cuts between any two agents in one or both directions, a multicast that does not get through, leaving agents, agents that
+ * are killed or stopped while their kernel goes on. Not here: clocks that run at different speeds, by more than the 300 ms between
+ * `leaseMs` and `deadMs` allow, and the loss of a voter's disk: a vote or a ledger it had given its word on is then forgotten.
  */
 const seeds = Number(process.env.CONTROL_SEEDS ?? 200);
 const firstSeed = Number(process.env.CONTROL_SEED ?? 1);
@@ -64,6 +63,8 @@ function disturb(net: VirtualNetwork): void {
   const running = net.host(name).control !== null;
   const actions: readonly (() => void)[] = [
     () => net.crash(name),
+    () => net.kill(name),
+    () => net.stop(name, net.random() * 3000),
     () => running || net.start(name),
     () => running || net.start(name),
     () => net.block(name, net.pick(net.names)),
@@ -92,6 +93,7 @@ function calm(net: VirtualNetwork): void {
   net.healAll();
   net.multicastBlocked = false;
   net.loss = 0;
-  net.run(3200);
+  // Whoever was stopped goes on by then, and whoever leaves has left.
+  net.run(6400);
   for (const name of net.names) if (!net.host(name).control) net.start(name);
 }

@@ -16,7 +16,7 @@ function started(options: ConstructorParameters<typeof VirtualNetwork>[0] = {}):
 }
 
 function shares(net: VirtualNetwork): Record<string, number> {
-  return Object.fromEntries(net.running().map((name) => [name, net.host(name).accepts.size]));
+  return Object.fromEntries(net.running().map((name) => [name, net.accepting(name).size]));
 }
 
 function propose(net: VirtualNetwork, name: string, policy: Policy): void {
@@ -59,7 +59,7 @@ describe('the first map', () => {
     const net = new VirtualNetwork().start('r1', 'r2').run(1500);
     expect(shares(net)).toEqual({ r1: 8, r2: 8 });
     net.start('r3');
-    net.runUntil(() => net.host('r3').accepts.size === 5 && net.healthy(), 2000);
+    net.runUntil(() => net.accepting('r3').size === 5 && net.healthy(), 2000);
   });
 
   test('follows the policy that its maker was given', () => {
@@ -87,7 +87,7 @@ describe('a policy', () => {
   test('saved on all of them is one change, and each hears that it is in force', () => {
     const net = started();
     for (const name of net.names) propose(net, name, halfToFirst);
-    net.runUntil(() => net.host('r1').accepts.size === 8 && net.healthy(), 2000);
+    net.runUntil(() => net.accepting('r1').size === 8 && net.healthy(), 2000);
     net.run(1000);
     expect(shares(net)).toEqual({ r1: 8, r2: 4, r3: 4 });
     expect(eventsOf(net, 'proposal').map(({ outcome }) => outcome)).toEqual(['adopted', 'adopted', 'adopted']);
@@ -133,7 +133,7 @@ describe('a policy', () => {
     propose(net, 'r3', allToSecond);
     propose(net, 'r3', halfToFirst);
     net.run(200).healAll();
-    net.runUntil(() => net.host('r1').accepts.size === 8, 3000);
+    net.runUntil(() => net.accepting('r1').size === 8, 3000);
     expect(eventsOf(net, 'proposal').map(({ outcome }) => outcome)).toEqual(['superseded', 'adopted']);
   });
 });
@@ -141,9 +141,9 @@ describe('a policy', () => {
 describe('a planned move', () => {
   test('passes leave, owned and done, and then the old owner resets what it gave away', () => {
     const net = started({ kernelMs: [20, 40] });
-    const before = new Set(net.host('r1').accepts);
+    const before = new Set(net.accepting('r1'));
     propose(net, 'r1', allToSecond);
-    net.runUntil(() => net.healthy() && net.host('r2').accepts.size === 16, 2000);
+    net.runUntil(() => net.healthy() && net.accepting('r2').size === 16, 2000);
     const phases = net.events.filter(
       ({ node, event }) => node === 'r1' && event.kind === 'move' && event.from === 'r1',
     );
@@ -211,7 +211,7 @@ describe('a crash', () => {
     const net = started();
     net.crash('r3');
     net.run(3000).start('r3');
-    net.runUntil(() => net.healthy() && net.host('r3').accepts.size === 5, 3000);
+    net.runUntil(() => net.healthy() && net.accepting('r3').size === 5, 3000);
     expect(net.control('r3').view().epoch).toBeGreaterThan(2);
   });
 
@@ -231,15 +231,15 @@ describe('nobody serves what another may serve', () => {
     net.crash('r3');
     net.run(3000).isolate('r3');
     net.start('r3').run(5000);
-    expect(net.host('r3').accepts.size).toBe(0);
+    expect(net.accepting('r3').size).toBe(0);
     expect(net.control('r3').view().verdict).toBe('waiting');
   });
 
   test('a minority drops its share before the majority takes it, and says why', () => {
     const net = started();
     net.isolate('r1');
-    net.runUntil(() => net.host('r1').accepts.size === 0, 600);
-    expect(net.host('r2').accepts.size).toBe(5);
+    net.runUntil(() => net.accepting('r1').size === 0, 600);
+    expect(net.accepting('r2').size).toBe(5);
     net.runUntil(() => net.healthy(['r2', 'r3']), 1500);
     expect(net.control('r1').view()).toMatchObject({
       verdict: 'fenced',
@@ -253,15 +253,15 @@ describe('nobody serves what another may serve', () => {
   test('a member that hears the coordinator but is not heard by it stops', () => {
     const net = started();
     net.block('r3', 'r1');
-    net.runUntil(() => net.host('r3').accepts.size === 0, 700);
+    net.runUntil(() => net.accepting('r3').size === 0, 700);
     expect(net.control('r3').view().verdict).toBe('fenced');
-    net.runUntil(() => net.host('r1').accepts.size === 8, 1000);
+    net.runUntil(() => net.accepting('r1').size === 8, 1000);
   });
 
   test('a member that does not hear the coordinator loses its slots to others, though it is heard', () => {
     const net = started();
     net.block('r1', 'r3');
-    net.runUntil(() => net.host('r1').accepts.size === 8, 1200);
+    net.runUntil(() => net.accepting('r1').size === 8, 1200);
     net.run(2000);
     expect(shares(net)).toEqual({ r1: 8, r2: 8, r3: 0 });
   });
@@ -287,7 +287,7 @@ describe('nobody serves what another may serve', () => {
     net.run(90);
     expect(net.control('r1').view()).toMatchObject({ coordinator: 'r1', epoch: 1 });
     expect(net.control('r1').view().peers).toContainEqual({ name: 'r4', state: 'heard', via: 'multicast' });
-    expect(net.host('r4').accepts.size).toBe(0);
+    expect(net.accepting('r4').size).toBe(0);
     net.healAll();
     net.block('r1', 'r4');
     net.run(1000);
@@ -300,8 +300,8 @@ describe('nobody serves what another may serve', () => {
     net.run(900).healAll();
     // Heard until now, and hearing again: but r1 does not know that when it gives the slots away.
     net.block('r3', 'r1');
-    net.runUntil(() => net.host('r1').accepts.size === 8, 300);
-    expect(net.host('r3').accepts.size).toBe(0);
+    net.runUntil(() => net.accepting('r1').size === 8, 300);
+    expect(net.accepting('r3').size).toBe(0);
   });
 
   test('a new coordinator waits until the leases of the last have ended', () => {
@@ -310,7 +310,7 @@ describe('nobody serves what another may serve', () => {
     net.block('r4', 'r2');
     net.block('r4', 'r3');
     net.run(2000);
-    expect(net.host('r4').accepts.size).toBe(4);
+    expect(net.accepting('r4').size).toBe(4);
     net.crash('r1');
     net.run(3000);
     expect(shares(net)).toEqual({ r2: 8, r3: 8, r4: 0 });
@@ -339,7 +339,7 @@ describe('the control channel', () => {
     const net = started({ mask: '0.0.15.255', loss: 0.02 });
     propose(net, 'r3', { strategy: 'explicit', handoff: 'reset', shares });
     net.runUntil(() => net.control('r3').view().policy?.strategy === 'explicit' && net.healthy(), 5000);
-    expect(net.host('r2').accepts.has(4093)).toBe(true);
+    expect(net.accepting('r2').has(4093)).toBe(true);
   });
 
   test('goes back to multicast when that works', () => {
@@ -435,7 +435,7 @@ describe('leaving', () => {
     net.block('r3', 'r2');
     net.input('r3', { kind: 'leave', at: net.now });
     expect(net.runUntil(() => !net.host('r3').control, 3100)).toBeGreaterThan(2900);
-    expect(net.host('r3').accepts.size).toBe(0);
+    expect(net.accepting('r3').size).toBe(0);
   });
 });
 

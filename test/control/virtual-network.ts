@@ -30,11 +30,16 @@ interface Host {
   session: number;
   counter: number;
   disk: Uint8Array | null;
-  /** What the kernel accepts at this instant. */
-  accepts: ReadonlySet<number>;
+  /** The rows of the kernel; they hold while its lease lasts. */
+  rows: ReadonlySet<number>;
+  /** When the lease of each mark ends. */
+  readonly armed: Map<number, number>;
+  current: number;
   wanted: Table | null;
   programming: boolean;
   ticksAt: number;
+  /** A stopped agent does nothing before; what comes meanwhile waits for it. */
+  stoppedUntil: number;
   epoch: number;
   left: boolean;
 }
@@ -65,8 +70,10 @@ export class VirtualNetwork {
     this.partition = defined(partition.ok ? partition.value : null, 'a partition');
     for (const name of this.names) {
       this.#hosts.set(name, {
-        ...{ name, control: null, session: 0, counter: 0, disk: null, accepts: new Set<number>() },
+        ...{ name, control: null, session: 0, counter: 0, disk: null },
+        ...{ rows: new Set<number>(), armed: new Map<number, number>(), current: 0 },
         ...{ wanted: null, programming: false, ticksAt: Number.POSITIVE_INFINITY, epoch: 0, left: false },
+        stoppedUntil: 0,
       });
     }
   }
@@ -78,6 +85,7 @@ export class VirtualNetwork {
   start(...names: readonly string[]): this {
     for (const name of names.length > 0 ? names : this.names) {
       const host = this.host(name);
+      this.#wipe(host);
       host.session++;
       host.counter = 0;
       host.left = false;
@@ -98,12 +106,35 @@ export class VirtualNetwork {
 
   /** The host dies: nothing is accepted, nothing comes out any more. */
   crash(name: string): void {
+    this.kill(name);
+    this.#wipe(this.host(name));
+  }
+
+  /** The agent dies, its kernel lives on: the rows stay, and hold for as long as the lease lasts. */
+  kill(name: string): void {
     const host = this.host(name);
     host.control = null;
-    host.accepts = new Set();
     host.wanted = null;
     host.programming = false;
     host.ticksAt = Number.POSITIVE_INFINITY;
+    host.stoppedUntil = 0;
+  }
+
+  /** The agent gets no turn for a while, as by SIGSTOP or a busy host; its kernel goes on, and half-done transactions wait. */
+  stop(name: string, ms: number): void {
+    this.host(name).stoppedUntil = this.now + ms;
+  }
+
+  /** What a host's kernel accepts at this instant. */
+  accepting(name: string): ReadonlySet<number> {
+    const { rows, armed, current } = this.host(name);
+    return (armed.get(current) ?? 0) > this.now ? rows : new Set();
+  }
+
+  #wipe(host: Host): void {
+    host.rows = new Set();
+    host.armed.clear();
+    host.current = 0;
   }
 
   loseDisk(name: string): void {
@@ -148,7 +179,7 @@ export class VirtualNetwork {
 
   /** Slots that a kernel accepts, over all kernels. */
   served(): number {
-    return [...this.#hosts.values()].reduce((sum, host) => sum + host.accepts.size, 0);
+    return this.names.reduce((sum, name) => sum + this.accepting(name).size, 0);
   }
 
   /** Every agent serves, under one settled map, and every slot is accepted. */
@@ -186,6 +217,10 @@ export class VirtualNetwork {
   input(name: string, input: ControlInput): void {
     const host = this.host(name);
     if (!host.control || host.left) return;
+    if (this.now < host.stoppedUntil) {
+      this.#schedule(host, host.stoppedUntil, () => this.input(name, { ...input, at: this.now }));
+      return;
+    }
     for (const output of host.control.handle(input)) this.#perform(host, output);
     const lateness = this.#between(this.#options.latenessMs ?? [0, 0]);
     const at = Math.max(this.now, host.control.nextTimeout() + lateness);
@@ -214,6 +249,14 @@ export class VirtualNetwork {
         break;
       case 'program':
         this.#program(host, output);
+        break;
+      case 'arm':
+        assert(!host.armed.has(output.mark), `mark ${output.mark} is used once`);
+        host.armed.set(output.mark, this.now + output.leaseMs);
+        break;
+      case 'grant':
+        host.current = output.mark;
+        this.#checkKernels();
         break;
       case 'reset':
         this.resets.push({ at: this.now, node: host.name, slots: output.slots });
@@ -260,7 +303,7 @@ export class VirtualNetwork {
     host.programming = table !== null;
     if (!table) return;
     this.#schedule(host, this.now + this.#between(this.#options.kernelMs ?? [1, 5]), () => {
-      host.accepts = table.slots;
+      host.rows = table.slots;
       this.#checkKernels();
       this.#transact(host);
       this.input(host.name, { kind: 'programmed', at: this.now, revision: table.revision });
@@ -270,8 +313,8 @@ export class VirtualNetwork {
 
   #checkKernels(): void {
     const by = new Map<number, string>();
-    for (const { name, accepts } of this.#hosts.values()) {
-      for (const slot of accepts) {
+    for (const name of this.names) {
+      for (const slot of this.accepting(name)) {
         assert(!by.has(slot), `slot ${slot} has one kernel at ${this.now}, not ${by.get(slot)} and ${name}`);
         by.set(slot, name);
       }
@@ -305,7 +348,12 @@ export class VirtualNetwork {
   /** Nothing scheduled for a host outlives a crash of it. */
   #schedule(host: Host, at: number, run: () => void): void {
     const { session } = host;
-    const entry = { at, order: this.#order++, run: () => host.control && host.session === session && run() };
+    const turn = (): void => {
+      if (!host.control || host.session !== session) return;
+      if (this.now < host.stoppedUntil) this.#schedule(host, host.stoppedUntil, run);
+      else run();
+    };
+    const entry = { at, order: this.#order++, run: turn };
     let low = 0;
     let high = this.#queue.length;
     while (low < high) {

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from 'vitest';
-import { describeDataPlane, ip, serviceWith, tableOf } from '../contract/data-plane-contract.ts';
+import { describeDataPlane, ip, serve, serviceWith, tableOf } from '../contract/data-plane-contract.ts';
 import { openKernelDataPlane } from '../contract/kernel-data-plane.ts';
 
 const kernel = openKernelDataPlane();
@@ -17,19 +17,22 @@ describe('a kernel shared with others', () => {
   } as const;
 
   test('after a flush by somebody else the next change puts the whole table back', async () => {
-    await kernel.apply(tableOf(service, [7, 8]));
+    await serve(kernel, tableOf(service, [7, 8]));
     await kernel.flushByOthers();
-    await kernel.apply(tableOf(service, [7]));
+    await serve(kernel, tableOf(service, [7]));
     expect(await kernel.judge(syn)).toBe('local');
     expect(await kernel.judge({ ...syn, source: ip('10.77.101.8') })).toBe('drop');
   });
 
   test('a flush by somebody else is repaired, and only what was lost', async () => {
-    await kernel.apply(tableOf(service, [7, 8]));
+    await serve(kernel, tableOf(service, [7, 8]));
     expect(await kernel.repair()).toBe(false);
     await kernel.flushByOthers();
     expect(await kernel.judge(syn)).toBe('pass');
     expect(await kernel.repair()).toBe(true);
+    // The lease went with the table, and nobody knows any more when it would have ended.
+    expect(await kernel.judge(syn)).toBe('drop');
+    await serve(kernel, tableOf(service, [7, 8]));
     expect(await kernel.judge(syn)).toBe('local');
     expect(await kernel.judge({ ...syn, source: ip('10.77.101.9') })).toBe('drop');
     expect(await kernel.repair()).toBe(false);

@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import {
+  labDirectory,
+  labName,
+  leftovers,
+  manycast,
+  on,
+  ownerOf,
+  type StatusSeen,
+  statusOf,
+  until,
+} from './lab-under-test.ts';
+
+const name = labName('k');
+const url = 'http://10.77.0.100/';
+
+beforeAll(async () => {
+  const size = ['--replicas', '3', '--clients', '1', '--addresses', '12'];
+  expect(await manycast('lab', 'up', name, ...size)).toMatchObject({ code: 0 });
+});
+afterAll(async () => {
+  await manycast('lab', 'down', name);
+  expect(leftovers(name)).toEqual([]);
+});
+
+function agentPid(replica: number): string {
+  const state = JSON.parse(readFileSync(join(labDirectory(name), 'lab.json'), 'utf8')) as { agents: { pid: number }[] };
+  return String(state.agents[replica - 1]?.pid);
+}
+
+/** Packets that a replica's kernel has let up the stack. */
+async function accepted(replica: string): Promise<number> {
+  const listed = await on(name, replica, 'nft', 'list', 'counter', 'netdev', 'mc_web', 'accepted');
+  return Number(/packets (\d+)/.exec(listed)?.[1]);
+}
+
+async function clientAddresses(): Promise<string[]> {
+  const listed = await on(name, 'c1', 'ip', '-json', '-4', 'address', 'show', 'dev', 'eth0');
+  return (JSON.parse(listed) as { addr_info: { local: string }[] }[]).flatMap((each) =>
+    each.addr_info.map(({ local }) => local),
+  );
+}
+
+const withoutSecond = ({ owners, settled }: StatusSeen): boolean =>
+  settled && !owners.some((each) => each.name === 'r2');
+
+async function everybodyIsServedByOwners(status: StatusSeen): Promise<void> {
+  for (const address of await clientAddresses()) {
+    const answer = await on(name, 'c1', 'curl', '-s', '-m', '8', '--interface', address, url);
+    expect(answer.trim(), address).toBe(ownerOf(status, address));
+  }
+}
+
+test('an agent that is stopped while its host lives loses its share in the kernel, before others take it over', async () => {
+  await on(name, 'r2', 'kill', '-STOP', agentPid(2));
+  const status = await until(() => statusOf(name, 'r1'), withoutSecond);
+  const before = await accepted('r2');
+  await everybodyIsServedByOwners(status);
+  expect(await accepted('r2')).toBe(before);
+
+  await on(name, 'r2', 'kill', '-CONT', agentPid(2));
+  const again = await until(
+    () => statusOf(name, 'r2'),
+    ({ verdict, settled, owners }) => verdict === 'serving' && settled && owners.length === 3,
+  );
+  await everybodyIsServedByOwners(again);
+});
+
+test('so does one that is killed', async () => {
+  await on(name, 'r2', 'kill', '-9', agentPid(2));
+  const status = await until(() => statusOf(name, 'r1'), withoutSecond);
+  expect(await on(name, 'r2', 'nft', 'list', 'map', 'netdev', 'mc_web', 'slots')).toContain('goto own');
+  const before = await accepted('r2');
+  await everybodyIsServedByOwners(status);
+  expect(await accepted('r2')).toBe(before);
+});
