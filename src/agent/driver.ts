@@ -10,7 +10,7 @@ import type { FlowTable } from '../ports/flow-table.ts';
 import type { StateStore } from '../ports/state-store.ts';
 import type { Via } from '../wire/envelope.ts';
 import type { ControlChannel } from './control-channel.ts';
-import { createKernelQueue } from './kernel-queue.ts';
+import { createKernelQueue, type KernelQueue } from './kernel-queue.ts';
 
 /** What happened on this replica, for logs, `status` and whoever watches. */
 export type DriverEvent =
@@ -49,9 +49,10 @@ export interface Driver {
 export const ledgerRecord = 'ledger';
 
 export function startDriver(parts: DriverParts): Driver {
-  const { control, channel, network, clock, onEvent } = parts;
+  const { control, channel, clock } = parts;
   const refused = new Map<string, number>();
   const kernel = createKernelQueue(parts, (revision) => feed({ kind: 'programmed', at: clock.now(), revision }));
+  const perform = performer(parts, kernel, () => left());
   let cancelTick = (): void => {};
   let stopped = false;
   let left = (): void => {};
@@ -61,34 +62,6 @@ export function startDriver(parts: DriverParts): Driver {
     for (const output of control.handle(input)) perform(output);
     cancelTick();
     if (!stopped) cancelTick = clock.wakeAt(control.nextTimeout(), () => feed({ kind: 'tick', at: clock.now() }));
-  }
-
-  function perform(output: ControlOutput): void {
-    switch (output.kind) {
-      case 'send':
-        send(network, output.to, channel.seal(output.body));
-        break;
-      case 'persist':
-        parts.store.write(ledgerRecord, output.ledger);
-        break;
-      case 'program':
-        kernel.program(output.revision, output.slots);
-        break;
-      case 'arm':
-        kernel.lease((dataPlane) => dataPlane.arm(output.mark, output.leaseMs));
-        break;
-      case 'grant':
-        kernel.lease((dataPlane) => dataPlane.grant(output.mark));
-        break;
-      case 'reset':
-        reset(parts, output.slots);
-        break;
-      case 'event':
-        onEvent(output.event);
-        break;
-      case 'left':
-        void kernel.idle().then(() => left());
-    }
   }
 
   feed({ kind: 'tick', at: clock.now() });
@@ -110,6 +83,38 @@ export function startDriver(parts: DriverParts): Driver {
       cancelTick();
       kernel.stop();
     },
+  };
+}
+
+/** Carries out one output; `onLeft` is called when nothing is left to wait for. */
+function performer(parts: DriverParts, kernel: KernelQueue, onLeft: () => void): (output: ControlOutput) => void {
+  const { channel, network, store, onEvent } = parts;
+  return (output) => {
+    switch (output.kind) {
+      case 'send':
+        send(network, output.to, channel.seal(output.body));
+        break;
+      case 'persist':
+        store.write(ledgerRecord, output.ledger);
+        break;
+      case 'program':
+        kernel.program(output.revision, output.slots);
+        break;
+      case 'arm':
+        kernel.lease((dataPlane) => dataPlane.arm(output.mark, output.leaseMs));
+        break;
+      case 'grant':
+        kernel.lease((dataPlane) => dataPlane.grant(output.mark));
+        break;
+      case 'reset':
+        reset(parts, output.slots);
+        break;
+      case 'event':
+        onEvent(output.event);
+        break;
+      case 'left':
+        void kernel.idle().then(onLeft);
+    }
   };
 }
 

@@ -33,8 +33,10 @@ export function createKernelQueue(
   let wanted: { revision: number; slots: ReadonlySet<number> } | null = null;
   let running = Promise.resolve();
   let stopped = false;
-  let cancelInspection = clock.wakeAt(clock.now() + inspectMs, inspect);
   let cancelRetry = (): void => {};
+  const inspection = startInspection({ dataPlane, clock, onEvent }, (work) => {
+    running = running.then(work);
+  });
 
   async function apply(): Promise<void> {
     if (!wanted || stopped) return;
@@ -57,26 +59,13 @@ export function createKernelQueue(
     running = running.then(apply);
   }
 
-  function inspect(): void {
-    running = running.then(async () => {
-      if (stopped) return;
-      try {
-        if (await dataPlane.repair()) onEvent({ kind: 'repaired' });
-      } catch (error) {
-        onEvent({ kind: 'failure', doing: 'inspecting the kernel', error });
-      }
-      if (!stopped) cancelInspection = clock.wakeAt(clock.now() + inspectMs, inspect);
-    });
-  }
-
   return {
     lease(use: (dataPlane: DataPlane) => void): void {
       try {
         use(dataPlane);
       } catch (error) {
         onEvent({ kind: 'failure', doing: 'leasing the share', error });
-        cancelInspection();
-        inspect();
+        inspection.now();
       }
     },
     program(revision: number, slots: ReadonlySet<number>): void {
@@ -87,8 +76,39 @@ export function createKernelQueue(
     idle: () => running,
     stop(): void {
       stopped = true;
-      cancelInspection();
+      inspection.stop();
       cancelRetry();
+    },
+  };
+}
+
+/** Compares the kernel's table with what it should be, now and then and when asked to, in turn with other work. */
+function startInspection(
+  { dataPlane, clock, onEvent }: Omit<KernelQueueParts, 'service'>,
+  inTurn: (work: () => Promise<void>) => void,
+): { now(): void; stop(): void } {
+  let stopped = false;
+  let cancel = clock.wakeAt(clock.now() + inspectMs, now);
+
+  function now(): void {
+    cancel();
+    inTurn(async () => {
+      if (stopped) return;
+      try {
+        if (await dataPlane.repair()) onEvent({ kind: 'repaired' });
+      } catch (error) {
+        onEvent({ kind: 'failure', doing: 'inspecting the kernel', error });
+      }
+      cancel();
+      if (!stopped) cancel = clock.wakeAt(clock.now() + inspectMs, now);
+    });
+  }
+
+  return {
+    now,
+    stop(): void {
+      stopped = true;
+      cancel();
     },
   };
 }

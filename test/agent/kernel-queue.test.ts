@@ -110,6 +110,18 @@ describe('the queue to the kernel', () => {
     expect([applied, programmed]).toEqual([[[8]], [2]]);
   });
 
+  test('a lease that cannot be armed has the kernel looked at, at once', async () => {
+    const { kernel, events } = queue({
+      arm: () => {
+        throw new Error('no such table');
+      },
+      repair: async () => true,
+    });
+    kernel.lease((dataPlane) => dataPlane.arm(1, 500));
+    await kernel.idle();
+    expect(events).toEqual(['failure', 'repaired']);
+  });
+
   test('looks at the kernel once a second, and tells when it had to repair it', async () => {
     const answers = [false, true, false];
     const { kernel, clock, events } = queue({ repair: async () => answers.shift() ?? false });
