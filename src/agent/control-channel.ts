@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { defined } from '../base/assert.ts';
 import type { Result } from '../base/result.ts';
 import { hmacSha256, type Keyring, sha256 } from '../platform/keyring.ts';
 import type { StateStore } from '../ports/state-store.ts';
@@ -12,6 +13,8 @@ export interface ControlChannel {
   /** Number of this life of the agent. */
   readonly session: number;
   seal(body: Uint8Array): Uint8Array;
+  /** Another keyring from now on. */
+  rekey(keyring: Keyring): void;
   /** Authenticates before anything inside is parsed. */
   open(datagram: Uint8Array): Result<Envelope>;
 }
@@ -23,17 +26,17 @@ export interface ControlChannel {
 export function createControlChannel(config: AgentConfig, keyring: Keyring, store: StateStore): ControlChannel {
   const session = nextSession(store);
   const clusterId = clusterIdOf(config);
-  const [signing, ...others] = keyring;
-  if (!signing) throw new Error('a keyring holds at least one key');
+  let keys = keyring;
+  const signing = (bytes: Uint8Array) => hmacSha256(defined(keys[0], 'the key that signs'), bytes);
   const verify = (bytes: Uint8Array, mac: Uint8Array) =>
-    [signing, ...others].some((key) => timingSafeEqual(hmacSha256(key, bytes), mac));
+    keys.some((key) => timingSafeEqual(hmacSha256(key, bytes), mac));
   let counter = 0;
   return {
     session,
-    seal: (body) =>
-      sealEnvelope({ clusterId, sender: config.node, session, counter: counter++, body }, (bytes) =>
-        hmacSha256(signing, bytes),
-      ),
+    seal: (body) => sealEnvelope({ clusterId, sender: config.node, session, counter: counter++, body }, signing),
+    rekey: (next) => {
+      keys = next;
+    },
     open: (datagram) => openEnvelope(datagram, { clusterId, verify }),
   };
 }

@@ -13,6 +13,7 @@ import { openPacketSocket } from '../platform/packet-socket.ts';
 import { openFlowTable } from '../platform/socket-diagnostics.ts';
 import { openStateDirectory } from '../platform/state-directory.ts';
 import { openUdpControlNetwork } from '../platform/udp-control-network.ts';
+import { watchFile } from '../platform/watched-file.ts';
 import type { ControlNetwork } from '../ports/control-network.ts';
 import type { LinkSocket } from '../ports/link-socket.ts';
 import type { StateStore } from '../ports/state-store.ts';
@@ -20,7 +21,7 @@ import { arpEtherType } from '../wire/arp.ts';
 import type { Via } from '../wire/envelope.ts';
 import { createArpResponder } from './arp-responder.ts';
 import { type AgentConfig, addressOf, serviceOf } from './config.ts';
-import { createControlChannel } from './control-channel.ts';
+import { type ControlChannel, createControlChannel } from './control-channel.ts';
 import { openControlSocket } from './control-socket.ts';
 import { type Driver, ledgerRecord, startDriver } from './driver.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
@@ -79,6 +80,7 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   );
   closers.push(() => policyFile.close());
   const channel = createControlChannel(config, keyring, store);
+  closers.push(watchKeyring(config.control.keyring, channel, log));
   const control = createControl({
     session: channel.session,
     node: config.node,
@@ -152,6 +154,20 @@ function openControl(
     onDatagram,
     onSendFailure: sendFailureLog(log),
   });
+}
+
+/** Takes a new keyring when its file is saved; a bad one is logged, and the keys in use stay. Returns what ends it. */
+function watchKeyring(path: string, channel: ControlChannel, log: Logger): () => void {
+  const watched = watchFile(path, () => {
+    try {
+      const keyring = readKeyring(path);
+      channel.rekey(keyring);
+      log.info({ keys: keyring.length }, 'keyring saved, its keys are in use');
+    } catch (error) {
+      log.error(`keyring refused, the keys in use stay: ${messageOf(error)}`);
+    }
+  });
+  return () => watched.close();
 }
 
 /** Undoes what a killed agent left, then sets the host up: a table that accepts nothing before the address that needs it. */

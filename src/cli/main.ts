@@ -46,13 +46,30 @@ for (const [verb, does] of [
     );
 }
 
-program
+const keyring = program
   .command('keyring')
-  .description('keys of the control channel')
+  .description('keys of the control channel; agents take a saved keyring at once');
+keyring
   .command('new')
   .description('make a keyring file with one fresh key')
   .requiredOption('--out <file>', 'where; an existing file is never overwritten')
   .action(async (options) => (await import('./keyring.ts')).makeKeyring(options));
+keyring
+  .command('list <file>')
+  .description('names of the keys, and which one signs')
+  .action(async (file) => (await import('./keyring.ts')).listKeys(file));
+keyring
+  .command('add <file>')
+  .description('first step of a change: a fresh key that is accepted and does not sign yet')
+  .action(async (file) => (await import('./keyring.ts')).add(file));
+keyring
+  .command('use <file> <key>')
+  .description('second step, once every replica has the key: sign with it')
+  .action(async (file, key) => (await import('./keyring.ts')).use(file, key));
+keyring
+  .command('remove <file> <key>')
+  .description('last step, once no replica signs with the key: accept it no more')
+  .action(async (file, key) => (await import('./keyring.ts')).remove(file, key));
 
 const lab = program.command('lab').description('a network of replicas and clients on this machine');
 lab

@@ -1,5 +1,5 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 
@@ -17,9 +17,8 @@ export type Keyring = readonly Uint8Array[];
 
 /** Writes a keyring with one fresh key, readable by its owner only. An existing file is never touched. */
 export function newKeyring(path: string): void {
-  const keyring = { version: 1, use: 'k1', keys: { k1: randomBytes(secretBytes).toString('base64') } };
   try {
-    writeFileSync(path, `${JSON.stringify(keyring, null, 2)}\n`, { mode: 0o600, flag: 'wx' });
+    writeFileSync(path, textOf({ version: 1, use: 'k1', keys: { k1: freshKey() } }), { mode: 0o600, flag: 'wx' });
   } catch (cause) {
     const exists = (cause as NodeJS.ErrnoException).code === 'EEXIST';
     throw new OperatingError('keyring', exists ? `${path} exists already and is left as it is` : messageOf(cause), {
@@ -28,23 +27,84 @@ export function newKeyring(path: string): void {
   }
 }
 
+/** Adds a fresh key that verifies and does not sign yet; returns its name. Every agent must have it before any signs with it. */
+export function addKey(path: string): string {
+  const file = readKeyringFile(path);
+  const numbers = Object.keys(file.keys).map((id) => Number(/^k(\d+)$/.exec(id)?.[1] ?? 0));
+  const id = `k${Math.max(0, ...numbers) + 1}`;
+  writeKeyringFile(path, { ...file, keys: { ...file.keys, [id]: freshKey() } });
+  return id;
+}
+
+/** Signs with another key from now on. */
+export function useKey(path: string, id: string): void {
+  const file = readKeyringFile(path);
+  checkKey(path, file, id);
+  writeKeyringFile(path, { ...file, use: id });
+}
+
+/** Forgets a key that no agent signs with any more; the one in use stays. */
+export function removeKey(path: string, id: string): void {
+  const file = readKeyringFile(path);
+  checkKey(path, file, id);
+  if (id === file.use) {
+    throw new OperatingError('keyring', `keyring ${path}: "${id}" is in use`, { remedy: 'use another key first' });
+  }
+  const keys = Object.fromEntries(Object.entries(file.keys).filter(([each]) => each !== id));
+  writeKeyringFile(path, { ...file, keys });
+}
+
+/** Names of the keys, and of the one in use; no secrets. */
+export function keyNames(path: string): { readonly use: string; readonly names: readonly string[] } {
+  const { use, keys } = readKeyringFile(path);
+  return { use, names: Object.keys(keys) };
+}
+
 export function readKeyring(path: string): Keyring {
+  const { use, keys } = readKeyringFile(path);
+  const others = Object.keys(keys).filter((id) => id !== use);
+  return [use, ...others].map((id) => new Uint8Array(Buffer.from(keys[id] ?? '', 'base64')));
+}
+
+type KeyringFile = z.output<typeof keyringSchema>;
+
+function readKeyringFile(path: string): KeyringFile {
   const { text, mode } = readPrivately(path);
   if ((mode & 0o077) !== 0) {
     throw new OperatingError('keyring', `keyring ${path} can be read by others`, { remedy: `chmod 600 ${path}` });
   }
   const parsed = keyringSchema.safeParse(parseJson(text));
-  const used = parsed.success ? parsed.data.keys[parsed.data.use] : undefined;
-  if (!parsed.success || used === undefined) {
+  if (!parsed.success || parsed.data.keys[parsed.data.use] === undefined) {
     throw new OperatingError('keyring', `keyring ${path} is not a keyring file`, {
       remedy: 'make one: manycast keyring new --out FILE',
     });
   }
-  const others = Object.entries(parsed.data.keys).filter(([id]) => id !== parsed.data.use);
-  const keys = [used, ...others.map(([, key]) => key)].map((key) => new Uint8Array(Buffer.from(key, 'base64')));
-  if (keys.some((key) => key.length !== secretBytes))
+  if (Object.values(parsed.data.keys).some((key) => Buffer.from(key, 'base64').length !== secretBytes)) {
     throw new OperatingError('keyring', `keyring ${path}: a key has not ${secretBytes} bytes`);
-  return keys;
+  }
+  return parsed.data;
+}
+
+/** Written aside and renamed: an agent that watches it reads the old one or the new one. */
+function writeKeyringFile(path: string, file: KeyringFile): void {
+  writeFileSync(`${path}.new`, textOf(file), { mode: 0o600, flag: 'w' });
+  renameSync(`${path}.new`, path);
+}
+
+function textOf(file: KeyringFile): string {
+  return `${JSON.stringify(file, null, 2)}\n`;
+}
+
+function freshKey(): string {
+  return randomBytes(secretBytes).toString('base64');
+}
+
+function checkKey(path: string, { keys }: KeyringFile, id: string): void {
+  if (keys[id] !== undefined) return;
+  throw new OperatingError(
+    'keyring',
+    `keyring ${path} has no key "${id}", allowed are ${Object.keys(keys).join(', ')}`,
+  );
 }
 
 export function hmacSha256(key: Uint8Array, bytes: Uint8Array): Uint8Array {

@@ -54,6 +54,20 @@ describe('the control channel', () => {
     expect(channel('r1').open(rotating.seal(body)).ok).toBe(false);
   });
 
+  test('a key is changed without a gap: added, used, removed, one replica after the other', () => {
+    const replicas = ['r1', 'r2', 'r3'].map((node) => channel(node));
+    for (const ring of [[key, otherKey], [otherKey, key], [otherKey]]) {
+      for (const changed of replicas) {
+        changed.rekey(ring);
+        for (const sender of replicas) {
+          const sealed = sender.seal(body);
+          expect(replicas.map((receiver) => receiver.open(sealed).ok)).toEqual([true, true, true]);
+        }
+      }
+    }
+    expect(channel('r4').open((replicas[0] ?? channel('r1')).seal(body)).ok).toBe(false);
+  });
+
   test('a later life has a higher session', () => {
     const store = createMemoryStore();
     const config = {

@@ -175,6 +175,27 @@ describe('a lab of three replicas', () => {
     await on(name, 'r2', 'nft', 'delete', 'table', 'ip', 'block');
   });
 
+  test('the key of the control channel is changed while all go on serving', async () => {
+    const before = await statusOf(name, 'r1');
+    const file = join(labDirectory(name), 'keyring.json');
+    const taken = (times: number): Promise<unknown> =>
+      until(
+        async () => ['r1', 'r2', 'r3'].map((each) => readFileSync(join(labDirectory(name), each, 'agent.log'), 'utf8')),
+        (logs) => logs.every((log) => log.split('keyring saved').length - 1 === times),
+      );
+    for (const [i, step] of [
+      ['add', file],
+      ['use', file, 'k2'],
+      ['remove', file, 'k1'],
+    ].entries()) {
+      expect(await manycast('keyring', ...step)).toMatchObject({ code: 0 });
+      await taken(i + 1);
+    }
+    expect((await manycast('keyring', 'list', file)).stdout).toBe('k2  signs\n');
+    const after = await statusOf(name, 'r1');
+    expect([after.verdict, after.epoch, after.peers]).toEqual([before.verdict, before.epoch, before.peers]);
+  });
+
   test('when somebody flushes the rule set nobody is served wrongly, and the table comes back', async () => {
     const status = await statusOf(name, 'r1');
     const addresses = [...(await clientAddresses('c1')), ...(await clientAddresses('c2'))];

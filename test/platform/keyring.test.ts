@@ -2,7 +2,15 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { hmacSha256, newKeyring, readKeyring } from '../../src/platform/keyring.ts';
+import {
+  addKey,
+  hmacSha256,
+  keyNames,
+  newKeyring,
+  readKeyring,
+  removeKey,
+  useKey,
+} from '../../src/platform/keyring.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
 const path = join(directory, 'keyring.json');
@@ -35,6 +43,28 @@ describe('a keyring', () => {
     const key = (byte: number): string => Buffer.alloc(32, byte).toString('base64');
     writeFileSync(path, JSON.stringify({ version: 1, use: 'b', keys: { a: key(1), b: key(2) } }), { mode: 0o600 });
     expect(readKeyring(path).map((each) => each[0])).toEqual([2, 1]);
+  });
+
+  test('is changed by adding, using and removing keys; what verifies is never without what signs', () => {
+    newKeyring(path);
+    const [first] = readKeyring(path);
+    expect(addKey(path)).toBe('k2');
+    const [, second] = readKeyring(path);
+    expect(readKeyring(path)).toEqual([first, second]);
+    useKey(path, 'k2');
+    expect(readKeyring(path)).toEqual([second, first]);
+    removeKey(path, 'k1');
+    expect(readKeyring(path)).toEqual([second]);
+    expect(addKey(path)).toBe('k3');
+    expect(keyNames(path)).toEqual({ use: 'k2', names: ['k2', 'k3'] });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  test('keeps the key in use, and says which keys there are', () => {
+    newKeyring(path);
+    expect(() => removeKey(path, 'k1')).toThrow(`keyring ${path}: "k1" is in use`);
+    expect(() => useKey(path, 'k9')).toThrow(`keyring ${path} has no key "k9", allowed are k1`);
+    expect(readKeyring(path)).toHaveLength(1);
   });
 
   test.each([
