@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
+  addressesOf,
   labDirectory,
   labName,
   leftovers,
@@ -36,18 +37,11 @@ async function accepted(replica: string): Promise<number> {
   return Number(/packets (\d+)/.exec(listed)?.[1]);
 }
 
-async function clientAddresses(): Promise<string[]> {
-  const listed = await on(name, 'c1', 'ip', '-json', '-4', 'address', 'show', 'dev', 'eth0');
-  return (JSON.parse(listed) as { addr_info: { local: string }[] }[]).flatMap((each) =>
-    each.addr_info.map(({ local }) => local),
-  );
-}
-
 const withoutSecond = ({ owners, settled }: StatusSeen): boolean =>
   settled && !owners.some((each) => each.name === 'r2');
 
 async function everybodyIsServedByOwners(status: StatusSeen): Promise<void> {
-  for (const address of await clientAddresses()) {
+  for (const address of await addressesOf(name, 'c1')) {
     const answer = await on(name, 'c1', 'curl', '-s', '-m', '8', '--interface', address, url);
     expect(answer.trim(), address).toBe(ownerOf(status, address));
   }

@@ -74,6 +74,14 @@ export async function until<T>(ask: () => Promise<T>, wanted: (answer: T) => boo
   }
 }
 
+/** All addresses of a client machine. */
+export async function addressesOf(name: string, client: string): Promise<string[]> {
+  const listed = await on(name, client, 'ip', '-json', '-4', 'address', 'show', 'dev', 'eth0');
+  return (JSON.parse(listed) as { addr_info: { local: string }[] }[]).flatMap((each) =>
+    each.addr_info.map(({ local }) => local),
+  );
+}
+
 /** Who owns a client's slot (the last byte of its address) by a status. */
 export function ownerOf(status: StatusSeen, client: string): string {
   const slot = Number(client.split('.').at(-1));

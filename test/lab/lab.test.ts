@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
+  addressesOf,
   command,
   labDirectory,
   labName,
@@ -33,13 +34,6 @@ describe('a lab of three replicas', () => {
     expect(leftovers(name)).toEqual([]);
   });
 
-  async function clientAddresses(client: string): Promise<string[]> {
-    const listed = JSON.parse(await on(name, client, 'ip', '-json', '-4', 'address', 'show', 'dev', 'eth0')) as {
-      addr_info: { local: string }[];
-    }[];
-    return listed.flatMap((each) => each.addr_info.map(({ local }) => local));
-  }
-
   async function fetchFrom(client: string, address: string): Promise<string> {
     return (await on(name, client, 'curl', '-s', '--max-time', '8', '--interface', address, url)).trim();
   }
@@ -48,7 +42,7 @@ describe('a lab of three replicas', () => {
     const status = await statusOf(name, 'r1');
     expect(status.owners.map(({ count }) => count)).toEqual([86, 85, 85]);
     for (const client of ['c1', 'c2']) {
-      for (const address of await clientAddresses(client)) {
+      for (const address of await addressesOf(name, client)) {
         expect(await fetchFrom(client, address), address).toBe(ownerOf(status, address));
       }
     }
@@ -198,7 +192,7 @@ describe('a lab of three replicas', () => {
 
   test('when somebody flushes the rule set nobody is served wrongly, and the table comes back', async () => {
     const status = await statusOf(name, 'r1');
-    const addresses = [...(await clientAddresses('c1')), ...(await clientAddresses('c2'))];
+    const addresses = [...(await addressesOf(name, 'c1')), ...(await addressesOf(name, 'c2'))];
     for (const replica of ['r1', 'r2', 'r3']) await on(name, replica, 'nft', 'flush', 'ruleset');
     for (const address of addresses.slice(0, 8)) {
       expect(await fetchFrom('c1', address), address).toBe(ownerOf(status, address));
