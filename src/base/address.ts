@@ -1,4 +1,5 @@
 import { assert } from './assert.ts';
+import { oneLine } from './one-line.ts';
 import { ok, type Result, refuse } from './result.ts';
 
 /** An IP address as a number of 32 (family 4) or 128 (family 6) bits. */
@@ -57,18 +58,17 @@ export function isMulticast(address: IpAddress): boolean {
 
 function parseIpv4(text: string): Result<IpAddress> {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
-  if (!match) return refuse(`"${text}" is not an IP address`);
+  if (!match) return notAnAddress(text);
   let value = 0n;
   for (const part of match.slice(1)) {
-    if (Number(part) > 255 || (part.length > 1 && part.startsWith('0')))
-      return refuse(`"${text}" is not an IP address`);
+    if (Number(part) > 255 || (part.length > 1 && part.startsWith('0'))) return notAnAddress(text);
     value = (value << 8n) | BigInt(part);
   }
   return ok({ family: 4, value });
 }
 
 function parseIpv6(text: string): Result<IpAddress> {
-  const wrong = refuse<IpAddress>(`"${text}" is not an IP address`);
+  const wrong = notAnAddress(text);
   const halves = text.split('::');
   if (halves.length > 2) return wrong;
   const head = groupsOf(halves[0] ?? '');
@@ -78,6 +78,10 @@ function parseIpv6(text: string): Result<IpAddress> {
   if (halves.length === 2 ? missing < 1 : missing !== 0) return wrong;
   const groups = [...head, ...Array<bigint>(missing).fill(0n), ...tail];
   return ok({ family: 6, value: groups.reduce((value, group) => (value << 16n) | group, 0n) });
+}
+
+function notAnAddress(text: string): Result<IpAddress> {
+  return refuse(`"${oneLine(text)}" is not an IP address`);
 }
 
 /** The 16-bit groups of one side of "::", an embedded dotted quad counting as two. */

@@ -1,10 +1,8 @@
 import type { z } from 'zod';
+import { oneLine } from './one-line.ts';
 import { jsonSchemaOf, propertiesAt } from './schema-reference.ts';
 
 type Issue = z.core.$ZodIssue;
-
-/** A value from a file is shown, but not more of it than this many characters. */
-const shownCharactersMax = 60;
 
 /**
  * The first and most specific complaint of a failed check as one line: where, what is wrong, what is allowed. Messages that a schema gives
@@ -91,13 +89,17 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
 }
 
 function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > shownCharactersMax ? `${text.slice(0, shownCharactersMax)}…` : text;
+  try {
+    return oneLine(JSON.stringify(value) ?? String(value));
+  } catch {
+    // A YAML alias may stand within what it stands for.
+    return 'a value within itself';
+  }
 }
 
 function line(path: readonly PropertyKey[], complaint: string): string {
   const where = path
-    .map((key, i) => (typeof key === 'number' ? `[${key}]` : `${i > 0 ? '.' : ''}${String(key)}`))
+    .map((key, i) => (typeof key === 'number' ? `[${key}]` : `${i > 0 ? '.' : ''}${oneLine(String(key))}`))
     .join('');
   return where === '' ? complaint : `${where}: ${complaint}`;
 }

@@ -137,7 +137,7 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   buildNetwork(plan);
   writeReplicaFiles(directory, plan, options.policy, options.ports);
   for (const replica of plan.replicas) {
-    options.signal?.throwIfAborted();
+    checkInterrupted(options.signal);
     const { config, agentLog, serverLog, directory: cwd } = replicaFiles(directory, replica.name);
     const start = (argv: readonly string[], log: string): ProcessRecord =>
       spawnDetached(['ip', 'netns', 'exec', replica.namespace, ...argv], log, {
@@ -169,7 +169,7 @@ async function ready(
   const serversEach = servers.length / plan.replicas.length;
   const nameOf = (index: number): string => plan.replicas[index]?.name ?? '';
   for (let waited = 0; ; waited += pollMs) {
-    signal?.throwIfAborted();
+    checkInterrupted(signal);
     const deadAgent = agents.findIndex((agent) => !isAlive(agent));
     if (deadAgent >= 0) throw notUp(directory, nameOf(deadAgent), 'agent', 'ended');
     const deadServer = servers.findIndex((server) => !isAlive(server));
@@ -179,6 +179,11 @@ async function ready(
     if (waited > readyMsMax) throw notUp(directory, nameOf(states.indexOf('not ready')), 'agent', 'does not serve');
     await delay(pollMs);
   }
+}
+
+/** Said once `labUp` has taken down what there was. */
+function checkInterrupted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new OperatingError('interrupted', 'interrupted, everything is taken down');
 }
 
 function notUp(directory: string, replica: string, what: 'agent' | 'server', how: string): OperatingError {

@@ -31,7 +31,7 @@ export function isAlive({ pid, startTime }: ProcessRecord): boolean {
   return startTime !== '' && startTimeOf(pid) === startTime;
 }
 
-/** Asks the process and all of its group to end; insists after `patienceMs`. Resolves when they are gone. */
+/** Asks the process and all of its group to end; insists after `patienceMs`. Resolves when the process is gone; others of its group may outlive it. */
 export async function endProcess(record: ProcessRecord, patienceMs: number): Promise<void> {
   signal(record, 'SIGTERM');
   for (let waited = 0; isAlive(record); waited += pollMs) {

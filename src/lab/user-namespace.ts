@@ -12,6 +12,8 @@ import { labHome, labNames, removeLabDirectory } from './state.ts';
  * mounts, processes. `/run` is fresh, because `ip netns` keeps its names there. All in them ends with their first process.
  */
 const unshare = ['unshare', '-Urnmpf', '--mount-proc', '--kill-child'];
+/** Those of a program in the foreground end with the process that made them too, however that ends. */
+const endingWithThis = ['setpriv', '--pdeathsig', 'KILL', '--'];
 const freshRun = 'mount -t tmpfs tmpfs /run';
 const enteredMark = 'MANYCAST_IN_USER_NAMESPACE';
 const pollMs = 20;
@@ -32,7 +34,7 @@ export function hasEntered(): boolean {
 export async function runInUserNamespace(args: readonly string[]): Promise<number> {
   checkAllowed();
   const inside = ['sh', '-c', `${freshRun} && exec "$@"`, 'sh', ...thisProgram(args)];
-  return outcomeOf(spawnAttached([...unshare, ...inside]));
+  return outcomeOf(spawnAttached([...endingWithThis, ...unshare, ...inside]));
 }
 
 /** Makes namespaces that stay until `releaseNamespace`, for a lab that outlives the command that builds it. False when it has some. */

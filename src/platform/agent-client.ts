@@ -1,8 +1,10 @@
 import { type IncomingMessage, request } from 'node:http';
-import { createInterface } from 'node:readline';
 import { OperatingError } from '../base/operating-error.ts';
 
-/** Asks the agent that listens on a Unix socket; each line of its answer as it comes. Throws an OperatingError when it refuses. */
+/**
+ * Asks the agent that listens on a Unix socket; each line of its answer as it comes. Whoever stops reading closes the connection.
+ * Throws an OperatingError when the agent refuses, or ends before its answer does.
+ */
 export async function* askAgent(
   socketPath: string,
   method: 'GET' | 'POST',
@@ -11,7 +13,7 @@ export async function* askAgent(
   signal?: AbortSignal,
 ): AsyncGenerator<Readonly<Record<string, unknown>>> {
   const response = await responseTo(socketPath, method, path, body, signal);
-  for await (const text of createInterface({ input: response })) {
+  for await (const text of linesOf(response, socketPath)) {
     const line = JSON.parse(text) as Record<string, unknown>;
     if (typeof line.error === 'string') throw new OperatingError(String(line.code), line.error);
     yield line;
@@ -22,6 +24,21 @@ export async function* askAgent(
 export async function askAgentOnce<T>(socketPath: string, method: 'GET' | 'POST', path: string, body = ''): Promise<T> {
   for await (const line of askAgent(socketPath, method, path, body)) return line as T;
   throw new OperatingError('agent', 'the agent closed the connection without an answer');
+}
+
+/** Reads the answer itself and not through readline, which neither passes on its failure nor closes it for whoever stops early. */
+async function* linesOf(response: IncomingMessage, socketPath: string): AsyncGenerator<string> {
+  response.setEncoding('utf8');
+  let rest = '';
+  try {
+    for await (const chunk of response as AsyncIterable<string>) {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop() ?? '';
+      yield* lines;
+    }
+  } catch (cause) {
+    throw new OperatingError('agent', `the agent on ${socketPath} ended before its answer did`, { cause });
+  }
 }
 
 function responseTo(

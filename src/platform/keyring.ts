@@ -1,5 +1,5 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 
@@ -85,9 +85,13 @@ function readKeyringFile(path: string): KeyringFile {
   return parsed.data;
 }
 
-/** Written aside and renamed: an agent that watches it reads the old one or the new one. */
+/**
+ * Written aside and renamed: an agent that watches it reads the old one or the new one. Into a file of its own, for one that is
+ * there already would keep its mode, or be somebody else's link.
+ */
 function writeKeyringFile(path: string, file: KeyringFile): void {
-  writeFileSync(`${path}.new`, textOf(file), { mode: 0o600, flag: 'w' });
+  rmSync(`${path}.new`, { force: true });
+  writeFileSync(`${path}.new`, textOf(file), { mode: 0o600, flag: 'wx' });
   renameSync(`${path}.new`, path);
 }
 

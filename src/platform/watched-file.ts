@@ -7,7 +7,7 @@ const contentBytesMax = 128 * 1024;
 
 /**
  * Calls back with the content of a file whenever a save has changed it, also when the editor writes a new file and renames it over the
- * old one. A file that is away for a while is no change.
+ * old one. A file that is away for a while, or cannot be read, is no change.
  */
 export function watchFile(path: string, onChange: (content: string) => void): { close(): void } {
   let last = contentOf(path);
@@ -20,7 +20,7 @@ export function watchFile(path: string, onChange: (content: string) => void): { 
   });
 
   function read(): void {
-    const content = contentOf(path);
+    const content = readableContentOf(path);
     if (content === null || content === last) return;
     last = content;
     onChange(content);
@@ -32,6 +32,15 @@ export function watchFile(path: string, onChange: (content: string) => void): { 
       watcher.close();
     },
   };
+}
+
+/** Nobody waits here to be told of a failure: thrown from a timer, it would end the agent. */
+function readableContentOf(path: string): string | null {
+  try {
+    return contentOf(path);
+  } catch {
+    return null;
+  }
 }
 
 /** Null when there is no such file. Of a file longer than any policy only the beginning is read, which is refused for its length. */

@@ -1,13 +1,16 @@
 import { parse as parseYaml } from 'yaml';
+import { oneLine } from '../base/one-line.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
 import { firstIssue } from '../base/schema-issue.ts';
-import { parseSlots } from '../space/index.ts';
+import { formatSlots, parseSlots } from '../space/index.ts';
 import { type Policy, policySchema } from './schema.ts';
 
 /** A longer file is refused unread. */
 export const policyBytesMax = 64 * 1024;
 /** How often YAML aliases may repeat what they stand for, so that a short file cannot become a huge value. */
 const aliasCountMax = 16;
+/** Characters of a complaint about YAML, which may quote the file. */
+const complaintCharactersMax = 160;
 
 /** Text of a policy file, checked whole; a refusal is one line: which field, what is wrong, what is allowed. */
 export function parsePolicy(text: string, slotCount: number): Result<Policy> {
@@ -16,8 +19,7 @@ export function parsePolicy(text: string, slotCount: number): Result<Policy> {
   if (!input.ok) return input;
   const checked = policySchema.safeParse(input.value);
   if (!checked.success) return refuse(firstIssue(policySchema, checked.error, input.value));
-  const complaint = sharesComplaint(checked.data, slotCount);
-  return complaint === null ? ok(checked.data) : refuse(complaint);
+  return checked.data.strategy === 'explicit' ? withShares(checked.data, slotCount) : ok(checked.data);
 }
 
 /** The same content gives the same text, whatever the order or form it was written in; `parsePolicy` reads it back. */
@@ -31,25 +33,28 @@ export function canonicalPolicy(policy: Policy): string {
 
 function yamlOf(text: string): Result<unknown> {
   try {
-    return ok(parseYaml(text, { maxAliasCount: aliasCountMax, uniqueKeys: true, strict: true }));
+    // As strings, 007 and 7 are two names, and 7 and "7" are one given twice. Warnings would be printed by the library.
+    const options = { maxAliasCount: aliasCountMax, uniqueKeys: true, stringKeys: true, strict: true } as const;
+    return ok(parseYaml(text, { ...options, logLevel: 'error' }));
   } catch (error) {
     const [first = ''] = String(error instanceof Error ? error.message : error).split('\n');
-    return refuse(`not YAML: ${first.replace(/:$/, '')}`);
+    return refuse(`not YAML: ${oneLine(first.replace(/:$/, ''), complaintCharactersMax)}`);
   }
 }
 
-/** What the fields alone do not show: slots that do not exist, or are given twice. */
-function sharesComplaint(policy: Policy, slotCount: number): string | null {
-  if (policy.strategy !== 'explicit') return null;
+/** Slots in the form that `formatSlots` writes; refused if some do not exist or are given twice. */
+function withShares(policy: Policy & { strategy: 'explicit' }, slotCount: number): Result<Policy> {
   const owners = new Map<number, string>();
+  const shares: Record<string, string> = {};
   for (const [name, text] of Object.entries(policy.shares)) {
     const slots = parseSlots(text, slotCount);
-    if (!slots.ok) return `shares.${name}: ${slots.reason}`;
+    if (!slots.ok) return refuse(`shares.${name}: ${slots.reason}`);
     for (const slot of slots.value) {
       const other = owners.get(slot);
-      if (other !== undefined) return `shares.${name}: slot ${slot} is given to ${other} already`;
+      if (other !== undefined) return refuse(`shares.${name}: slot ${slot} is given to ${other} already`);
       owners.set(slot, name);
     }
+    shares[name] = formatSlots(slots.value);
   }
-  return null;
+  return ok({ ...policy, shares });
 }

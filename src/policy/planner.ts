@@ -67,9 +67,8 @@ function namedShares(policy: Policy, present: ReadonlySet<string>, slotCount: nu
 }
 
 function weightsOf(policy: Policy, members: readonly string[]): ReadonlyMap<string, number> {
-  const weights = new Map(
-    members.map((name) => [name, policy.strategy === 'weighted' ? (policy.weights[name] ?? 0) : 1]),
-  );
+  const given = new Map(Object.entries(policy.strategy === 'weighted' ? policy.weights : {}));
+  const weights = new Map(members.map((name) => [name, policy.strategy === 'weighted' ? (given.get(name) ?? 0) : 1]));
   const none = [...weights.values()].every((weight) => weight === 0);
   return none ? new Map(members.map((name) => [name, 1])) : weights;
 }
@@ -94,7 +93,7 @@ function distribute(owners: (string | null)[], pool: readonly number[], weights:
   for (const { name, count } of lacking) take(owners, inPool, surplus, name, count);
 }
 
-/** Largest remainder: whole quotas first, then one more each by fraction, then to who has more already, then by name. */
+/** Largest remainder: whole quotas first, then one more each by fraction, then to who has most beyond its quota already, then by name. */
 function targetCounts(
   slotCount: number,
   weights: ReadonlyMap<string, number>,
@@ -103,10 +102,10 @@ function targetCounts(
   const total = [...weights.values()].reduce((sum, weight) => sum + weight, 0);
   const quotas = [...weights].map(([name, weight]) => {
     const whole = Math.floor((slotCount * weight) / total);
-    return { name, whole, rest: (slotCount * weight) % total, held: held.get(name) ?? 0 };
+    return { name, whole, rest: (slotCount * weight) % total, spare: (held.get(name) ?? 0) - whole };
   });
   const left = slotCount - quotas.reduce((sum, { whole }) => sum + whole, 0);
-  quotas.sort((a, b) => b.rest - a.rest || b.held - a.held || (a.name < b.name ? -1 : 1));
+  quotas.sort((a, b) => b.rest - a.rest || b.spare - a.spare || (a.name < b.name ? -1 : 1));
   return new Map(quotas.map(({ name, whole }, i) => [name, whole + (i < left ? 1 : 0)]));
 }
 

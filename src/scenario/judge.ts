@@ -59,6 +59,8 @@ function answerMeasures(
   slotOfClient: (client: string) => number,
 ): Pick<Measures, 'answers.wrongReplica' | 'answers.byTwo'> {
   const connections = new Map<string, Connection>();
+  // Those too that were only ever reset, of which no sequence number tells.
+  const all = new Set<Connection>();
   const newest = new Map<string, Connection>();
   for (const { client, clientPort, sequence, kind, at, port } of [...segments].sort((a, b) => a.at - b.at)) {
     const endpoint = `${client} ${clientPort}`;
@@ -67,6 +69,7 @@ function answerMeasures(
     const connection = (sequence === null ? newest.get(endpoint) : connections.get(key)) ?? fresh;
     if (sequence !== null) connections.set(key, connection);
     newest.set(endpoint, connection);
+    all.add(connection);
     if (kind === 'syn') connection.syns.push(at);
     else if (kind === 'syn-ack') connection.answered.add(port);
     else if (!connection.answered.has(port) && !ownership.accepted(port, connection.slot, at))
@@ -75,12 +78,11 @@ function answerMeasures(
   for (const { client, clientPort, replica } of requests) {
     if (replica !== null) newest.get(`${client} ${clientPort}`)?.answered.add(replica);
   }
-  const all = [...connections.values()];
   const wrong = ({ slot, syns, answered, strayReset }: Connection): boolean =>
     strayReset || [...answered].some((replica) => !syns.some((at) => ownership.accepted(replica, slot, at)));
   return {
-    'answers.wrongReplica': all.filter(wrong).length,
-    'answers.byTwo': all.filter(({ answered }) => answered.size > 1).length,
+    'answers.wrongReplica': [...all].filter(wrong).length,
+    'answers.byTwo': [...all].filter(({ answered }) => answered.size > 1).length,
   };
 }
 

@@ -1,3 +1,4 @@
+import { oneLine } from '../base/one-line.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
 
 /** Slots as text, "0-63,70,128-255"; the empty set is "". */
@@ -15,15 +16,21 @@ export function formatSlots(slots: Iterable<number>): string {
 
 /** The slots of text as `formatSlots` writes it, each below `slotCount`, ascending. */
 export function parseSlots(text: string, slotCount: number): Result<number[]> {
-  const slots = new Set<number>();
+  const ranges: { first: number; last: number }[] = [];
   for (const part of text.split(',').map((each) => each.trim())) {
     if (part === '') continue;
     const match = /^(\d{1,6})(?:-(\d{1,6}))?$/.exec(part);
     const first = Number(match?.[1]);
     const last = Number(match?.[2] ?? match?.[1]);
-    if (!match || first > last) return refuse(`"${part}" is not a slot or a range of slots such as "0-63"`);
+    if (!match || first > last) return refuse(`"${oneLine(part)}" is not a slot or a range of slots such as "0-63"`);
     if (last >= slotCount) return refuse(`slot ${last} does not exist, allowed are 0 to ${slotCount - 1}`);
-    for (let slot = first; slot <= last; slot++) slots.add(slot);
+    ranges.push({ first, last });
   }
-  return ok([...slots].sort((a, b) => a - b));
+  ranges.sort((a, b) => a.first - b.first);
+  const slots: number[] = [];
+  // Ranges may overlap: each goes on where those before it ended, so that a long list of large ones is no long work.
+  for (const { first, last } of ranges) {
+    for (let slot = Math.max(first, (slots.at(-1) ?? -1) + 1); slot <= last; slot++) slots.push(slot);
+  }
+  return ok(slots);
 }

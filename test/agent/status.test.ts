@@ -54,6 +54,11 @@ describe('status', () => {
     ]);
   });
 
+  test('has no line for packets that cannot be counted, nor for peers that are heard, nor for slots when all are owned', () => {
+    const text = formatStatus({ ...serving, packets: null, unowned: '' });
+    expect(text).not.toMatch(/packets|nobody|r2: /);
+  });
+
   test.each([
     [
       'a file that nobody saved since',
@@ -70,6 +75,12 @@ describe('status', () => {
       { policy: null, policyFile: { path: '/p', state: 'missing', problem: null } },
       'no policy in force; the file /p is missing',
     ],
+    [
+      'a fenced replica, with the cause',
+      { verdict: 'fenced', cause: 'fenced: no majority of r1, r2, r3 is heard' },
+      'r1: fenced: no majority of r1, r2, r3 is heard',
+    ],
+    ['no coordinator', { coordinator: null }, 'service web at 203.0.113.10, 80/tcp; epoch 7, coordinator none'],
     ['a silent peer', { peers: [{ name: 'r9', state: 'silent', via: null }] }, 'r9: silent'],
     [
       'a move under way',

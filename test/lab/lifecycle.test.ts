@@ -118,6 +118,32 @@ describe('nothing is left behind', () => {
     expect(leftovers('demo')).toEqual([]);
   });
 
+  test('after Ctrl-C while a lab comes up, which is said in a line', async () => {
+    const name = labName('i');
+    const running = startManycast('lab', 'up', name);
+    const exited = once(running, 'exit');
+    const said: string[] = [];
+    for await (const line of createInterface({ input: running.stderr ?? process.stdin })) {
+      said.push(line);
+      if (line.startsWith('agents:')) running.kill('SIGINT');
+    }
+    expect(said.at(-1)).toBe('manycast: interrupted, everything is taken down');
+    expect(await exited).toEqual([1, null]);
+    expect(leftovers(name)).toEqual([]);
+  });
+
+  test('after `lab down` of a scenario whose own process was killed', async () => {
+    const running = startManycast('scenario', 'run', 'scenarios/demo.yaml', '--on', 'lab');
+    const exited = once(running, 'exit');
+    for await (const line of createInterface({ input: running.stderr ?? process.stdin })) {
+      if (line.includes('requests answered')) running.kill('SIGKILL');
+    }
+    expect(await exited).toEqual([null, 'SIGKILL']);
+    expect((await manycast('lab', 'down', 'demo')).stdout).toBe('demo is down\n');
+    expect(leftovers('demo')).toEqual([]);
+    expect((await manycast('lab', 'down', 'demo')).stdout).toBe('there is no lab "demo"\n');
+  });
+
   test('a second lab of the same name is refused and the first stays', async () => {
     const name = labName('d');
     const size = ['--replicas', '1', '--clients', '1', '--addresses', '1'];

@@ -12,6 +12,15 @@ afterAll(() => rmSync(directory, { recursive: true }));
 const started = (shell: string): ReturnType<typeof spawnDetached> =>
   spawnDetached(['sh', '-c', shell], log, process.env);
 
+/** As in /proc/PID/stat: a letter; nothing when there is no such process. */
+function stateOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) (.).*$/s, '$1');
+  } catch {
+    return '';
+  }
+}
+
 describe('a process that outlives its starter', () => {
   test('is known to be alive, is ended on request, and its output is kept', async () => {
     const record = started('echo hello; exec sleep 60');
@@ -25,13 +34,22 @@ describe('a process that outlives its starter', () => {
   });
 
   test('that ignores the request is ended anyway, with all of its group', async () => {
-    const record = started('trap "" TERM; echo stubborn; while :; do sleep 60; done');
-    await until(
-      async () => readFileSync(log, 'utf8'),
-      (text) => text.includes('stubborn'),
+    const record = started(
+      'trap "" TERM; (echo stubborn; exec sleep 60) & echo "child $!"; while :; do sleep 60; done',
     );
+    const said = await until(
+      async () => readFileSync(log, 'utf8'),
+      (text) => text.includes('stubborn') && /child \d+\n/.test(text),
+    );
+    const child = Number(/child (\d+)/.exec(said)?.[1]);
+    expect(stateOf(child)).toMatch(/[RSD]/);
     await endProcess(record, 100);
     expect(isAlive(record)).toBe(false);
+    // Signalled together with its parent, and gone as soon as it runs again.
+    await until(
+      async () => stateOf(child),
+      (state) => state === '' || state === 'Z',
+    );
   });
 
   test('is not mistaken for another that got its number', async () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -29,6 +29,13 @@ describe('a state directory', () => {
     store.remove('session');
     expect(store.read('session')).toBeNull();
     expect(readdirSync(path)).toEqual(['ledger']);
+  });
+
+  test('keeps the old value when the new one cannot be written', () => {
+    mkdirSync(join(path, 'ledger.new'));
+    expect(() => store.write('ledger', bytes('three'))).toThrow('EISDIR');
+    rmSync(join(path, 'ledger.new'), { recursive: true });
+    expect(new TextDecoder().decode(store.read('ledger') ?? bytes(''))).toBe('two');
   });
 
   test('that cannot be made says so', () => {
@@ -85,6 +92,30 @@ describe('a watched file', () => {
       setTimeout(() => writeFileSync(path, 'last'), 200);
     };
     expect(await changesOf(save, 1)).toEqual(['last']);
+  });
+
+  test('that cannot be read for a while is no change, and no end of the watch', async () => {
+    const save = (): void => {
+      rmSync(path);
+      mkdirSync(path);
+      setTimeout(() => {
+        rmSync(path, { recursive: true });
+        writeFileSync(path, 'last');
+      }, 200);
+    };
+    expect(await changesOf(save, 1)).toEqual(['last']);
+  });
+
+  test('is left alone once the watch is closed, also a change already on its way', async () => {
+    writeFileSync(path, 'first');
+    const seen: string[] = [];
+    const closed = watchFile(path, (content) => void seen.push(content));
+    const open = changesOf(() => {
+      writeFileSync(path, 'second');
+      closed.close();
+    }, 1);
+    expect(await open).toEqual(['second']);
+    expect(seen).toEqual([]);
   });
 
   test('that is not there has no content', () => {

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -58,6 +58,20 @@ describe('a keyring', () => {
     expect(addKey(path)).toBe('k3');
     expect(keyNames(path)).toEqual({ use: 'k2', names: ['k2', 'k3'] });
     expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  test('is not written through what somebody left beside it: neither its mode nor where it points', () => {
+    newKeyring(path);
+    const elsewhere = join(directory, 'elsewhere');
+    writeFileSync(elsewhere, 'untouched');
+    symlinkSync(elsewhere, `${path}.new`);
+    addKey(path);
+    expect(readFileSync(elsewhere, 'utf8')).toBe('untouched');
+    writeFileSync(`${path}.new`, '', { mode: 0o644 });
+    chmodSync(`${path}.new`, 0o644);
+    addKey(path);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(readKeyring(path)).toHaveLength(3);
   });
 
   test('keeps the key in use, and says which keys there are', () => {

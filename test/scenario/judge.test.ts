@@ -80,6 +80,9 @@ describe('who answered', () => {
       0,
     ],
     ['a stranger resets', [segment('syn', 100, 'c1'), segment('syn-ack', 101, 'r1'), segment('rst', 200, 'r2')], 1, 0],
+    ['a stranger resets what nobody opened', [segment('rst', 200, 'r2'), segment('rst', 201, 'r2')], 1, 0],
+    ['the owner resets what nobody opened', [segment('rst', 200, 'r1')], 0, 0],
+    ['somebody answers what nobody asked', [segment('syn-ack', 200, 'r1')], 1, 0],
     [
       'two connections from one port, one after the other, by their owners',
       [

@@ -1,0 +1,81 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { measureNames } from '../../src/scenario/measures.ts';
+import { readScenario } from '../../src/scenario/schema.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const good = `name: short
+description: what is shown
+topology: { replicas: 3, clients: 2, addresses: 16 }
+policy: { strategy: equal, handoff: reset }
+workloads:
+  - { kind: http, ratePerSecond: 200 }
+  - { kind: tcp-echo, sessions: 24 }
+timeline:
+  - wait: 5
+  - policy: { strategy: weighted, weights: { r1: 50, r2: 25, r3: 25 } }
+  - cut: r3
+expect:
+  - { measure: requests.failed, atMost: 0 }
+`;
+
+function read(text: string): ReturnType<typeof readScenario> {
+  const file = join(directory, 'scenario.yaml');
+  writeFileSync(file, text);
+  return readScenario(file);
+}
+
+describe('scenario files', () => {
+  test.each(readdirSync('scenarios'))('scenarios/%s is good', (file) => {
+    expect(readScenario(join('scenarios', file)).expect.length).toBeGreaterThan(0);
+  });
+
+  test('say only what differs from the defaults', () => {
+    expect(read(good).workloads).toEqual([
+      { kind: 'http', ratePerSecond: 200, timeoutMs: 5000 },
+      { kind: 'tcp-echo', sessions: 24, intervalMs: 50, stallMs: 1500 },
+    ]);
+  });
+
+  test.each([
+    ['name: short', 'name: a b', 'name: "a b" is not allowed, allowed is 1 to 10 lower-case letters and digits'],
+    ['replicas: 3', 'replicas: 17', 'topology.replicas: 17 is not allowed, allowed is at most 16'],
+    ['handoff: reset', 'handoff: never', 'policy.handoff: "never" is not allowed, allowed is reset'],
+    ['kind: http', 'kind: ftp', 'workloads[0].kind: "ftp" is not allowed, allowed are http, tcp-echo'],
+    ['ratePerSecond: 200', 'rate: 200', 'workloads[0].ratePerSecond: missing, allowed is a number'],
+    ['ratePerSecond: 200', 'ratePerSecond: 0', 'workloads[0].ratePerSecond: 0 is not allowed, allowed is at least 1'],
+    ['sessions: 24', 'sessions: 2.5', 'workloads[1].sessions: 2.5 is not allowed, allowed is a whole number'],
+    [
+      'sessions: 24',
+      'sessions: 24, pace: 1',
+      'workloads[1].pace: unknown field, allowed are kind, sessions, intervalMs, stallMs',
+    ],
+    ['wait: 5', 'wait: long', 'timeline[0].wait: "long" is not allowed, allowed is a number'],
+    ['wait: 5', 'wait: 601', 'timeline[0].wait: 601 is not allowed, allowed is at most 600'],
+    [
+      'strategy: weighted',
+      'strategy: heaviest',
+      'timeline[1].policy.strategy: "heaviest" is not allowed, allowed are equal, weighted, explicit',
+    ],
+    ['cut: r3', 'cut: r4', 'timeline[2].cut: no such replica, allowed are r1, r2, r3'],
+    [
+      'requests.failed',
+      'requests.lost',
+      `expect[0].measure: "requests.lost" is not allowed, allowed are ${measureNames.join(', ')}`,
+    ],
+    ['atMost: 0', 'most: 0', 'expect[0].most: unknown field, allowed are measure, atMost, atLeast'],
+  ])('%s → %s is refused in one line', (from, to, line) => {
+    expect(() => read(good.replace(from, to))).toThrow(
+      expect.objectContaining({ code: 'scenario', message: `${join(directory, 'scenario.yaml')}: ${line}` }),
+    );
+  });
+
+  test('that are no YAML, or not there, are refused in one line with their name', () => {
+    expect(() => read('name: [')).toThrow(/^[^\n]*scenario\.yaml: Flow sequence [^\n]*$/);
+    expect(() => readScenario(join(directory, 'none.yaml'))).toThrow(/^[^\n]*none\.yaml: ENOENT[^\n]*$/);
+  });
+});
