@@ -71,8 +71,8 @@ function parseIpv6(text: string): Result<IpAddress> {
   const wrong = notAnAddress(text);
   const halves = text.split('::');
   if (halves.length > 2) return wrong;
-  const head = groupsOf(halves[0] ?? '');
-  const tail = halves.length === 2 ? groupsOf(halves[1] ?? '') : [];
+  const head = groupsOf(halves[0] ?? '', halves.length === 1);
+  const tail = halves.length === 2 ? groupsOf(halves[1] ?? '', true) : [];
   if (!head || !tail) return wrong;
   const missing = 8 - head.length - tail.length;
   if (halves.length === 2 ? missing < 1 : missing !== 0) return wrong;
@@ -84,13 +84,13 @@ function notAnAddress(text: string): Result<IpAddress> {
   return refuse(`"${oneLine(text)}" is not an IP address`);
 }
 
-/** The 16-bit groups of one side of "::", an embedded dotted quad counting as two. */
-function groupsOf(text: string): bigint[] | undefined {
+/** The 16-bit groups of one side of "::". A dotted quad counts as two; it may only be the end of the address. */
+function groupsOf(text: string, atEnd: boolean): bigint[] | undefined {
   if (text === '') return [];
   const groups: bigint[] = [];
   const parts = text.split(':');
   for (const [index, part] of parts.entries()) {
-    if (part.includes('.') && index === parts.length - 1) {
+    if (part.includes('.') && atEnd && index === parts.length - 1) {
       const quad = parseIpv4(part);
       if (!quad.ok) return undefined;
       groups.push(quad.value.value >> 16n, quad.value.value & 0xffffn);

@@ -1,7 +1,8 @@
 import { assert } from './assert.ts';
 import { ok, type Result, refuse } from './result.ts';
 
-const utf8 = new TextDecoder('utf-8', { fatal: true });
+// A byte order mark is text like any other: what was written is read, and no two texts read as one.
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Thrown by a Reader inside `decode`, and only there; it never leaves this module. */
 class Malformed extends Error {}

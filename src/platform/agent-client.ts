@@ -26,7 +26,7 @@ export async function askAgentOnce<T>(socketPath: string, method: 'GET' | 'POST'
   throw new OperatingError('agent', 'the agent closed the connection without an answer');
 }
 
-/** Reads the answer itself and not through readline, which neither passes on its failure nor closes it for whoever stops early. */
+/** Not through readline, which leaves the answer open when its reader stops early. */
 async function* linesOf(response: IncomingMessage, socketPath: string): AsyncGenerator<string> {
   response.setEncoding('utf8');
   let rest = '';

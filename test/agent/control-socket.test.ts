@@ -1,4 +1,6 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -39,6 +41,12 @@ async function linesOf(asked: AsyncIterable<unknown>): Promise<unknown[]> {
   return lines;
 }
 
+/** A process that was killed leaves its socket behind: a name that nobody listens on. */
+function leaveStaleSocket(): void {
+  const listen = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
+  spawnSync(process.execPath, ['-e', listen]);
+}
+
 describe('the local socket', () => {
   test('can be opened by its user alone', async () => {
     socket = await openControlSocket(path, routes);
@@ -64,9 +72,74 @@ describe('the local socket', () => {
     await expect(openControlSocket(path, routes)).rejects.toThrow(`another agent answers on ${path}`);
     expect(await askAgentOnce(path, 'GET', '/v1/status')).toEqual({ node: 'r1' });
     await socket.close();
-    writeFileSync(path, '');
+    leaveStaleSocket();
+    expect(statSync(path).isSocket()).toBe(true);
     socket = await openControlSocket(path, routes);
     expect(await askAgentOnce(path, 'GET', '/v1/status')).toEqual({ node: 'r1' });
+  });
+
+  test('gives each line when it is said, and tells the route when its reader has gone', async () => {
+    let gone = (): void => {};
+    const readerGone = new Promise<void>((resolve) => {
+      gone = resolve;
+    });
+    const events: Route = async (_body, say, closed) => {
+      say({ event: 1 });
+      await new Promise<void>((resolve) => closed.addEventListener('abort', () => resolve()));
+      gone();
+    };
+    socket = await openControlSocket(path, new Map([['GET /v1/events', events]]));
+    // The route never ends by itself: the line comes before its end, or not at all.
+    for await (const line of askAgent(path, 'GET', '/v1/events')) {
+      expect(line).toEqual({ event: 1 });
+      break;
+    }
+    await readerGone;
+  });
+
+  test('of an agent that ends in the middle of an answer is told to have done so', async () => {
+    const opened = await openControlSocket(
+      path,
+      new Map<string, Route>([
+        [
+          'GET /v1/events',
+          async (_body, say, closed) => {
+            say({ event: 1 });
+            await new Promise<void>((resolve) => closed.addEventListener('abort', () => resolve()));
+          },
+        ],
+      ]),
+    );
+    const asked = askAgent(path, 'GET', '/v1/events');
+    expect((await asked.next()).value).toEqual({ event: 1 });
+    await opened.close();
+    await expect(asked.next()).rejects.toThrow(`the agent on ${path} ended before its answer did`);
+  });
+
+  test('gives up an answer that its reader does not read', async () => {
+    const line = { text: 'x'.repeat(64 * 1024) };
+    let end = (_how: { lines: number; givenUp: boolean }): void => {};
+    const ended = new Promise<{ lines: number; givenUp: boolean }>((resolve) => {
+      end = resolve;
+    });
+    const endless: Route = async (_body, say, closed) => {
+      let lines = 0;
+      for (; !closed.aborted && lines < 1000; lines++) {
+        say(line);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      end({ lines, givenUp: closed.aborted });
+    };
+    socket = await openControlSocket(path, new Map([['GET /v1/events', endless]]));
+    const reader = connect(path);
+    reader.pause();
+    reader.on('error', () => {});
+    reader.write('GET /v1/events HTTP/1.1\r\nHost: agent\r\n\r\n');
+    const how = await ended;
+    reader.destroy();
+    expect(how.givenUp).toBe(true);
+    // Not before the 4 MiB that may wait.
+    expect(how.lines).toBeGreaterThanOrEqual(64);
   });
 
   test('that nobody listens on is said to be so', async () => {

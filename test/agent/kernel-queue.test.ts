@@ -110,6 +110,29 @@ describe('the queue to the kernel', () => {
     expect([applied, programmed]).toEqual([[[8]], [2]]);
   });
 
+  test('a table that fails does not come back over a newer one that was asked for meanwhile', async () => {
+    let fail = (_error: Error): void => {};
+    const first = new Promise<void>((_resolve, reject) => {
+      fail = reject;
+    });
+    const applied: number[][] = [];
+    const { kernel, clock, programmed } = queue({
+      apply: async ({ rows }) => {
+        if (rows.has(7)) await first;
+        applied.push([...rows.keys()]);
+      },
+    });
+    kernel.program(1, new Set([7]));
+    // The first transaction is under way from the next turn on.
+    await Promise.resolve();
+    kernel.program(2, new Set([8]));
+    fail(new Error('busy'));
+    await kernel.idle();
+    clock.pass(1000);
+    await kernel.idle();
+    expect([applied, programmed]).toEqual([[[8]], [2]]);
+  });
+
   test('a lease that cannot be armed has the kernel looked at, at once', async () => {
     const { kernel, events } = queue({
       arm: () => {

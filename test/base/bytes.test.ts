@@ -17,6 +17,13 @@ describe('a bounded reader', () => {
 
   test.each([
     ['a number that is cut off', bytes(1), (reader: Reading) => reader.u16('port'), 'port: 2 bytes wanted, 1 left'],
+    ['a number without bytes', bytes(), (reader: Reading) => reader.u48('time'), 'time: 6 bytes wanted, 0 left'],
+    [
+      'bytes that are cut off',
+      bytes(1),
+      (reader: Reading) => reader.bytes(2 ** 40, 'body'),
+      'body: 1099511627776 bytes wanted, 1 left',
+    ],
     ['leftovers', bytes(1, 2), (reader: Reading) => reader.u8('a'), '1 bytes left over'],
     ['text longer than allowed', bytes(0, 9), (reader: Reading) => reader.text(8, 'name'), 'name: 9 bytes, at most 8'],
     [
@@ -33,6 +40,12 @@ describe('a bounded reader', () => {
       'items: 65535 items, at most 4',
     ],
     [
+      'a list whose items are cut off',
+      bytes(0, 2, 7),
+      (reader: Reading) => reader.list(4, 'items', (index) => reader.u8(`items[${index}]`)),
+      'items[1]: 1 bytes wanted, 0 left',
+    ],
+    [
       'what the caller refuses',
       bytes(7),
       (reader: Reading) => reader.refuse(`kind: ${reader.u8('kind')} is not known`),
@@ -40,6 +53,31 @@ describe('a bounded reader', () => {
     ],
   ])('refuses %s and names the field', (_what, input, read, reason) => {
     expect(decode<unknown>(input, read)).toEqual({ ok: false, reason });
+  });
+
+  test('reads a part of a larger buffer, and nothing beside it', () => {
+    const part = bytes(9, 1, 2, 9).subarray(1, 3);
+    expect(decode(part, (reader) => reader.u16('a'))).toEqual({ ok: true, value: 0x0102 });
+    expect(decode(part, (reader) => reader.u32('a'))).toEqual({ ok: false, reason: 'a: 4 bytes wanted, 2 left' });
+  });
+
+  test('takes as much text and as many items as allowed', () => {
+    expect(decode(bytes(0, 2, 65, 66), (reader) => reader.text(2, 'name'))).toEqual({ ok: true, value: 'AB' });
+    expect(decode(bytes(0, 1, 7), (reader) => reader.list(1, 'items', () => reader.u8('item')))).toEqual({
+      ok: true,
+      value: [7],
+    });
+  });
+
+  test('refuses or reads any bytes, but never fails', () => {
+    const kinds = fc.array(fc.constantFrom('u8', 'u16', 'u32', 'u48', 'bytes', 'text', 'list'), { maxLength: 8 });
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 64 }), kinds, (input, fields) => {
+        const read = decode(input, (reader) => fields.map((kind) => readField(reader, kind)));
+        expect(read.ok || /^(field: .+|\d+ bytes left over)$/.test(read.reason)).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   test('lets errors of the program through', () => {
@@ -59,6 +97,13 @@ describe('a bounded reader', () => {
 });
 
 type Reading = Parameters<Parameters<typeof decode>[1]>[0];
+
+function readField(reader: Reading, kind: 'u8' | 'u16' | 'u32' | 'u48' | 'bytes' | 'text' | 'list'): unknown {
+  if (kind === 'bytes') return reader.bytes(3, 'field');
+  if (kind === 'text') return reader.text(5, 'field');
+  if (kind === 'list') return reader.list(5, 'field', () => reader.text(5, 'field'));
+  return reader[kind]('field');
+}
 
 describe('what a writer writes a reader reads', () => {
   const values = fc.record({
@@ -88,9 +133,29 @@ describe('what a writer writes a reader reads', () => {
     );
   });
 
+  test('a byte order mark is text too', () => {
+    const written = new Writer().text('\ufeffr1').finish();
+    expect(decode(written, (reader) => reader.text(8, 'name'))).toEqual({ ok: true, value: '\ufeffr1' });
+  });
+
+  test('what is cut off anywhere is refused', () => {
+    const written = new Writer().u16(7).text('name').u48(9).finish();
+    const read = (input: Uint8Array) => decode(input, (all) => [all.u16('a'), all.text(9, 'b'), all.u48('c')]);
+    expect(read(written)).toEqual({ ok: true, value: [7, 'name', 9] });
+    for (let length = 0; length < written.length; length++) {
+      expect(read(written.subarray(0, length)), `${length} bytes`).toMatchObject({ ok: false });
+    }
+  });
+
+  test('more than fits the first buffer is kept', () => {
+    const large = Uint8Array.from({ length: 5000 }, (_, i) => i % 251);
+    expect(new Writer().u8(1).bytes(large).u8(2).finish()).toEqual(Uint8Array.of(1, ...large, 2));
+  });
+
   test('a number that does not fit is a defect of the caller', () => {
     expect(() => new Writer().u8(256)).toThrow('256 fits 1 bytes');
     expect(() => new Writer().u16(-1)).toThrow('-1 fits 2 bytes');
     expect(() => new Writer().u32(1.5)).toThrow('1.5 fits 4 bytes');
+    expect(() => new Writer().text('x'.repeat(65_536))).toThrow('65536 fits 2 bytes');
   });
 });

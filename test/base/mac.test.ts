@@ -1,6 +1,7 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ipAddress, parseIp } from '../../src/base/address.ts';
-import { macBytes, macFromBytes, multicastMac } from '../../src/base/mac.ts';
+import { broadcastMac, macBytes, macFromBytes, multicastMac } from '../../src/base/mac.ts';
 
 test.each([
   // RFC 1112, section 6.4: the low 23 bits; the five above them are lost.
@@ -20,6 +21,21 @@ test('a unicast address has no multicast link address', () => {
 });
 
 test('link addresses read back', () => {
-  expect(macFromBytes(macBytes('02:4d:43:00:ff:0b'))).toBe('02:4d:43:00:ff:0b');
-  expect(() => macBytes('02:4D:43:00:ff:0b')).toThrow('is a link address');
+  expect(macBytes(broadcastMac)).toEqual(new Uint8Array(6).fill(0xff));
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 6, maxLength: 6 }), (bytes) => {
+      expect(macBytes(macFromBytes(bytes))).toEqual(bytes);
+    }),
+  );
+});
+
+test.each(['02:4D:43:00:ff:0b', '02:4d:43:00:ff', '02:4d:43:00:ff:0b:01', '024d4300ff0b', '02:4d:43:00:ff:g0', ''])(
+  '"%s" is no link address',
+  (text) => {
+    expect(() => macBytes(text)).toThrow(`"${text}" is a link address`);
+  },
+);
+
+test('five bytes are no link address', () => {
+  expect(() => macFromBytes(new Uint8Array(5))).toThrow('a link address has 6 bytes');
 });

@@ -21,6 +21,8 @@ describe('the plan of a lab', () => {
     expect(new Set(sorted).size).toBe(32);
     const gaps = sorted.slice(1).map((byte, i) => byte - (sorted[i] ?? 0));
     expect(Math.max(...gaps) - Math.min(...gaps)).toBeLessThanOrEqual(1);
+    const eighths = Array.from({ length: 8 }, (_, i) => sorted.filter((byte) => byte >> 5 === i).length);
+    expect(Math.min(...eighths)).toBeGreaterThanOrEqual(3);
   });
 
   test.each([

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { canonicalPolicy, parsePolicy } from '../../src/policy/index.ts';
 
@@ -45,6 +46,36 @@ describe('a policy file', () => {
     ['strategy: explicit\nshares: { r1: 0-63, r2: "60" }', 'shares.r2: slot 60 is given to r1 already'],
     ['strategy: explicit\nshares: { r1: 0-300 }', 'shares.r1: slot 300 does not exist, allowed are 0 to 255'],
     ['strategy: explicit\nshares: { r1: most }', 'shares.r1: "most" is not a slot or a range of slots such as "0-63"'],
+    [
+      'strategy: [',
+      'not YAML: Flow sequence in block collection must be sufficiently indented and end with a ] at line 1, column 12',
+    ],
+    ['strategy: equal\n"two\\nlines": 1', 'two\\u000alines: unknown field, allowed are strategy, handoff'],
+    [
+      'strategy: explicit\nshares: { r1: "1\\n2" }',
+      'shares.r1: "1\\u000a2" is not a slot or a range of slots such as "0-63"',
+    ],
+    [
+      `strategy: explicit\nshares: { r1: ${'x'.repeat(60_000)} }`,
+      `shares.r1: "${'x'.repeat(60)}…" is not a slot or a range of slots such as "0-63"`,
+    ],
+    ['strategy: equal\nhandoff: &a [*a]', 'handoff: a value within itself is not allowed, allowed is reset'],
+    ['&a [*a]', 'a value within itself is not allowed, allowed is fields with values'],
+    ['strategy: weighted\nweights: { r1: 0.5 }', 'weights.r1: 0.5 is not allowed, allowed is a whole number'],
+    ['strategy: weighted\nweights: { r1: 1, r1: 2 }', 'not YAML: Map keys must be unique at line 2, column 19'],
+    ['strategy: weighted\nweights: { 1: 1, "1": 2 }', 'not YAML: Map keys must be unique at line 2, column 18'],
+    [
+      'strategy: weighted\nweights: { [r1]: 1 }',
+      'not YAML: With stringKeys, all keys must be strings at line 2, column 12',
+    ],
+    [
+      'strategy: equal\n---\nstrategy: equal',
+      'not YAML: Source contains multiple documents; please use YAML.parseAllDocuments() at line 2, column 1',
+    ],
+    [
+      `strategy: *${'x'.repeat(1000)}`,
+      `not YAML: Unresolved alias (the anchor must be set before the alias): ${'x'.repeat(100)}…`,
+    ],
     ['strategy: equal\nstrategy: equal', 'not YAML: Map keys must be unique at line 2, column 1'],
     [
       'a: [',
@@ -53,6 +84,66 @@ describe('a policy file', () => {
     [`strategy: equal # ${'x'.repeat(65_536)}`, 'longer than 65536 bytes'],
   ])('is refused in one line: %#', (text, line) => {
     expect(refusal(text)).toBe(line);
+  });
+
+  test('may be as long as the limit, in bytes', () => {
+    const comment = 'é'.repeat(32_759);
+    expect(refusal(`strategy: equal #${comment} `)).toBe('good');
+    expect(refusal(`strategy: equal #${comment}  `)).toBe('longer than 65536 bytes');
+  });
+
+  test('names at most 256 replicas', () => {
+    const weights = (count: number): string => Array.from({ length: count }, (_, i) => `r${i}: 1`).join(', ');
+    expect(refusal(`strategy: weighted\nweights: { ${weights(256)} }`)).toBe('good');
+    expect(refusal(`strategy: weighted\nweights: { ${weights(257)} }`)).toMatch(
+      /^weights: .+ allowed is at most 256 names$/,
+    );
+  });
+
+  test('names replicas as it is written: 007 is not 7', () => {
+    const parsed = parsePolicy('strategy: weighted\nweights: { 007: 1, 7: 2, 0x10: 3 }', 256);
+    expect(parsed).toMatchObject({ ok: true, value: { weights: { '007': 1, '7': 2, '0x10': 3 } } });
+  });
+
+  test('repeats by alias what it says once, some times', () => {
+    const weights = (count: number): string => Array.from({ length: count }, (_, i) => `s${i}: *a`).join(', ');
+    expect(refusal(`strategy: weighted\nweights: { r1: &a 1, ${weights(15)} }`)).toBe('good');
+    expect(refusal(`strategy: weighted\nweights: { r1: &a 1, ${weights(17)} }`)).toMatch(
+      /^not YAML: Excessive alias count/,
+    );
+  });
+
+  test('is read or refused in one line, whatever the text', () => {
+    const words = [
+      'strategy: ',
+      'explicit',
+      'weighted',
+      'shares: ',
+      '{ r1: 3 }',
+      '{',
+      '}',
+      '[',
+      '&a ',
+      '*a',
+      '"',
+      '\n',
+      '\t',
+      '- ',
+      '%',
+      '!x ',
+      '0-9',
+      '\u0000',
+      '\u2028',
+    ];
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(fc.constantFrom(...words), fc.string({ maxLength: 5 })), { maxLength: 12 }),
+        (parts) => {
+          expect(refusal(parts.join(''))).toMatch(/^[^\p{Cc}\u2028\u2029]{1,400}$/u);
+        },
+      ),
+      { numRuns: 500 },
+    );
   });
 
   test('whose aliases would grow into something huge is refused', () => {
@@ -65,6 +156,46 @@ describe('a policy file', () => {
 });
 
 describe('the canonical text of a policy', () => {
+  const canonicalOf = (text: string): string => {
+    const parsed = parsePolicy(text, 256);
+    return parsed.ok ? canonicalPolicy(parsed.value) : parsed.reason;
+  };
+
+  test('names every field, sorted', () => {
+    expect(canonicalOf('strategy: equal')).toBe('{"handoff":"reset","strategy":"equal"}');
+  });
+
+  test.each(['"0-3,5"', '"5,0-3"', '"0,1,2,3,5"', '" 2-3 , 0-2,\t5,5"'])(
+    'is the same for slots written %s',
+    (slots) => {
+      expect(canonicalOf(`strategy: explicit\nshares: { r2: "", r1: ${slots} }`)).toBe(
+        '{"handoff":"reset","shares":{"r1":"0-3,5","r2":""},"strategy":"explicit"}',
+      );
+    },
+  );
+
+  test('differs where the content does', () => {
+    const texts = ['{ r1: 1 }', '{ r1: 2 }', '{ r2: 1 }', '{ r1: 1, r2: 0 }', '{}'];
+    expect(new Set(texts.map((weights) => canonicalOf(`strategy: weighted\nweights: ${weights}`))).size).toBe(5);
+  });
+
+  test('reads back, in whatever order the names came', () => {
+    const names = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?$/);
+    const entries = fc.uniqueArray(fc.tuple(names, fc.nat(1000)), { maxLength: 9, selector: ([name]) => name });
+    fc.assert(
+      fc.property(entries, (weights) => {
+        const write = (all: typeof weights): string => all.map(([name, weight]) => `  ${name}: ${weight}`).join('\n');
+        const text = canonicalOf(`strategy: weighted\nweights:${weights.length > 0 ? '\n' : ' {}'}${write(weights)}`);
+        expect(JSON.parse(text)).toMatchObject({ weights: Object.fromEntries(weights) });
+        expect(canonicalOf(text)).toBe(text);
+        if (weights.length === 0) return;
+        expect(canonicalOf(`handoff: reset\nweights:\n${write([...weights].reverse())}\nstrategy: weighted`)).toBe(
+          text,
+        );
+      }),
+    );
+  });
+
   test('is the same for the same content in another order and form', () => {
     const texts = [
       'strategy: weighted\nweights: { r2: 1, r1: 2 }\nhandoff: reset\n',

@@ -66,6 +66,12 @@ describe('who answered', () => {
       0,
       0,
     ],
+    [
+      'the owner at the time of a SYN that is repeated after the move, its answer lost',
+      [segment('syn', 490, 'c1'), segment('syn-ack', 491, 'r1'), segment('syn', 1490, 'c1')],
+      0,
+      0,
+    ],
     ['two replicas', [segment('syn', 100, 'c1'), segment('syn-ack', 101, 'r1'), segment('syn-ack', 102, 'r2')], 1, 1],
     [
       'the former owner resets after the move what it had answered',

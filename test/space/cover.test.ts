@@ -68,11 +68,57 @@ describe('the cover of a share', () => {
 
   test('is the shortest there is, for every set of 8 slots', () => {
     const partition = partitionBy(7n);
-    const shortest = shortestLengths();
-    for (let set = 0; set < 256; set++) {
+    for (const [set, length] of shortestLengths(8).entries()) {
       const slots = [...Array(8).keys()].filter((slot) => (set >> slot) & 1);
-      expect(coverSlots(partition, slots).length, `slots ${slots}`).toBe(shortest[set]);
+      expect(coverSlots(partition, slots).length, `slots ${slots}`).toBe(length);
     }
+  });
+
+  test('is the shortest there is, for sets of 16 slots under scattered bits', () => {
+    const partition = partitionBy(0x80_04_01_10n);
+    const shortest = shortestLengths(16);
+    fc.assert(
+      fc.property(fc.nat(65_535), (set) => {
+        const slots = [...Array(16).keys()].filter((slot) => (set >> slot) & 1);
+        expect(coverSlots(partition, slots)).toHaveLength(defined(shortest[set], 'a length'));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('has no filter that could be left out', () => {
+    fc.assert(
+      fc.property(masksAndSlots, ({ partition, slots }) => {
+        const filters = coverSlots(partition, slots);
+        for (const filter of filters) {
+          const others = filters.filter((other) => other !== filter);
+          const needs = (slot: number): boolean => {
+            const client = maskedAddressOf(partition, slot);
+            return accepts(filter, client) && !others.some((other) => accepts(other, client));
+          };
+          expect(slots.some(needs), formatFilter(filter)).toBe(true);
+        }
+      }),
+    );
+  });
+
+  test('of every slot is one filter that looks at nothing, whatever the mask', () => {
+    fc.assert(
+      fc.property(masks, (mask) => {
+        const partition = partitionBy(mask);
+        expect(coverSlots(partition, Array(partition.slotCount).keys()).map(formatFilter)).toEqual(['0.0.0.0/0.0.0.0']);
+      }),
+    );
+  });
+
+  test('looks at no bit outside the partition mask', () => {
+    fc.assert(
+      fc.property(masksAndSlots, ({ partition, slots }) => {
+        for (const { value, mask } of coverSlots(partition, slots)) {
+          expect([mask.value & ~partition.mask.value, value.value & ~mask.value]).toEqual([0n, 0n]);
+        }
+      }),
+    );
   });
 
   test.each([
@@ -86,9 +132,10 @@ describe('the cover of a share', () => {
   });
 
   test('of a set that two cubes cover is found where a greedy choice takes three', () => {
-    // The largest block of 0-5 is 0-3; 4-5 remains. Of 1,3,5,7,6,2 three edges suffice.
+    // The largest block of 0-5 is 0-3; 4-5 grows to 0-1,4-5. A ring of six slots has no square, three edges make it up.
     expect(coverSlots(partitionBy(7n), [0, 1, 2, 3, 4, 5])).toHaveLength(2);
     expect(coverSlots(partitionBy(7n), [1, 3, 5, 7, 6, 2])).toHaveLength(2);
+    expect(coverSlots(partitionBy(7n), [1, 3, 2, 6, 4, 5])).toHaveLength(3);
   });
 
   test('works for 65,536 slots, of IPv6 too', () => {
@@ -96,19 +143,23 @@ describe('the cover of a share', () => {
     const third = [...Array(21_846).keys()];
     expect(coverSlots(partition, third).length).toBeLessThanOrEqual(16);
     expect(acceptedBy(partition, third)).toEqual(third);
+    const odd = [...Array(32_768).keys()].map((slot) => 2 * slot + 1);
+    expect(coverSlots(partition, odd).map(formatFilter)).toEqual(['::1/::1']);
   });
 });
 
-/** By brute force: the fewest cubes that make up each of the 256 sets of 8 slots. */
-function shortestLengths(): number[] {
+/** By brute force: the fewest cubes that make up each set of so many slots, by the set as a number. */
+function shortestLengths(slotCount: number): number[] {
   const cubes: number[] = [];
-  for (let care = 0; care < 8; care++) {
-    for (let value = 0; value < 8; value++) {
+  for (let care = 0; care < slotCount; care++) {
+    for (let value = 0; value < slotCount; value++) {
       if (value & ~care) continue;
-      cubes.push([...Array(8).keys()].reduce((set, slot) => ((slot & care) === value ? set | (1 << slot) : set), 0));
+      cubes.push(
+        [...Array(slotCount).keys()].reduce((set, slot) => ((slot & care) === value ? set | (1 << slot) : set), 0),
+      );
     }
   }
-  const lengths = Array<number>(256).fill(Number.POSITIVE_INFINITY);
+  const lengths = Array<number>(2 ** slotCount).fill(Number.POSITIVE_INFINITY);
   lengths[0] = 0;
   let reached = [0];
   for (let count = 1; reached.length > 0; count++) {

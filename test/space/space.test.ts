@@ -34,6 +34,8 @@ describe('a partition', () => {
     ['0.0.0.0', '198.51.100.13', 0],
     ['::ff', '2001:db8::1234', 0x34],
     ['0:0:0:3::', '2001:db8:0:2::1', 2],
+    ['8000::1:0:1', '2001:db8::1:0:1', 0b011],
+    ['8000::1:0:1', 'fe80::1', 0b101],
   ])('by mask %s puts %s into slot %i', (mask, client, slot) => {
     expect(slotOf(partition(mask), ip(client))).toBe(slot);
   });
@@ -44,6 +46,7 @@ describe('a partition', () => {
       reason: 'partition mask 0.1.255.255 has 17 bits, allowed are 0 to 16',
     });
     expect(partitionOf(ip('0.0.255.255')).ok).toBe(true);
+    expect(partitionOf(ip('ffff::1')).ok).toBe(false);
   });
 
   const masks = fc
@@ -63,6 +66,25 @@ describe('a partition', () => {
         const slot = number % made.value.slotCount;
         const masked = maskedAddressOf(made.value, slot);
         return slotOf(made.value, masked) === slot && (masked.value & ~mask.value) === 0n;
+      }),
+    );
+  });
+});
+
+describe('a client', () => {
+  const masksAndClients = fc.record({
+    bits: fc.uniqueArray(fc.nat(127), { maxLength: 16 }),
+    value: fc.bigInt({ min: 0n, max: 2n ** 128n - 1n }),
+  });
+
+  test('is in the slot whose masked address is its own', () => {
+    fc.assert(
+      fc.property(masksAndClients, ({ bits, value }) => {
+        const mask = bits.reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
+        const cut = partition(formatIp(ipAddress(6, mask)));
+        const slot = slotOf(cut, ipAddress(6, value));
+        expect(slot).toBeLessThan(cut.slotCount);
+        expect(maskedAddressOf(cut, slot)).toEqual(ipAddress(6, value & mask));
       }),
     );
   });
@@ -100,9 +122,23 @@ describe('slots as text', () => {
     ['5-3', '"5-3" is not a slot or a range of slots such as "0-63"'],
     ['a', '"a" is not a slot or a range of slots such as "0-63"'],
     ['-1', '"-1" is not a slot or a range of slots such as "0-63"'],
+    ['1,2;3', '"2;3" is not a slot or a range of slots such as "0-63"'],
+    ['1-2-3', '"1-2-3" is not a slot or a range of slots such as "0-63"'],
+    ['0x10', '"0x10" is not a slot or a range of slots such as "0-63"'],
+    ['1\n2', '"1\\u000a2" is not a slot or a range of slots such as "0-63"'],
+    ['x'.repeat(9999), `"${'x'.repeat(60)}…" is not a slot or a range of slots such as "0-63"`],
+    ['9999999', '"9999999" is not a slot or a range of slots such as "0-63"'],
     ['0-256', 'slot 256 does not exist, allowed are 0 to 255'],
   ])('"%s" is refused', (text, reason) => {
     expect(parseSlots(text, 256)).toEqual({ ok: false, reason });
+  });
+
+  test.each([
+    ['', []],
+    [' 3 , 1-2 ,', [1, 2, 3]],
+    ['4-6,0-5,5,6', [0, 1, 2, 3, 4, 5, 6]],
+  ])('"%s" is %j, each slot once and ascending', (text, slots) => {
+    expect(parseSlots(text, 256)).toEqual({ ok: true, value: slots });
   });
 
   test('reads back', () => {
