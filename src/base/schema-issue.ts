@@ -46,7 +46,7 @@ function wanted(issue: Issue): string {
     case 'invalid_union':
       return unionWanted(issue);
     case 'invalid_type':
-      return `allowed is ${typeNames[issue.expected] ?? issue.expected}`;
+      return `allowed is ${issue.message.startsWith('Invalid') ? (typeNames[issue.expected] ?? issue.expected) : issue.message}`;
     case 'too_small':
       return `allowed is ${bound(issue.origin, 'at least', Number(issue.minimum))}`;
     case 'too_big':
@@ -90,7 +90,7 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
 
 function shown(value: unknown): string {
   try {
-    return oneLine(JSON.stringify(value) ?? String(value));
+    return oneLine((typeof value === 'number' ? undefined : JSON.stringify(value)) ?? String(value));
   } catch {
     // A YAML alias may stand within what it stands for.
     return 'a value within itself';

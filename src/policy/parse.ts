@@ -1,4 +1,4 @@
-import { parse as parseYaml } from 'yaml';
+import { Lexer, Parser, parse as parseYaml } from 'yaml';
 import { oneLine } from '../base/one-line.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
 import { firstIssue } from '../base/schema-issue.ts';
@@ -9,6 +9,10 @@ import { type Policy, policySchema } from './schema.ts';
 export const policyBytesMax = 64 * 1024;
 /** How often YAML aliases may repeat what they stand for, so that a short file cannot become a huge value. */
 const aliasCountMax = 16;
+/** Deeper than any policy. The YAML library descends by recursion, and tens of thousands of nested lists end the process. */
+const nestingMax = 16;
+/** Three times what a policy of 256 names takes with a comment each. On some faults the library takes time by the square of this. */
+const symbolsMax = 8192;
 /** Characters of a complaint about YAML, which may quote the file. */
 const complaintCharactersMax = 160;
 
@@ -32,6 +36,8 @@ export function canonicalPolicy(policy: Policy): string {
 }
 
 function yamlOf(text: string): Result<unknown> {
+  const excess = excessOf(text);
+  if (excess !== null) return refuse(excess);
   try {
     // As strings, 007 and 7 are two names, and 7 and "7" are one given twice. Warnings would be printed by the library.
     const options = { maxAliasCount: aliasCountMax, uniqueKeys: true, stringKeys: true, strict: true } as const;
@@ -40,6 +46,19 @@ function yamlOf(text: string): Result<unknown> {
     const [first = ''] = String(error instanceof Error ? error.message : error).split('\n');
     return refuse(`not YAML: ${oneLine(first.replace(/:$/, ''), complaintCharactersMax)}`);
   }
+}
+
+/** Looks at YAML symbol by symbol, which recurses nowhere and takes time in proportion to its length. */
+function excessOf(text: string): string | null {
+  const parser = new Parser();
+  let symbols = 0;
+  for (const symbol of new Lexer().lex(text)) {
+    symbols += 1;
+    if (symbols > symbolsMax) return `more than ${symbolsMax} YAML symbols`;
+    for (const _ of parser.next(symbol));
+    if (parser.stack.length > nestingMax) return `nested more than ${nestingMax} deep`;
+  }
+  return null;
 }
 
 /** Slots in the form that `formatSlots` writes; refused if some do not exist or are given twice. */

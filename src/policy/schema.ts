@@ -42,7 +42,7 @@ const explicit = z
   .strictObject({
     strategy: z.literal('explicit').describe('Slots by name.'),
     shares: z
-      .record(name, z.string().max(65_536))
+      .record(name, z.string('text such as "0-63,128"').max(65_536))
       .refine((shares) => Object.keys(shares).length <= namesMax, `at most ${namesMax} names`)
       .describe(
         'Slots of each replica by name, such as `0-63,128`; no slot twice. Slots that nobody is given, or whose replica is away, are shared equally among those present.',

@@ -67,6 +67,11 @@ describe('a bounded reader', () => {
       ok: true,
       value: [7],
     });
+    expect(decode(bytes(0, 3, 65, 66, 67), (reader) => reader.text(2, 'name')).ok).toBe(false);
+    expect(decode(bytes(0, 2, 7, 7), (reader) => reader.list(1, 'items', () => reader.u8('item')))).toEqual({
+      ok: false,
+      reason: 'items: 2 items, at most 1',
+    });
   });
 
   test('refuses or reads any bytes, but never fails', () => {

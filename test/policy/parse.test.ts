@@ -43,6 +43,8 @@ describe('a policy file', () => {
       'strategy: weighted\nweights: { R1: 1 }',
       'weights.R1: 1 is not allowed, allowed is a name of lower-case letters, digits and "-", at most 32',
     ],
+    ['strategy: explicit\nshares: { r1: 60 }', 'shares.r1: 60 is not allowed, allowed is text such as "0-63,128"'],
+    ['strategy: weighted\nweights: { r1: .nan }', 'weights.r1: NaN is not allowed, allowed is a number'],
     ['strategy: explicit\nshares: { r1: 0-63, r2: "60" }', 'shares.r2: slot 60 is given to r1 already'],
     ['strategy: explicit\nshares: { r1: 0-300 }', 'shares.r1: slot 300 does not exist, allowed are 0 to 255'],
     ['strategy: explicit\nshares: { r1: most }', 'shares.r1: "most" is not a slot or a range of slots such as "0-63"'],
@@ -144,6 +146,22 @@ describe('a policy file', () => {
       ),
       { numRuns: 500 },
     );
+  });
+
+  test.each([
+    // So many levels end the process within the library.
+    ['lists in lists', '['.repeat(60_000), 'nested more than 16 deep'],
+    ['list items in list items', '- '.repeat(30_000), 'nested more than 16 deep'],
+    // The library compares every key with every other one.
+    ['many thousand keys', Array.from({ length: 9000 }, (_, i) => `k${i}:`).join('\n'), 'more than 8192 YAML symbols'],
+    ['many thousand faults', '}'.repeat(60_000), 'more than 8192 YAML symbols'],
+  ])('is refused before it can do harm: %s', (_what, text, line) => {
+    expect(refusal(text)).toBe(line);
+  });
+
+  test('of 256 names with a comment each is read', () => {
+    const weights = Array.from({ length: 256 }, (_, i) => `  replica-${i}: ${i} # rack ${i}\n`);
+    expect(refusal(`strategy: weighted\nweights:\n${weights.join('')}`)).toBe('good');
   });
 
   test('whose aliases would grow into something huge is refused', () => {

@@ -138,6 +138,20 @@ describe('the cover of a share', () => {
     expect(coverSlots(partitionBy(7n), [1, 3, 2, 6, 4, 5])).toHaveLength(3);
   });
 
+  test('is never longer than the list of aligned blocks', () => {
+    fc.assert(
+      fc.property(masksAndSlots, ({ partition, slots }) => {
+        const blocks = alignedBlocks(new Set(slots), 0, partition.slotCount);
+        expect(coverSlots(partition, slots).length).toBeLessThanOrEqual(blocks);
+      }),
+    );
+  });
+
+  test('of a slot that does not exist is a defect of the caller', () => {
+    expect(() => coverSlots(partitionBy(7n), [8])).toThrow('slot 8 exists');
+    expect(() => coverSlots(partitionBy(7n), [-1])).toThrow('slot -1 exists');
+  });
+
   test('works for 65,536 slots, of IPv6 too', () => {
     const partition = partitionBy(0xffffn, 6);
     const third = [...Array(21_846).keys()];
@@ -147,6 +161,14 @@ describe('the cover of a share', () => {
     expect(coverSlots(partition, odd).map(formatFilter)).toEqual(['::1/::1']);
   });
 });
+
+/** How many blocks of 2^n slots at multiples of 2^n make up the set, as address prefixes would. */
+function alignedBlocks(slots: ReadonlySet<number>, start: number, size: number): number {
+  const held = Array.from({ length: size }, (_, i) => slots.has(start + i));
+  if (!held.includes(true)) return 0;
+  if (!held.includes(false)) return 1;
+  return alignedBlocks(slots, start, size / 2) + alignedBlocks(slots, start + size / 2, size / 2);
+}
 
 /** By brute force: the fewest cubes that make up each set of so many slots, by the set as a number. */
 function shortestLengths(slotCount: number): number[] {
