@@ -1,21 +1,27 @@
-import { sameIp } from '../base/address.ts';
+import { type IpAddress, sameIp } from '../base/address.ts';
 import { broadcastMac } from '../base/mac.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import type { LinkSocket } from '../ports/link-socket.ts';
 import { decodeArp, encodeArp } from '../wire/arp.ts';
 
-/** Answers ARP for the service address with the group's link address, so that every replica gets every frame. */
+/** Answers ARP for the service address with the group's link address, so that every replica gets every frame; asks whether other hosts are there. */
 export interface ArpResponder {
   onFrame(frame: Uint8Array): void;
   /** An unsolicited request (RFC 5227 section 3): corrects whoever learned a host's own link address for the service. */
   announce(link: LinkSocket): void;
+  /** Asks for the host that has `target`, on behalf of `sender`; its answer calls `onReply`. */
+  ask(link: LinkSocket, sender: IpAddress, target: IpAddress): void;
 }
 
 /**
  * All agents of a service give the same answer, whoever serves: a failover needs no ARP. The frame itself comes from the host's own
  * link address: a switch must never learn the group's on a port.
  */
-export function createArpResponder(service: ServiceEntry, link: () => LinkSocket | null): ArpResponder {
+export function createArpResponder(
+  service: ServiceEntry,
+  link: () => LinkSocket | null,
+  onReply: (from: IpAddress) => void = () => {},
+): ArpResponder {
   const { address, groupMac } = service;
   return {
     onFrame(frame: Uint8Array): void {
@@ -23,6 +29,7 @@ export function createArpResponder(service: ServiceEntry, link: () => LinkSocket
       const socket = link();
       if (!socket || !request.ok) return;
       const { operation, senderMac, senderIp, targetIp } = request.value;
+      if (operation === 'reply') onReply(senderIp);
       if (operation !== 'request' || !sameIp(targetIp, address) || sameIp(senderIp, address)) return;
       socket.send(
         encodeArp({
@@ -46,6 +53,19 @@ export function createArpResponder(service: ServiceEntry, link: () => LinkSocket
           senderIp: address,
           targetMac: '00:00:00:00:00:00',
           targetIp: address,
+        }),
+      );
+    },
+    ask(socket: LinkSocket, sender: IpAddress, target: IpAddress): void {
+      socket.send(
+        encodeArp({
+          ethernetSource: socket.mac,
+          ethernetDestination: broadcastMac,
+          operation: 'request',
+          senderMac: socket.mac,
+          senderIp: sender,
+          targetMac: '00:00:00:00:00:00',
+          targetIp: target,
         }),
       );
     },

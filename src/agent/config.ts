@@ -4,7 +4,7 @@ import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { type IpAddress, isMulticast, parseIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
-import { multicastMac } from '../base/mac.ts';
+import { type MacAddress, multicastMac } from '../base/mac.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { firstIssue } from '../base/schema-issue.ts';
 import type { Port, ServiceEntry } from '../dataplane/forwarding-table.ts';
@@ -94,7 +94,7 @@ export function readAgentConfig(path: string): AgentConfig {
 }
 
 /** The part of the configuration that the data plane works with. */
-export function serviceOf(config: AgentConfig): ServiceEntry {
+export function serviceOf(config: AgentConfig, ownMac: MacAddress): ServiceEntry {
   const { service } = config;
   const partition = partitionOf(addressOf(service.partition));
   return {
@@ -103,6 +103,7 @@ export function serviceOf(config: AgentConfig): ServiceEntry {
     ports: service.ports.map(portOf),
     partition: defined(partition.ok ? partition.value : null, 'a checked partition'),
     device: config.interface,
+    ownMac,
     groupMac: multicastMac(addressOf(service.group)),
   };
 }

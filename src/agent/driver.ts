@@ -3,11 +3,12 @@ import type { ControlEvent, ControlInput, ControlOutput } from '../control/io.ts
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import type { Flow } from '../handoff/flow.ts';
-import { flowsToReset } from '../handoff/reset.ts';
+import { flowsOfSlots } from '../handoff/flows-of-slots.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ControlNetwork } from '../ports/control-network.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import type { StateStore } from '../ports/state-store.ts';
+import { slotOf } from '../space/partition.ts';
 import type { Via } from '../wire/envelope.ts';
 import type { ControlChannel } from './control-channel.ts';
 import { createKernelQueue, type KernelQueue } from './kernel-queue.ts';
@@ -15,7 +16,7 @@ import { createKernelQueue, type KernelQueue } from './kernel-queue.ts';
 /** What happened on this replica, for logs, `status` and whoever watches. */
 export type DriverEvent =
   | ControlEvent
-  /** The kernel accepts exactly these slots since some instant between `begin` and `end`, monotonic milliseconds. */
+  /** The kernel takes new connections of exactly these slots, while its lease lasts, since some instant between `begin` and `end`, monotonic milliseconds. */
   | { readonly kind: 'table'; readonly begin: number; readonly end: number; readonly slots: ReadonlySet<number> }
   | { readonly kind: 'reset'; readonly connections: number; readonly slots: ReadonlySet<number> }
   | { readonly kind: 'repaired' }
@@ -31,6 +32,8 @@ export interface DriverParts {
   readonly flows: FlowTable<Flow>;
   readonly store: StateStore;
   readonly clock: Clock;
+  /** Asks whether hosts answer on the segment; each that does calls back through `alive`. */
+  readonly probe: (peers: readonly string[]) => void;
   readonly onEvent: (event: DriverEvent) => void;
 }
 
@@ -38,6 +41,12 @@ export interface DriverParts {
 export interface Driver {
   receive(datagram: Uint8Array, via: Via): void;
   propose(policy: (ControlInput & { kind: 'propose' })['policy']): void;
+  /** The host of a peer has answered. */
+  alive(peer: string): void;
+  /** The local server answers its checks, or does not. */
+  health(healthy: boolean): void;
+  /** Somebody may have changed the kernel's table. */
+  inspect(): void;
   /** Hands everything off; resolves when nothing is left to wait for. */
   leave(): Promise<void>;
   /** Datagrams that were not authentic, by reason. */
@@ -51,15 +60,25 @@ export const ledgerRecord = 'ledger';
 export function startDriver(parts: DriverParts): Driver {
   const { control, channel, clock } = parts;
   const refused = new Map<string, number>();
-  const kernel = createKernelQueue(parts, (revision) => feed({ kind: 'programmed', at: clock.now(), revision }));
-  const perform = performer(parts, kernel, () => left());
+  const kernel = createKernelQueue(parts, {
+    programmed: (revision) => feed({ kind: 'programmed', at: clock.now(), revision }),
+    rebuilt: () => feed({ kind: 'rebuilt', at: clock.now() }),
+  });
+  const perform = performer(parts, kernel, { left: () => left(), holding: (slots) => answer({ kind: 'holding', at: clock.now(), slots }) });
   let cancelTick = (): void => {};
   let stopped = false;
   let left = (): void => {};
 
+  /** Answers to outputs, given once all of an input's outputs are carried out. */
+  const answers: ControlInput[] = [];
+  const answer = (input: ControlInput): void => void answers.push(input);
+
   function feed(input: ControlInput): void {
     if (stopped) return;
     for (const output of control.handle(input)) perform(output);
+    for (let next = answers.shift(); next; next = answers.shift()) {
+      for (const output of control.handle(next)) perform(output);
+    }
     cancelTick();
     if (!stopped) cancelTick = clock.wakeAt(control.nextTimeout(), () => feed({ kind: 'tick', at: clock.now() }));
   }
@@ -72,6 +91,9 @@ export function startDriver(parts: DriverParts): Driver {
       else refused.set(opened.reason, (refused.get(opened.reason) ?? 0) + 1);
     },
     propose: (policy) => feed({ kind: 'propose', at: clock.now(), policy }),
+    alive: (peer) => feed({ kind: 'alive', at: clock.now(), peer }),
+    health: (healthy) => feed({ kind: 'health', at: clock.now(), healthy }),
+    inspect: () => kernel.inspect(),
     leave: () =>
       new Promise((resolve) => {
         left = resolve;
@@ -86,8 +108,15 @@ export function startDriver(parts: DriverParts): Driver {
   };
 }
 
-/** Carries out one output; `onLeft` is called when nothing is left to wait for. */
-function performer(parts: DriverParts, kernel: KernelQueue, onLeft: () => void): (output: ControlOutput) => void {
+interface Answers {
+  /** Nothing is left to wait for. */
+  left(): void;
+  /** The slots of a list of which there are flows. */
+  holding(slots: ReadonlySet<number>): void;
+}
+
+/** Carries out one output. */
+function performer(parts: DriverParts, kernel: KernelQueue, answers: Answers): (output: ControlOutput) => void {
   const { channel, network, store, onEvent } = parts;
   return (output) => {
     switch (output.kind) {
@@ -98,13 +127,19 @@ function performer(parts: DriverParts, kernel: KernelQueue, onLeft: () => void):
         store.write(ledgerRecord, output.ledger);
         break;
       case 'program':
-        kernel.program(output.revision, output.slots);
+        kernel.program(output.revision, output.rows);
         break;
       case 'arm':
-        kernel.lease((dataPlane) => dataPlane.arm(output.mark, output.leaseMs));
+        kernel.fence((dataPlane) => dataPlane.arm(output.fence, output.mark, output.ms));
         break;
       case 'grant':
-        kernel.lease((dataPlane) => dataPlane.grant(output.mark));
+        kernel.fence((dataPlane) => dataPlane.grant(output.fence, output.mark));
+        break;
+      case 'list':
+        answers.holding(holding(parts, output.slots));
+        break;
+      case 'probe':
+        parts.probe(output.peers);
         break;
       case 'reset':
         reset(parts, output.slots);
@@ -113,7 +148,7 @@ function performer(parts: DriverParts, kernel: KernelQueue, onLeft: () => void):
         onEvent(output.event);
         break;
       case 'left':
-        void kernel.idle().then(onLeft);
+        void kernel.idle().then(answers.left);
     }
   };
 }
@@ -123,12 +158,26 @@ function send(network: ControlNetwork, to: (ControlOutput & { kind: 'send' })['t
   else network.unicast(to.peer, datagram);
 }
 
+/** When the flows cannot be listed, every slot may have some. */
+function holding({ flows, service, onEvent }: DriverParts, slots: ReadonlySet<number>): ReadonlySet<number> {
+  try {
+    return new Set(held(flows, service, slots).map(({ client }) => slotOf(service.partition, client)));
+  } catch (error) {
+    onEvent({ kind: 'failure', doing: 'listing connections', error });
+    return slots;
+  }
+}
+
 function reset({ flows, service, onEvent }: DriverParts, slots: ReadonlySet<number>): void {
   try {
-    const tcpPorts = service.ports.filter(({ protocol }) => protocol === 'tcp').map(({ port }) => port);
-    const held = flowsToReset(flows.list(), service.partition, slots, tcpPorts);
-    onEvent({ kind: 'reset', connections: flows.destroy(held), slots });
+    const connections = flows.destroy(held(flows, service, slots));
+    if (connections > 0) onEvent({ kind: 'reset', connections, slots });
   } catch (error) {
     onEvent({ kind: 'failure', doing: 'resetting connections', error });
   }
+}
+
+function held(flows: FlowTable<Flow>, { partition, ports }: ServiceEntry, slots: ReadonlySet<number>): readonly Flow[] {
+  const tcpPorts = ports.filter(({ protocol }) => protocol === 'tcp').map(({ port }) => port);
+  return flowsOfSlots(flows.list(), partition, slots, tcpPorts);
 }

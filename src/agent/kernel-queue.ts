@@ -1,18 +1,22 @@
 import type { DataPlane } from '../dataplane/data-plane.ts';
-import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
+import { type Rows, type ServiceEntry, takesNew } from '../dataplane/forwarding-table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DriverEvent } from './driver.ts';
 
 /** How long after a failed transaction it is tried again. */
 const retryMs = 100;
-/** How often the kernel's table is compared with what it should be. */
+/** How often the kernel's table is compared with what it should be, when nothing tells that somebody has changed it. */
 const inspectMs = 1000;
+/** A commit is no barrier for packets on their way: those that began under the old rows are through by then. */
+const settlingMs = 5;
 
 export interface KernelQueue {
   /** Later calls overtake earlier ones that have not begun. */
-  program(revision: number, slots: ReadonlySet<number>): void;
-  /** Starts and grants leases at once, not in the queue: heartbeats wait for them. A failure has the table inspected. */
-  lease(use: (dataPlane: DataPlane) => void): void;
+  program(revision: number, rows: Rows): void;
+  /** Starts and grants fences at once, not in the queue: heartbeats wait for them. A failure has the table inspected. */
+  fence(use: (dataPlane: DataPlane) => void): void;
+  /** Somebody may have changed the table. */
+  inspect(): void;
   /** Resolves when what was asked for until now is done. */
   idle(): Promise<void>;
   stop(): void;
@@ -25,34 +29,44 @@ export interface KernelQueueParts {
   readonly onEvent: (event: DriverEvent) => void;
 }
 
+/** What the queue tells of the kernel. */
+export interface KernelNews {
+  /** Every new packet is judged by the rows of this revision, and those on their way are through. */
+  programmed(revision: number): void;
+  /** The table was gone or changed, and is back without fences. */
+  rebuilt(): void;
+}
+
 /** One transaction at a time and only the newest table: what was overtaken while the kernel was busy is skipped. */
 export function createKernelQueue(
   { dataPlane, service, clock, onEvent }: KernelQueueParts,
-  programmed: (revision: number) => void,
+  news: KernelNews,
 ): KernelQueue {
-  let wanted: { revision: number; slots: ReadonlySet<number> } | null = null;
+  let wanted: { revision: number; rows: Rows } | null = null;
   let running = Promise.resolve();
   let stopped = false;
   let cancelRetry = (): void => {};
-  const inspection = startInspection({ dataPlane, clock, onEvent }, (work) => {
+  const inspection = startInspection({ dataPlane, clock, onEvent }, news, (work) => {
     running = running.then(work);
   });
 
   async function apply(): Promise<void> {
     if (!wanted || stopped) return;
-    const { revision, slots } = wanted;
+    const { revision, rows } = wanted;
     wanted = null;
     const begin = clock.now();
     try {
-      await dataPlane.apply({ service, rows: new Map([...slots].map((slot) => [slot, 'own'])) });
+      await dataPlane.apply({ service, rows });
     } catch (error) {
       onEvent({ kind: 'failure', doing: 'programming the kernel', error });
-      wanted ??= { revision, slots };
+      wanted ??= { revision, rows };
       cancelRetry = clock.wakeAt(clock.now() + retryMs, enqueue);
       return;
     }
+    const slots = new Set([...rows].flatMap(([slot, row]) => (takesNew(row) ? [slot] : [])));
     onEvent({ kind: 'table', begin, end: clock.now(), slots });
-    programmed(revision);
+    await new Promise<void>((resolve) => clock.wakeAt(clock.now() + settlingMs, resolve));
+    if (!stopped) news.programmed(revision);
   }
 
   function enqueue(): void {
@@ -60,7 +74,8 @@ export function createKernelQueue(
   }
 
   return {
-    lease(use: (dataPlane: DataPlane) => void): void {
+    inspect: () => inspection.now(),
+    fence(use: (dataPlane: DataPlane) => void): void {
       try {
         use(dataPlane);
       } catch (error) {
@@ -68,8 +83,8 @@ export function createKernelQueue(
         inspection.now();
       }
     },
-    program(revision: number, slots: ReadonlySet<number>): void {
-      wanted = { revision, slots };
+    program(revision: number, rows: Rows): void {
+      wanted = { revision, rows };
       cancelRetry();
       enqueue();
     },
@@ -85,23 +100,33 @@ export function createKernelQueue(
 /** Compares the kernel's table with what it should be, now and then and when asked to, in turn with other work. */
 function startInspection(
   { dataPlane, clock, onEvent }: Omit<KernelQueueParts, 'service'>,
+  { rebuilt }: KernelNews,
   inTurn: (work: () => Promise<void>) => void,
 ): { now(): void; stop(): void } {
   let stopped = false;
+  let waiting = false;
   let cancel = clock.wakeAt(clock.now() + inspectMs, now);
+
+  async function inspect(): Promise<void> {
+    waiting = false;
+    if (stopped) return;
+    try {
+      if (await dataPlane.repair()) {
+        onEvent({ kind: 'repaired' });
+        rebuilt();
+      }
+    } catch (error) {
+      onEvent({ kind: 'failure', doing: 'inspecting the kernel', error });
+    }
+    cancel();
+    if (!stopped) cancel = clock.wakeAt(clock.now() + inspectMs, now);
+  }
 
   function now(): void {
     cancel();
-    inTurn(async () => {
-      if (stopped) return;
-      try {
-        if (await dataPlane.repair()) onEvent({ kind: 'repaired' });
-      } catch (error) {
-        onEvent({ kind: 'failure', doing: 'inspecting the kernel', error });
-      }
-      cancel();
-      if (!stopped) cancel = clock.wakeAt(clock.now() + inspectMs, now);
-    });
+    if (waiting || stopped) return;
+    waiting = true;
+    inTurn(inspect);
   }
 
   return {

@@ -8,19 +8,23 @@ interface AgentOptions {
   readonly logLevel: string;
 }
 
-/** Runs until SIGTERM or SIGINT, then leaves in order; a second signal ends it at once. */
+/**
+ * Runs until SIGTERM or SIGINT, then leaves in order; a second signal ends it at once. SIGHUP ends it without leaving: the kernel goes on with the connections it
+ * has, and an agent that is started again, of a newer version perhaps, takes it over.
+ */
 export async function runAgent({ config: path, logLevel: level }: AgentOptions): Promise<void> {
   const config = readAgentConfig(path);
   const log = pino({ base: { node: config.node }, level }, pino.destination({ sync: true }));
   process.once('uncaughtException', (error) => {
-    log.fatal({ err: error }, 'the agent ends; its host is cleaned at the next start');
+    log.fatal({ err: error }, 'the agent ends; its kernel goes on until the next start');
     process.exit(1);
   });
   const agent = await startAgent(config, version, log);
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
-    for (const each of ['SIGTERM', 'SIGINT'] as const) process.once(each, resolve);
+    for (const each of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(each, resolve);
   });
   for (const each of ['SIGTERM', 'SIGINT'] as const) process.once(each, () => process.exit(1));
   log.info(`${signal} received`);
-  await agent.stop();
+  if (signal === 'SIGHUP') await agent.detach();
+  else await agent.stop();
 }

@@ -10,8 +10,11 @@ import { Following } from './following.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
 import { LedgerExchange } from './ledger-exchange.ts';
+import { Drained, Draining } from './draining.ts';
+import { Fences } from './fences.ts';
 import { createMembership } from './membership.ts';
 import type { ControlConfig, Parts } from './parts.ts';
+import { Probing } from './probing.ts';
 import { Proposals } from './proposals.ts';
 import { createRegister } from './register.ts';
 import { createRounds, type Rounds } from './rounds.ts';
@@ -43,6 +46,7 @@ export function createControl(config: ControlConfig): Control {
 class Machine implements Control {
   readonly #parts: Parts;
   readonly #rounds: Rounds;
+  readonly #fences: Fences;
   readonly #inbox: Inbox;
   readonly #exchange: LedgerExchange;
   readonly #peerStates = new Map<string, PeerState>();
@@ -52,6 +56,7 @@ class Machine implements Control {
   #heartbeatSaid = '';
   #persisted = '';
   #serving = false;
+  #healthy = true;
   #verdict: Verdict | null = null;
   #leavingSince: number | null = null;
   #left = false;
@@ -70,10 +75,14 @@ class Machine implements Control {
       membership,
       following,
       register: createRegister({ node, voters, membership, following, held: earlier.ledger }),
-      share: new Share(node, earlier.ledger),
+      share: new Share({ node, boot: config.boot }, config.rows, start + timers.leaseMs),
       proposals: new Proposals(partition.slotCount, timers.resendMs),
+      draining: new Draining(timers),
+      drained: new Drained(),
+      probing: new Probing(membership, timers),
       policyOf: rememberingPolicies(partition.slotCount),
     };
+    this.#fences = new Fences(config.session, timers);
     this.#inbox = new Inbox(node, config.session, peers);
     this.#exchange = new LedgerExchange(node, membership, following, timers);
     this.#now = start;
@@ -84,8 +93,8 @@ class Machine implements Control {
     this.#now = Math.max(this.#now, input.at);
     this.#outputs = [];
     if (this.#left) return [];
-    // Before anything else: an agent that slept must not act on a lease that ended meanwhile.
-    this.#parts.share.expire(this.#now);
+    // Before anything else: the mark of a lease that is over must not count any more when its number comes up again.
+    if (this.#parts.share.expire(this.#now)) this.#outputs.push({ kind: 'grant', fence: 'lease', mark: null });
     switch (input.kind) {
       case 'tick':
         break;
@@ -94,6 +103,19 @@ class Machine implements Control {
         break;
       case 'programmed':
         this.#parts.share.confirm(input.revision);
+        break;
+      case 'rebuilt':
+        this.#parts.share.loseLease();
+        this.#fences.loseHold();
+        break;
+      case 'holding':
+        this.#parts.draining.note(input.slots);
+        break;
+      case 'alive':
+        this.#parts.probing.note(input.peer, this.#now);
+        break;
+      case 'health':
+        this.#healthy = input.healthy;
         break;
       case 'propose':
         this.#propose(input.policy);
@@ -106,10 +128,8 @@ class Machine implements Control {
   }
 
   nextTimeout(): number {
-    const { share, timers } = this.#parts;
-    const lease = share.acted ? share.leaseUntil : Number.POSITIVE_INFINITY;
-    const leave = (this.#leavingSince ?? Number.POSITIVE_INFINITY) + timers.leaveMs;
-    return Math.min(this.#heartbeatAt, lease, leave);
+    const { share, draining } = this.#parts;
+    return Math.min(this.#heartbeatAt, share.endsAt, share.confirmed ? draining.nextAt() : Number.POSITIVE_INFINITY);
   }
 
   view(): ControlView {
@@ -117,22 +137,21 @@ class Machine implements Control {
   }
 
   #receive(datagram: ControlInput & { readonly kind: 'message' }): void {
-    const { membership, following, register, proposals, share, timers, config } = this.#parts;
+    const { membership, following, config, register, proposals, drained } = this.#parts;
     const said = this.#inbox.open(datagram, (sender, content) =>
-      content === 'proposal'
-        ? following.hasAuthority(this.#now)
-        : following.name === sender || membership.newest(sender)?.follow === config.node,
+      content === 'ledger'
+        ? following.name === sender || membership.newest(sender)?.follow === config.node
+        : following.hasAuthority(this.#now),
     );
     const { sender } = datagram;
     if (said?.kind === 'heartbeat') {
       if (!membership.hear(sender, datagram.session, said.heartbeat, datagram.via, this.#now)) return;
       following.hear(sender, said.heartbeat, this.#now);
-      if (following.name !== sender) return;
-      const answered = following.coordinatorHeartbeat()?.heard.find((entry) => entry.name === config.node);
-      const sentAt = answered && this.#rounds.sentAt(answered.round);
-      if (answered && sentAt !== undefined) share.extendLease(sentAt + timers.leaseMs, answered.round);
+      if (following.name === sender) this.#takeAnswer();
     } else if (said?.kind === 'proposal') {
       if (!proposals.offer(said.value)) this.#inbox.refuse('proposal not understood');
+    } else if (said?.kind === 'drained') {
+      if (!drained.offer(sender, said.value)) this.#inbox.refuse('malformed');
     } else if (said?.kind === 'ledger') {
       const ledger = decodeLedger(said.value);
       const { slotCount } = config.partition;
@@ -141,6 +160,16 @@ class Machine implements Control {
       if (usable) register.accept(sender, ledger.value);
       else this.#inbox.refuse('malformed');
     }
+  }
+
+  /** The coordinator's heartbeat grants the lease that was asked for with the own heartbeat it names. */
+  #takeAnswer(): void {
+    const { config, following, share, timers } = this.#parts;
+    const said = following.coordinatorHeartbeat();
+    const round = said?.heard.find((entry) => entry.name === config.node)?.round;
+    const sentAt = round === undefined ? undefined : this.#rounds.sentAt(round);
+    if (!said || round === undefined || sentAt === undefined || said.basis.epoch === 0) return;
+    share.extendLease({ until: sentAt + timers.leaseMs, round, basis: said.basis });
   }
 
   #propose(policy: Policy): void {
@@ -155,7 +184,7 @@ class Machine implements Control {
     const { config, following, register } = this.#parts;
     const now = this.#now;
     following.step(now, this.#mayStand());
-    coordinate(this.#parts, this.#leavingSince !== null, now);
+    coordinate(this.#parts, { leaving: this.#leavingSince !== null, healthy: this.#healthy }, now);
     this.#persist();
     if (following.name === config.node) this.#grantOneself();
     this.#act();
@@ -163,7 +192,9 @@ class Machine implements Control {
     this.#leave();
     this.#tell();
     this.#outputs.push(...this.#exchange.step(register.held, now));
-    this.#sendProposal();
+    this.#drain();
+    this.#probe();
+    this.#sendToCoordinator();
     this.#sendHeartbeat();
     if (this.#left) this.#outputs.push({ kind: 'left' });
   }
@@ -191,50 +222,80 @@ class Machine implements Control {
     const self = following.name === config.node;
     const committed = self ? register.committed() : following.coordinatorHeartbeat()?.committed;
     const { held } = register;
-    if (!held || !committed || compareVersions(committed, versionOf(held)) !== 0) return;
-    if (this.#now >= share.leaseUntil || share.acted === held) return;
+    if (!held || !committed || compareVersions(committed, versionOf(held)) !== 0 || share.known === held) return;
     const before = share.known;
     share.act(held);
-    if (before !== held) for (const event of changeEvents(before, held)) this.#outputs.push({ kind: 'event', event });
+    for (const event of changeEvents(before, held)) this.#outputs.push({ kind: 'event', event });
     const outcome = proposals.settle(held);
     if (outcome) this.#outputs.push({ kind: 'event', event: { kind: 'proposal', outcome } });
   }
 
   #program(): void {
     const { share } = this.#parts;
-    const { program, resets } = share.takeChange();
-    if (program) this.#outputs.push({ kind: 'program', ...program });
-    const mark = share.takeGrant(this.#now);
-    if (mark !== null) this.#outputs.push({ kind: 'grant', mark });
-    if (resets.size > 0) this.#outputs.push({ kind: 'reset', slots: resets });
-    this.#serving = share.acted !== null && (this.#serving || share.confirmed);
+    const change = share.takeChange();
+    if (change) {
+      const { revision, rows, ended } = change;
+      this.#outputs.push({ kind: 'program', revision, rows });
+      if (ended.size > 0) this.#outputs.push({ kind: 'reset', slots: ended });
+    }
+    const round = share.takeGrant(this.#now);
+    if (round !== null) this.#outputs.push(...this.#fences.grant(round));
+    this.#serving = share.isLeased(this.#now) && (this.#serving || share.confirmed);
   }
 
   /** A coordinator's own lease: from the newest heartbeat that a majority of the voters answered. */
   #grantOneself(): void {
-    const { following, share, timers } = this.#parts;
+    const { following, register, share, timers } = this.#parts;
     const quorumAt = following.quorumAt(this.#now);
     const round = this.#rounds.newestBy(quorumAt);
-    if (round !== undefined) share.extendLease(quorumAt + timers.leaseMs, round);
+    const basis = register.basis();
+    if (round === undefined || basis.epoch === 0) return;
+    share.extendLease({ until: quorumAt + timers.leaseMs, round, basis });
   }
 
-  /** Leaves when nothing is left to hand off, nobody is there to take it, or it takes too long. */
+  /** Looks after the flows of slots that were given away. */
+  #drain(): void {
+    const { draining, share } = this.#parts;
+    if (!share.known || !share.confirmed) return;
+    const { handoff, drainDeadline } = this.#parts.policyOf(share.known.policy);
+    const step = draining.step(share.known, share.rows, handoff === 'reset', drainDeadline * 1000, this.#now);
+    if (step.end.length > 0) this.#outputs.push({ kind: 'reset', slots: new Set(step.end) });
+    if (step.list.length > 0) this.#outputs.push({ kind: 'list', slots: new Set(step.list) });
+  }
+
+  #probe(): void {
+    const { following, probing, share } = this.#parts;
+    if (!share.known || !following.hasAuthority(this.#now)) return;
+    const peers = probing.step(share.known.holders, this.#now);
+    if (peers.length > 0) this.#outputs.push({ kind: 'probe', peers });
+  }
+
+  /** Leaves when everything is handed off and drained, nobody is there to take it, or it takes too long. */
   #leave(): void {
-    const { config, membership, share, following, timers } = this.#parts;
+    const { config, membership, share, following } = this.#parts;
     const since = this.#leavingSince;
     if (since === null || this.#left) return;
-    const map = share.acted;
-    const owns =
-      map?.owners.includes(config.node) || map?.moves.some(({ from, to }) => [from, to].includes(config.node));
     const alone = !membership.others.some(
       (peer) => membership.heard(peer, this.#now) && !membership.newest(peer)?.leaving,
     );
-    if (!alone && (map === null || owns) && this.#now < since + timers.leaveMs) return;
+    if (!alone && this.#now < since + this.#patienceMs()) return;
     this.#left = true;
     following.resign(this.#now);
     share.close();
     this.#persist();
     this.#program();
+    this.#outputs.push({ kind: 'event', event: { kind: 'verdict', verdict: 'leaving', cause: `${config.node} leaves` } });
+  }
+
+  /** How long an agent that leaves waits, given what is left to wait for. */
+  #patienceMs(): number {
+    const { config, share, timers } = this.#parts;
+    const map = share.known;
+    if (!map) return timers.leaveMs;
+    const moving = map.moves.some(({ from, to }) => from === config.node || to === config.node);
+    if (moving || map.owners.includes(config.node)) return timers.leaveMs;
+    const holds = map.holders.some(({ name, boot }) => name === config.node && boot === config.boot);
+    return holds ? timers.leaveMs + this.#parts.policyOf(map.policy).drainDeadline * 1000 + timers.overdueMs : 0;
   }
 
   #tell(): void {
@@ -251,16 +312,19 @@ class Machine implements Control {
     this.#outputs.push({ kind: 'event', event: { kind: 'verdict', verdict, cause } });
   }
 
-  #sendProposal(): void {
-    const { proposals, following } = this.#parts;
+  #sendToCoordinator(): void {
+    const { config, proposals, draining, share, following } = this.#parts;
     const to = following.coordinatorHeartbeat() ? following.name : null;
     if (to === null) return;
-    for (const body of proposals.toSend(this.#now)) this.#outputs.push({ kind: 'send', to: { peer: to }, body });
+    const reports = share.known ? draining.toSend(share.known, config.node, this.#now) : [];
+    for (const body of [...proposals.toSend(this.#now), ...reports]) {
+      this.#outputs.push({ kind: 'send', to: { peer: to }, body });
+    }
   }
 
   /** When it is due, and at once when it says something else than the last. */
   #sendHeartbeat(): void {
-    const { membership, following, register, share, timers } = this.#parts;
+    const { config, membership, following, register, share, timers } = this.#parts;
     const content: Omit<Heartbeat, 'round' | 'heard'> = {
       term: following.term,
       follow: following.name,
@@ -268,7 +332,11 @@ class Machine implements Control {
       leaving: this.#leavingSince !== null,
       held: versionOf(register.held),
       committed: following.hasAuthority(this.#now) ? register.committed() : noVersion,
+      basis: following.hasAuthority(this.#now) ? register.basis() : noVersion,
       programmed: share.programmedEpoch,
+      boot: config.boot,
+      mac: config.mac,
+      healthy: this.#healthy,
     };
     const says = JSON.stringify(content);
     if (this.#now < this.#heartbeatAt && says === this.#heartbeatSaid) return;
@@ -281,11 +349,16 @@ class Machine implements Control {
       .filter(({ name }) => !content.coordinating || (membership.answers(name) && !register.evicting.has(name)));
     const body = encodeMessage({ kind: 'heartbeat', round, ...content, heard });
     // Before it is asked for: written later, a lease could open anew what had closed already.
-    this.#outputs.push({ kind: 'arm', mark: round, leaseMs: timers.leaseMs });
+    this.#outputs.push(...this.#fences.arm(round, this.#holdMs(), this.#now));
     this.#outputs.push({ kind: 'send', to: 'group', body });
     for (const peer of membership.unreachedByMulticast(this.#now)) {
       this.#outputs.push({ kind: 'send', to: { peer }, body });
     }
+  }
+
+  #holdMs(): number {
+    const { share, policyOf } = this.#parts;
+    return share.known ? policyOf(share.known.policy).drainDeadline * 1000 : 0;
   }
 
   #observed(): Observed {

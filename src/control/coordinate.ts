@@ -1,55 +1,86 @@
-import { compareVersions, type Ledger, versionOf } from '../wire/ledger.ts';
+import { compareVersions, type Holder, type Host, type Ledger, versionOf } from '../wire/ledger.ts';
 import { type Author, firstLedger, nextLedger, type Situation, takenOver } from './next-ledger.ts';
 import type { Parts } from './parts.ts';
 
 /** Writes the next ledger when this agent coordinates and there is something to write; one at a time, each committed before the next. */
-export function coordinate(parts: Parts, leaving: boolean, now: number): void {
+export function coordinate(parts: Parts, self: OwnState, now: number): void {
   const { config, following, register } = parts;
   if (!following.hasAuthority(now)) return;
   register.count();
   const author: Author = { term: following.term, by: config.node };
   const { held } = register;
   if (held === null) {
-    writeFirst(parts, author, leaving, now);
+    writeFirst(parts, author, self, now);
   } else if (held.term < following.term) {
     if (!register.isBehind()) register.write(takenOver(held, author), []);
   } else if (compareVersions(register.committed(), versionOf(held)) === 0) {
-    const next = nextLedger(held, author, situationOf(parts, held, leaving, now));
+    const next = nextLedger(held, author, situationOf(parts, held, self, now));
     if (next) register.write(next.ledger, next.evicted);
   }
   register.count();
 }
 
-function writeFirst(parts: Parts, author: Author, leaving: boolean, now: number): void {
+/** What a coordinator says of others from their heartbeats, and of itself from this. */
+export interface OwnState {
+  readonly leaving: boolean;
+  readonly healthy: boolean;
+}
+
+function writeFirst(parts: Parts, author: Author, self: OwnState, now: number): void {
   const { config, membership, register, timers } = parts;
   const heard = membership.others.filter((peer) => membership.heard(peer, now));
   const all = heard.length === membership.others.length;
   if (register.isBehind() || (!all && now < config.start + timers.gatherMs)) return;
-  const members = [config.node, ...heard].filter((name) => !isLeaving(parts, leaving, name)).sort();
+  const members = [config.node, ...heard].filter((name) => !isLeaving(parts, self, name));
   if (members.length === 0) return;
-  const policy = config.policy ?? ({ strategy: 'equal', handoff: 'reset' } as const);
-  register.write(firstLedger(author, config.partition, policy, members), []);
+  const policy = config.policy ?? parts.policyOf('strategy: equal');
+  register.write(firstLedger(author, { ...situationOf(parts, null, self, now), policy, newcomers: members }), []);
 }
 
-function situationOf(parts: Parts, held: Ledger, leaving: boolean, now: number): Situation {
+function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: number): Situation {
   const { config, membership, following, share, timers, proposals } = parts;
   const settledIn = now >= following.authoritySince + timers.takeoverMs;
   const isSelf = (name: string) => name === config.node;
   const isPresent = (name: string) => isSelf(name) || (membership.stable(name, now) && membership.answers(name));
-  proposals.offerOwn();
+  const policy = parts.policyOf(held?.policy ?? 'strategy: equal');
+  if (held) {
+    proposals.offerOwn();
+    const report = parts.draining.report(held, config.node);
+    if (report) parts.drained.offer(config.node, report);
+    parts.drained.prune(held.holders);
+  }
+  const members = held?.members ?? [];
   return {
     partition: config.partition,
-    policy: parts.policyOf(held.policy),
-    proposed: proposals.takeFor(held),
+    policy,
+    proposed: held && proposals.takeFor(held),
     gone: (name) => settledIn && !isSelf(name) && membership.unanswered(name, now) >= timers.deadMs,
-    leaving: (name) => isLeaving(parts, leaving, name),
+    leaving: (name) => isLeaving(parts, self, name),
+    healthy: (name) => (isSelf(name) ? self.healthy : (membership.newest(name)?.healthy ?? null)),
     newcomers: [config.node, ...membership.others].filter(
-      (name) => isPresent(name) && !held.members.includes(name) && !isLeaving(parts, leaving, name),
+      (name) => isPresent(name) && !members.includes(name) && !isLeaving(parts, self, name),
     ),
     programmed: (name) => (isSelf(name) ? share.programmedEpoch : (membership.newest(name)?.programmed ?? 0)),
+    hostOf: (name) => hostOf(parts, name),
+    drained: (holder, slot) => hasDrained(parts, holder, slot, policy.drainDeadline * 1000, now),
   };
 }
 
-function isLeaving({ config, membership }: Parts, leaving: boolean, name: string): boolean {
-  return name === config.node ? leaving : (membership.newest(name)?.leaving ?? false);
+function hasDrained({ config, drained, probing, timers }: Parts, holder: Holder, slot: number, deadlineMs: number, now: number): boolean {
+  if (holder.name === config.node && holder.boot !== config.boot) return true;
+  return (
+    drained.reported(holder, slot) ||
+    probing.isGone(holder, now) ||
+    drained.overdue(holder, deadlineMs + timers.overdueMs, now)
+  );
+}
+
+function hostOf({ config, membership }: Parts, name: string): Host | null {
+  if (name === config.node) return { name, boot: config.boot, mac: config.mac };
+  const said = membership.newest(name);
+  return said && { name, boot: said.boot, mac: said.mac };
+}
+
+function isLeaving({ config, membership }: Parts, self: OwnState, name: string): boolean {
+  return name === config.node ? self.leaving : (membership.newest(name)?.leaving ?? false);
 }

@@ -1,4 +1,4 @@
-import { decodeMessage, type Heartbeat } from '../wire/control-message.ts';
+import { decodeMessage, type Heartbeat, type Part } from '../wire/control-message.ts';
 import type { ControlInput } from './io.ts';
 import { createReplayGuard } from './replay.ts';
 import { createAssembly } from './transfer.ts';
@@ -8,7 +8,7 @@ type Datagram = ControlInput & { readonly kind: 'message' };
 /** What a datagram says, once it is whole. */
 export type Said =
   | { readonly kind: 'heartbeat'; readonly heartbeat: Heartbeat }
-  | { readonly kind: 'ledger' | 'proposal'; readonly value: Uint8Array };
+  | { readonly kind: Part['content']; readonly value: Uint8Array };
 
 /** Why input changed nothing; a bounded set, as each is counted. */
 export type Refusal =
@@ -24,13 +24,13 @@ export type Refusal =
 /** Lets through what a peer says now, and counts what it refuses. */
 export class Inbox {
   readonly #node: string;
-  readonly #session: number | undefined;
+  readonly #session: number;
   readonly #peers: ReadonlySet<string>;
   readonly #replay = createReplayGuard();
   readonly #assembly = createAssembly();
   readonly #refused: Partial<Record<Refusal, number>> = {};
 
-  constructor(node: string, session: number | undefined, peers: readonly string[]) {
+  constructor(node: string, session: number, peers: readonly string[]) {
     this.#node = node;
     this.#session = session;
     this.#peers = new Set(peers);
@@ -46,7 +46,7 @@ export class Inbox {
   }
 
   /** Null when the datagram is refused, or only a part of what it belongs to. `expects` tells whose values are of use now. */
-  open(datagram: Datagram, expects: (sender: string, content: 'ledger' | 'proposal') => boolean): Said | null {
+  open(datagram: Datagram, expects: (sender: string, content: Part['content']) => boolean): Said | null {
     const { sender, session, counter } = datagram;
     if (sender === this.#node) return this.#hearOneself(session);
     if (!this.#peers.has(sender)) return this.refuse('not a peer');
@@ -64,6 +64,6 @@ export class Inbox {
 
   /** A host hears its own multicasts; anything else under the own name comes from a second agent that was given it. */
   #hearOneself(session: number): null {
-    return this.#session === undefined || session === this.#session ? null : this.refuse('own name elsewhere');
+    return session === this.#session ? null : this.refuse('own name elsewhere');
   }
 }

@@ -1,5 +1,8 @@
+import type { Fence } from '../dataplane/data-plane.ts';
+import type { Rows } from '../dataplane/forwarding-table.ts';
 import type { Policy } from '../policy/schema.ts';
 import type { Via } from '../wire/envelope.ts';
+import type { Move } from '../wire/ledger.ts';
 
 /** All that reaches the state machine from outside. `at` is monotonic milliseconds and never decreases. */
 export type ControlInput =
@@ -17,6 +20,14 @@ export type ControlInput =
     }
   /** The kernel judges every new packet by the `program` output of this revision. */
   | { readonly kind: 'programmed'; readonly at: number; readonly revision: number }
+  /** Somebody else removed the kernel's table, and it is back: without any lease or hold. */
+  | { readonly kind: 'rebuilt'; readonly at: number }
+  /** The answer to `list`: the slots among them of which this host holds flows. */
+  | { readonly kind: 'holding'; readonly at: number; readonly slots: ReadonlySet<number> }
+  /** The host of a peer answered a `probe`. */
+  | { readonly kind: 'alive'; readonly at: number; readonly peer: string }
+  /** The server of this replica answers its checks, or does not; it does at the start. */
+  | { readonly kind: 'health'; readonly at: number; readonly healthy: boolean }
   /** A person saved or applied this policy at this agent. */
   | { readonly kind: 'propose'; readonly at: number; readonly policy: Policy }
   /** Hand everything off, then leave. */
@@ -27,13 +38,17 @@ export type ControlOutput =
   | { readonly kind: 'send'; readonly to: 'group' | { readonly peer: string }; readonly body: Uint8Array }
   /** Stored, whole, before any later output is carried out. */
   | { readonly kind: 'persist'; readonly ledger: Uint8Array }
-  /** Accept exactly these slots; answered by `programmed` with the same revision. Revisions grow; only the newest counts. */
-  | { readonly kind: 'program'; readonly revision: number; readonly slots: ReadonlySet<number> }
-  /** Gives `mark` a lease in the kernel that ends by itself after `leaseMs`; done before any later output, as asking for the lease is one. */
-  | { readonly kind: 'arm'; readonly mark: number; readonly leaseMs: number }
-  /** The lease of `mark` is granted: the kernel accepts while it lasts, however the agent fares. It may be over already. */
-  | { readonly kind: 'grant'; readonly mark: number }
-  /** Destroy the flows of these slots: another replica owns them now and its kernel has confirmed it. */
+  /** The kernel is to have exactly these rows; answered by `programmed` with the same revision. Revisions grow; only the newest counts. */
+  | { readonly kind: 'program'; readonly revision: number; readonly rows: Rows }
+  /** Gives `mark` a fence in the kernel that ends by itself after `ms`; done before any later output, as asking for the lease is one. */
+  | { readonly kind: 'arm'; readonly fence: Fence; readonly mark: number; readonly ms: number }
+  /** The fence of `mark` is the one that counts, however the agent fares; null for none. It may be over already. */
+  | { readonly kind: 'grant'; readonly fence: Fence; readonly mark: number | null }
+  /** Which of these slots does this host hold flows of? Answered by `holding`. */
+  | { readonly kind: 'list'; readonly slots: ReadonlySet<number> }
+  /** Do the hosts of these peers answer on the segment, whatever their agents do? Each that does is told by `alive`. */
+  | { readonly kind: 'probe'; readonly peers: readonly string[] }
+  /** Destroy the flows of these slots that this host still holds: they are another's, whose kernel has confirmed it. */
   | { readonly kind: 'reset'; readonly slots: ReadonlySet<number> }
   | { readonly kind: 'event'; readonly event: ControlEvent }
   /** Nothing is left to wait for after `leave`. */
@@ -59,12 +74,12 @@ export type ControlEvent =
       readonly slots: readonly number[];
       readonly from: string;
       readonly to: string;
-      readonly phase: 'leave' | 'owned' | 'done';
+      readonly phase: Move['phase'] | 'done';
     }
   /** A proposal came into force, was in force already, or was superseded. */
   | { readonly kind: 'proposal'; readonly outcome: 'adopted' | 'unchanged' | 'superseded' };
 
-/** `waiting`: no map yet, or not enough voters heard; `fenced`: had a share and dropped it because the coordinator is not heard. */
+/** `waiting`: no map yet, or not enough voters heard; `fenced`: takes nothing new because the coordinator is not heard. */
 export type Verdict = 'serving' | 'waiting' | 'fenced' | 'leaving';
 
 export type PeerState = 'heard' | 'silent' | 'leaving';
@@ -84,15 +99,23 @@ export interface ControlView {
   readonly members: readonly string[];
   /** Owner of each slot; empty before the first map. */
   readonly owners: readonly (string | null)[];
-  /** Slots that this kernel was told to accept. */
+  /** Slots whose new connections this kernel was told to take. */
   readonly accepting: ReadonlySet<number>;
   readonly moves: readonly {
     readonly id: number;
     readonly slots: readonly number[];
     readonly from: string;
     readonly to: string;
-    readonly phase: 'leave' | 'owned';
+    readonly phase: Move['phase'];
   }[];
+  /** Hosts that may still hold flows of slots they gave away. */
+  readonly holders: readonly { readonly name: string; readonly slots: readonly number[] }[];
+  /** Slots given away of which this host was last seen to hold flows. */
+  readonly holding: ReadonlySet<number>;
+  /** This kernel may take new connections. */
+  readonly leased: boolean;
+  readonly unhealthy: readonly string[];
+  readonly drained: readonly string[];
   /** The policy in force; null before the first map. */
   readonly policy: Policy | null;
   readonly peers: readonly { readonly name: string; readonly state: PeerState; readonly via: Via | null }[];

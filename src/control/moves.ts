@@ -1,16 +1,16 @@
-import { type Ledger, ledgerBounds, type Move } from '../wire/ledger.ts';
+import { type Holder, type Ledger, ledgerBounds, type Move } from '../wire/ledger.ts';
 
 type Owners = readonly (string | null)[];
 
-/** The part of a ledger that says who owns what. */
-export type Allocation = Pick<Ledger, 'owners' | 'moves' | 'nextMoveId'>;
+/** The part of a ledger that says who owns what, and who may still hold flows of it. */
+export type Allocation = Pick<Ledger, 'owners' | 'moves' | 'nextMoveId' | 'holders'>;
 
-/** The slots that the kernel of `node` accepts under `ledger`; over all nodes each slot comes at most once. */
-export function acceptedSlots(ledger: Allocation, node: string): Set<number> {
-  const accepted = new Set<number>();
-  for (const [slot, owner] of ledger.owners.entries()) if (owner === node) accepted.add(slot);
-  for (const move of ledger.moves) if (move.phase === 'leave') for (const slot of move.slots) accepted.delete(slot);
-  return accepted;
+/** What moves depend on besides the allocation. */
+export interface Hosts {
+  /** Its kernel takes nothing new any more, whatever its rows. */
+  gone(name: string): boolean;
+  /** Number of the host's life as the ledger knows it. */
+  bootOf(name: string): number;
 }
 
 /** Owners as they will be when all moves are done; slots of nobody in `members` are null. */
@@ -22,44 +22,40 @@ export function intendedOwners(ledger: Allocation, members: readonly string[]): 
 }
 
 /**
- * The moves from `ledger` to the owners in `target`. A slot whose owner is gone changes hands at once, as its kernel
- * accepts nothing any more; any other first leaves its owner. Moves under way that `target` still wants go on, the
- * others are cancelled or turned: until phase `owned` the new owner has not accepted the slot.
+ * The moves from `ledger` to the owners in `target`. A slot whose owner is gone changes hands at once, as its kernel takes nothing new any more; any other is
+ * prepared first. Moves under way that `target` still wants go on. Before phase `owned` a move is simply given up: the new owner has only relayed, and what
+ * it relays the old one takes. In phase `owned` it is finished first.
  */
-export function redirect(
-  ledger: Allocation,
-  target: Owners,
-  epoch: number,
-  gone: (name: string) => boolean,
-): Allocation {
+export function redirect(ledger: Allocation, target: Owners, epoch: number, hosts: Hosts): Allocation {
   const owners = [...ledger.owners];
   const underWay = moveBySlot(ledger.moves);
   const kept = new Map<number, number[]>();
+  const taken = new Map<string, number[]>();
   const fresh = new Map<string, Omit<Move, 'id' | 'slots'> & { slots: number[] }>();
   const keep = (move: Move, slot: number) => append(kept, move.id, slot);
-  const begin = (phase: Move['phase'], from: string, to: string, slot: number): boolean => {
+  const begin = (phase: Move['phase'], from: string, to: string, slot: number): void => {
     const key = `${phase} ${from} ${to}`;
-    if (!fresh.has(key) && fresh.size + ledger.moves.length >= ledgerBounds.moves) return false;
+    if (!fresh.has(key) && fresh.size + ledger.moves.length >= ledgerBounds.moves) return;
     const move = fresh.get(key) ?? { phase, from, to, since: epoch, slots: [] };
     move.slots.push(slot);
     fresh.set(key, move);
-    return true;
   };
+  const room = heldSlots(ledger.holders) + ledger.owners.length <= ledgerBounds.heldSlots;
 
   for (const [slot, owner] of ledger.owners.entries()) {
     const wanted = target[slot] ?? owner;
     const move = underWay.get(slot);
-    if (owner === wanted) {
-      if (move?.phase === 'owned') keep(move, slot);
-    } else if (wanted === null) {
-      owners[slot] = null;
-    } else if (owner === null || gone(owner)) {
+    if (owner !== null && wanted !== owner && hosts.gone(owner)) {
       owners[slot] = wanted;
-      if (owner !== null) begin('owned', owner, wanted, slot);
-    } else if (move?.phase === 'leave' && move.to === wanted) {
+      append(taken, owner, slot);
+      if (wanted !== null) begin('owned', owner, wanted, slot);
+    } else if (owner === null) {
+      owners[slot] = wanted;
+    } else if (move?.phase === 'owned') {
       keep(move, slot);
-    } else if (!begin('leave', owner, wanted, slot) && move?.phase === 'owned') {
-      keep(move, slot);
+    } else if (wanted !== null && wanted !== owner) {
+      if (move?.to === wanted) keep(move, slot);
+      else if (room) begin('prepare', owner, wanted, slot);
     }
   }
   let { nextMoveId } = ledger;
@@ -68,24 +64,82 @@ export function redirect(
     const slots = kept.get(move.id);
     return slots ? [{ ...move, slots }] : [];
   });
-  return { owners, moves: [...goingOn, ...begun], nextMoveId };
+  const holders = withHolders(ledger.holders, owners, taken, epoch, hosts);
+  return { owners, moves: [...goingOn, ...begun], nextMoveId, holders };
 }
 
-/** Each move one phase on whose kernel has confirmed its last; null when none has. `programmed` is the epoch a kernel confirmed. */
-export function advance(ledger: Allocation, epoch: number, programmed: (name: string) => number): Allocation | null {
-  const confirmed = (move: Move) => programmed(move.phase === 'leave' ? move.from : move.to) >= move.since;
+/** Each move one phase on whose kernels have confirmed its last; null when none has. `programmed` is the epoch whose rows a kernel has. */
+export function advance(
+  ledger: Allocation,
+  epoch: number,
+  hosts: Hosts & { programmed(name: string): number },
+): Allocation | null {
+  const confirmed = ({ phase, from, to, since }: Move): boolean => {
+    const awaited = { prepare: [from, to], leave: [from], owned: [to] }[phase];
+    return awaited.every((name) => hosts.programmed(name) >= since);
+  };
   if (!ledger.moves.some(confirmed)) return null;
   const owners = [...ledger.owners];
   const moves: Move[] = [];
+  const left = new Map<string, number[]>();
   for (const move of ledger.moves) {
     if (!confirmed(move)) {
       moves.push(move);
+    } else if (move.phase === 'prepare') {
+      moves.push({ ...move, phase: 'leave', since: epoch });
     } else if (move.phase === 'leave') {
-      for (const slot of move.slots) owners[slot] = move.to;
+      for (const slot of move.slots) {
+        owners[slot] = move.to;
+        append(left, move.from, slot);
+      }
       moves.push({ ...move, phase: 'owned', since: epoch });
     }
   }
-  return { owners, moves, nextMoveId: ledger.nextMoveId };
+  const holders = withHolders(ledger.holders, owners, left, epoch, hosts);
+  return { owners, moves, nextMoveId: ledger.nextMoveId, holders };
+}
+
+/** Without the slots for which `ended` says that the holder has no flow any more; null when that changes nothing. */
+export function settle(ledger: Allocation, ended: (holder: Holder, slot: number) => boolean): Allocation | null {
+  const holders = ledger.holders.flatMap((holder) => {
+    const slots = holder.slots.filter((slot) => !ended(holder, slot));
+    return slots.length > 0 ? [slots.length < holder.slots.length ? { ...holder, slots } : holder] : [];
+  });
+  const { owners, moves, nextMoveId } = ledger;
+  return heldSlots(holders) < heldSlots(ledger.holders) ? { owners, moves, nextMoveId, holders } : null;
+}
+
+/**
+ * The holders once the hosts named in `left` have given those slots away in `epoch`. An owner is no holder, and one host holds a slot once. Where the ledger has no
+ * room, a slot settles early.
+ */
+function withHolders(
+  before: readonly Holder[],
+  owners: Owners,
+  left: ReadonlyMap<string, readonly number[]>,
+  epoch: number,
+  { bootOf }: Hosts,
+): readonly Holder[] {
+  const now = new Map([...left].map(([name, slots]) => [name, { boot: bootOf(name), slots: new Set(slots) }]));
+  const kept = before.flatMap((holder) => {
+    const again = now.get(holder.name);
+    const slots = holder.slots.filter(
+      (slot) => owners[slot] !== holder.name && !(again?.boot === holder.boot && again.slots.has(slot)),
+    );
+    if (slots.length === holder.slots.length) return [holder];
+    return slots.length > 0 ? [{ ...holder, slots }] : [];
+  });
+  const added = [...now].map(([name, { boot, slots }]) => ({ name, boot, since: epoch, slots: [...slots].sort(ascending) }));
+  const holders = [...kept];
+  for (const each of added) {
+    const fits = holders.length < ledgerBounds.holders && heldSlots(holders) + each.slots.length <= ledgerBounds.heldSlots;
+    if (fits) holders.push(each);
+  }
+  return holders;
+}
+
+function heldSlots(holders: readonly Holder[]): number {
+  return holders.reduce((sum, { slots }) => sum + slots.length, 0);
 }
 
 function moveBySlot(moves: readonly Move[]): Map<number, Move> {
@@ -94,7 +148,11 @@ function moveBySlot(moves: readonly Move[]): Map<number, Move> {
   return bySlot;
 }
 
-function append(lists: Map<number, number[]>, key: number, value: number): void {
+function ascending(a: number, b: number): number {
+  return a - b;
+}
+
+function append<Key>(lists: Map<Key, number[]>, key: Key, value: number): void {
   const list = lists.get(key);
   if (list) list.push(value);
   else lists.set(key, [value]);

@@ -1,7 +1,11 @@
+import type { MacAddress } from '../base/mac.ts';
+import type { Rows } from '../dataplane/forwarding-table.ts';
 import type { Policy } from '../policy/index.ts';
 import type { Partition } from '../space/partition.ts';
+import type { Drained, Draining } from './draining.ts';
 import type { Following } from './following.ts';
 import type { Membership } from './membership.ts';
+import type { Probing } from './probing.ts';
 import type { Proposals } from './proposals.ts';
 import type { Register } from './register.ts';
 import type { Share } from './share.ts';
@@ -21,8 +25,14 @@ export interface ControlConfig {
   /** Policy of the very first map, should this agent make it; null for equal shares. */
   readonly policy: Policy | null;
   /** Number of this life on the control channel: tells own multicasts from those of a second agent of the same name. */
-  readonly session?: number;
+  readonly session: number;
   readonly timers?: Timers;
+  /** Number of the machine's life, below 2^48. */
+  readonly boot: number;
+  /** Link address of the device that carries the service. */
+  readonly mac: MacAddress;
+  /** What the kernel has already: rows of an earlier life, whose lease may last on; or none. */
+  readonly rows: Rows;
 }
 
 /** The pieces of one agent's state; each has one file. */
@@ -34,6 +44,9 @@ export interface Parts {
   readonly register: Register;
   readonly share: Share;
   readonly proposals: Proposals;
+  readonly draining: Draining;
+  readonly drained: Drained;
+  readonly probing: Probing;
   /** The policy of a stored ledger. */
   readonly policyOf: (text: string) => Policy;
 }

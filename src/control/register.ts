@@ -16,6 +16,8 @@ export interface Register {
   count(): void;
   /** At a coordinator: the newest committed ledger of its term. */
   committed(): Version;
+  /** At a coordinator: what it committed last, or adopted before it has; no other ledger can be in force. None while it still looks for the newest one. */
+  basis(): Version;
   /** A voter that supports this agent holds a newer ledger, which is to be adopted first. */
   isBehind(): boolean;
   /** Members whose slots a ledger not yet committed gives away: they get no lease until it is. */
@@ -34,6 +36,8 @@ export function createRegister(config: RegisterConfig): Register {
   const { node, voters, membership, following } = config;
   let held = config.held;
   let committed = noVersion;
+  /** What was held before the first ledger of a term was written. */
+  let adopted = versionOf(held);
   let evicting = new Set<string>();
 
   /** The newest heartbeats of the voters that support this agent in its term. */
@@ -42,6 +46,7 @@ export function createRegister(config: RegisterConfig): Register {
       const said = voter === node ? null : membership.newest(voter);
       return said && said.follow === node && said.term === following.term ? [said] : [];
     });
+  const isBehind = () => supporting().some((said) => compareVersions(said.held, versionOf(held)) > 0);
   const mayAdopt = (sender: string, ledger: Ledger) => {
     if (following.name === sender) return ledger.term === following.term;
     const supports = membership.newest(sender)?.follow === node;
@@ -61,6 +66,7 @@ export function createRegister(config: RegisterConfig): Register {
       return true;
     },
     write(ledger, evicted) {
+      if (versionOf(held).term < ledger.term) adopted = versionOf(held);
       held = ledger;
       evicting = new Set(evicted);
     },
@@ -72,7 +78,12 @@ export function createRegister(config: RegisterConfig): Register {
       committed = version;
       evicting = new Set();
     },
+    basis() {
+      if (following.name !== node || isBehind()) return noVersion;
+      if (committed.term === following.term) return committed;
+      return versionOf(held).term === following.term ? adopted : versionOf(held);
+    },
     committed: () => (following.name === node && committed.term === following.term ? committed : noVersion),
-    isBehind: () => supporting().some((said) => compareVersions(said.held, versionOf(held)) > 0),
+    isBehind,
   };
 }

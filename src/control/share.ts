@@ -1,46 +1,64 @@
-import type { Ledger } from '../wire/ledger.ts';
-import { acceptedSlots } from './moves.ts';
+import type { Rows } from '../dataplane/forwarding-table.ts';
+import { compareVersions, type Ledger, noVersion, type Version, versionOf } from '../wire/ledger.ts';
+import { rowsOf, sameRows, type ThisHost } from './rows.ts';
 
-/** What this agent's kernel accepts: the share of the newest committed ledger, while a lease lasts. */
+/** A lease that a coordinator has granted: it was asked for with heartbeat `round`, while no ledger newer than `basis` could be in force. */
+export interface Grant {
+  readonly until: number;
+  readonly round: number;
+  readonly basis: Version;
+}
+
+const none: Grant = { until: Number.NEGATIVE_INFINITY, round: 0, basis: noVersion };
+
+/**
+ * What this host's kernel does: the rows of the newest committed ledger that is known here, and the lease under which they take anything new. Rows outlive the
+ * lease, so that connections go on; only the newest ledger's rows, confirmed by the kernel, ever get one.
+ */
 export class Share {
-  readonly #node: string;
-  /** Slots accepted at some time, so that this host may hold flows of them. */
-  readonly #touched: Set<number>;
-  #acted: Ledger | null = null;
+  readonly #host: ThisHost;
   #known: Ledger | null = null;
-  #leaseUntil = Number.NEGATIVE_INFINITY;
-  #granted = 0;
-  #current = 0;
-  #accepting: ReadonlySet<number> = new Set();
+  #granted: Grant = none;
+  /** The round whose mark the kernel goes by; 0 for none. An earlier life's may still run. */
+  #current: number;
+  #currentUntil: number;
+  #rows: Rows;
   #revision = 0;
   #confirmed = 0;
   #closed = false;
-  /** The kernel is to be told, and flows to be ended, only when one of these changes. */
-  #changed = true;
+  #hadLease = false;
+  #changed = false;
 
-  /** `earlier` is the ledger of an earlier life, whose flows this host may still hold. */
-  constructor(node: string, earlier: Ledger | null) {
-    this.#node = node;
-    this.#touched = earlier ? acceptedSlots(earlier, node) : new Set();
+  /** `rows` are what the kernel has already, under a lease that may last until `leasedUntil`: those of an earlier life, or none. */
+  constructor(host: ThisHost, rows: Rows, leasedUntil: number) {
+    this.#host = host;
+    this.#rows = rows;
+    this.#current = rows.size > 0 ? -1 : 0;
+    this.#currentUntil = leasedUntil;
   }
 
-  /** The ledger acted on; null before the first, and from the end of a lease until a coordinator names one anew. */
-  get acted(): Ledger | null {
-    return this.#acted;
-  }
-
-  /** The newest ledger ever acted on, for people. */
+  /** The newest committed ledger known here; null before the first of this life. */
   get known(): Ledger | null {
     return this.#known;
   }
 
-  get leaseUntil(): number {
-    return this.#leaseUntil;
+  /** What the kernel was told last. */
+  get rows(): Rows {
+    return this.#rows;
   }
 
-  /** What the kernel was told to accept. */
-  get accepting(): ReadonlySet<number> {
-    return this.#accepting;
+  /** When the lease that the kernel goes by ends; Infinity when it goes by none. */
+  get endsAt(): number {
+    return this.#current === 0 ? Number.POSITIVE_INFINITY : this.#currentUntil;
+  }
+
+  isLeased(now: number): boolean {
+    return this.#current !== 0 && now < this.#currentUntil;
+  }
+
+  /** A lease was granted in this life. */
+  get hadLease(): boolean {
+    return this.#hadLease;
   }
 
   /** The kernel does what it was told last. */
@@ -48,42 +66,47 @@ export class Share {
     return this.#confirmed === this.#revision;
   }
 
-  /** The epoch whose share the kernel accepts; 0 for none. */
+  /** The epoch whose rows the kernel has; 0 for none. */
   get programmedEpoch(): number {
-    return this.#acted && !this.#closed && this.confirmed ? this.#acted.epoch : 0;
+    return this.#known && !this.#closed && this.confirmed ? this.#known.epoch : 0;
   }
 
-  /** The lease that was asked for with heartbeat `round` is granted. */
-  extendLease(until: number, round: number): void {
-    if (until <= this.#leaseUntil) return;
-    this.#leaseUntil = until;
-    this.#granted = round;
+  extendLease(grant: Grant): void {
+    if (grant.until > this.#granted.until) this.#granted = grant;
   }
 
   /**
-   * The mark whose lease the kernel is to go by, or null when it does already. Never while the kernel holds other rows than it was told last: they
-   * may be those of a lease that has ended.
+   * The mark whose lease the kernel is to go by, or null when it does already. Never while the kernel has other rows than those of a ledger as new as the one
+   * under which the lease was granted: they may say what is not so any more.
    */
   takeGrant(now: number): number | null {
-    if (this.#granted === this.#current || now >= this.#leaseUntil || !this.confirmed) return null;
-    this.#current = this.#granted;
-    return this.#current;
+    const { round, until, basis } = this.#granted;
+    const upToDate = this.#known !== null && this.confirmed && compareVersions(versionOf(this.#known), basis) >= 0;
+    if (round === this.#current || now >= until || !upToDate || this.#closed) return null;
+    this.#current = round;
+    this.#currentUntil = until;
+    this.#hadLease = true;
+    return round;
   }
 
-  /** Ends acting on a ledger when the lease is over. */
-  expire(now: number): void {
-    if (this.#acted === null || now < this.#leaseUntil) return;
-    this.#acted = null;
-    this.#changed = true;
+  /** True once when the lease that the kernel goes by is over: its mark must not be armed again while it counts. */
+  expire(now: number): boolean {
+    if (this.#current === 0 || now < this.#currentUntil) return false;
+    this.#current = 0;
+    return true;
+  }
+
+  /** The kernel goes by no lease any more. */
+  loseLease(): void {
+    this.#current = 0;
   }
 
   act(ledger: Ledger): void {
-    this.#acted = ledger;
     this.#known = ledger;
     this.#changed = true;
   }
 
-  /** Accepts nothing from now on, whatever the ledger says. */
+  /** Has no rows from now on, whatever the ledger says. */
   close(): void {
     this.#closed = true;
     this.#changed = true;
@@ -94,44 +117,16 @@ export class Share {
   }
 
   /**
-   * What follows from a change since the last call: what the kernel is to be told, null when it was told already, and the
-   * slots given away whose new owner's kernel accepts them, each named once, whose flows are to end. The very first call
-   * tells the kernel in any case: an earlier life left something there.
+   * What the kernel is to be told now; null when it was told already. `ended` are the slots that have no row any more: whatever flows of them are still
+   * there are nobody's, and end.
    */
-  takeChange(): { readonly program: Program | null; readonly resets: ReadonlySet<number> } {
-    if (!this.#changed) return { program: null, resets: new Set() };
+  takeChange(): { readonly revision: number; readonly rows: Rows; readonly ended: ReadonlySet<number> } | null {
+    if (!this.#changed) return null;
     this.#changed = false;
-    return { program: this.#program(), resets: this.#resets() };
+    const wanted: Rows = this.#known && !this.#closed ? rowsOf(this.#known, this.#host) : new Map();
+    if (sameRows(wanted, this.#rows)) return null;
+    const ended = new Set([...this.#rows.keys()].filter((slot) => !wanted.has(slot)));
+    this.#rows = wanted;
+    return { revision: ++this.#revision, rows: wanted, ended };
   }
-
-  #program(): Program | null {
-    const wanted = this.#acted && !this.#closed ? acceptedSlots(this.#acted, this.#node) : new Set<number>();
-    if (this.#revision > 0 && sameSlots(wanted, this.#accepting)) return null;
-    this.#accepting = wanted;
-    for (const slot of wanted) this.#touched.add(slot);
-    return { revision: ++this.#revision, slots: wanted };
-  }
-
-  #resets(): Set<number> {
-    const given = new Set<number>();
-    if (!this.#acted) return given;
-    const moving = new Set(this.#acted.moves.flatMap((move) => move.slots));
-    for (const slot of this.#touched) {
-      const owner = this.#acted.owners[slot];
-      if (owner !== this.#node && owner !== null && !moving.has(slot)) given.add(slot);
-    }
-    for (const slot of given) this.#touched.delete(slot);
-    return given;
-  }
-}
-
-interface Program {
-  readonly revision: number;
-  readonly slots: ReadonlySet<number>;
-}
-
-function sameSlots(a: ReadonlySet<number>, b: ReadonlySet<number>): boolean {
-  if (a.size !== b.size) return false;
-  for (const slot of a) if (!b.has(slot)) return false;
-  return true;
 }

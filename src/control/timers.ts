@@ -22,7 +22,17 @@ export interface Timers {
   readonly stableMs: number;
   /** A ledger or proposal not acknowledged is sent again after this. */
   readonly resendMs: number;
-  /** An agent that leaves waits at most this long for its share to be taken over. */
+  /** A holder looks this often whether it still has flows of slots that it gave away, */
+  readonly listMs: number;
+  /** but not before this: a SYN-ACK may still be answered for which, with SYN cookies, nothing stands in any list. */
+  readonly halfOpenMs: number;
+  /** A coordinator asks the host of a silent holder this often whether it is there, */
+  readonly probeMs: number;
+  /** and takes it for gone, with its flows, when it has not answered for this long. */
+  readonly goneMs: number;
+  /** A holder that has reported nothing is settled this long after its drain deadline. */
+  readonly overdueMs: number;
+  /** An agent that leaves waits at most this long for its share to be taken over; for its flows to end, until their deadline. */
   readonly leaveMs: number;
 }
 
@@ -38,6 +48,11 @@ export const defaultTimers: Timers = {
   gatherMs: 1000,
   stableMs: 500,
   resendMs: 100,
+  listMs: 500,
+  halfOpenMs: 3000,
+  probeMs: 250,
+  goneMs: 1500,
+  overdueMs: 5000,
   leaveMs: 3000,
 };
 

@@ -3,16 +3,18 @@ import type { Verdict } from './io.ts';
 /** What the verdict rests on. */
 export interface Standing {
   readonly leaving: boolean;
-  /** A ledger is acted on, under a lease. */
+  /** May take new connections now. */
   readonly leased: boolean;
   /** The kernel has accepted the share of this lease at some time. */
   readonly serving: boolean;
   readonly member: boolean;
-  /** Had a map in this life. */
-  readonly hadMap: boolean;
+  /** Had one in this life. */
+  readonly hadLease: boolean;
   /** A ledger is stored. */
   readonly hasLedger: boolean;
   readonly slots: number;
+  /** Slots given away whose connections may go on here. */
+  readonly draining: number;
   readonly slotCount: number;
   readonly votersHeard: number;
   readonly votersNeeded: number;
@@ -26,17 +28,20 @@ export interface Standing {
 /** Whether this agent serves, and why, in one line. */
 export function verdictOf(standing: Standing): { readonly verdict: Verdict; readonly cause: string } {
   const { slots, slotCount } = standing;
-  if (standing.leaving) return { verdict: 'leaving', cause: `leaving: ${slots} of ${slotCount} slots to hand off` };
+  if (standing.leaving) {
+    const left = slots > 0 ? `${slots} of ${slotCount} slots to hand off` : `connections of ${standing.draining} slots may go on`;
+    return { verdict: 'leaving', cause: `leaving: ${left}` };
+  }
   if (standing.serving && (standing.member || slots > 0)) {
     return { verdict: 'serving', cause: `serving ${slots} of ${slotCount} slots` };
   }
-  const verdict = standing.hadMap && !standing.leased ? 'fenced' : 'waiting';
+  const verdict = standing.hadLease && !standing.leased ? 'fenced' : 'waiting';
   return { verdict, cause: `${verdict}: ${reasonOf(standing)}` };
 }
 
 function reasonOf(standing: Standing): string {
   const { votersHeard, votersNeeded, voters, coordinator, lastCoordinator, silentMs } = standing;
-  if (!coordinator && standing.hadMap && lastCoordinator) {
+  if (!coordinator && standing.hadLease && lastCoordinator) {
     return `coordinator ${lastCoordinator} not heard for ${Math.round(silentMs)} ms`;
   }
   if (votersHeard < votersNeeded) return `${votersHeard} of ${voters} voters heard, ${votersNeeded} needed`;

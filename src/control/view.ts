@@ -1,6 +1,8 @@
+import type { Rows } from '../dataplane/forwarding-table.ts';
 import { majorityOf } from './following.ts';
 import type { ControlView, PeerState, Verdict } from './io.ts';
 import type { Parts } from './parts.ts';
+import { drainingSlots } from './rows.ts';
 import { verdictOf } from './verdict.ts';
 
 /** What the state machine adds to its parts when somebody looks. */
@@ -21,8 +23,13 @@ export function viewOf(parts: Parts, observed: Observed, refused: Readonly<Recor
     settled: map !== null && map === register.held && map.moves.length === 0,
     members: map?.members ?? [],
     owners: map?.owners ?? [],
-    accepting: share.accepting,
+    accepting: takenSlots(share.rows),
     moves: map?.moves ?? [],
+    holders: map?.holders ?? [],
+    holding: parts.draining.holding,
+    leased: share.isLeased(observed.now),
+    unhealthy: map?.unhealthy ?? [],
+    drained: map?.drained ?? [],
     policy: map ? parts.policyOf(map.policy) : null,
     peers: membership.others.map((name) => ({
       name,
@@ -40,11 +47,12 @@ export function observe(parts: Parts, observed: Observed): { readonly verdict: V
   return verdictOf({
     serving: observed.serving,
     leaving: observed.leaving,
-    leased: share.acted !== null,
+    leased: share.isLeased(now),
     member: share.known?.members.includes(config.node) ?? false,
-    hadMap: share.known !== null,
+    hadLease: share.hadLease,
     hasLedger: register.held !== null,
-    slots: share.accepting.size,
+    slots: takenSlots(share.rows).size,
+    draining: drainingSlots(share.rows).length,
     slotCount: config.partition.slotCount,
     votersHeard: heard.length,
     votersNeeded: majorityOf(config.voters),
@@ -53,6 +61,10 @@ export function observe(parts: Parts, observed: Observed): { readonly verdict: V
     lastCoordinator: share.known && share.known.by !== config.node ? share.known.by : null,
     silentMs: membership.silence(share.known?.by ?? config.node, now),
   });
+}
+
+function takenSlots(rows: Rows): Set<number> {
+  return new Set([...rows].flatMap(([slot, { kind }]) => (kind === 'own' || kind === 'new' ? [slot] : [])));
 }
 
 export function peerState({ membership, timers }: Parts, name: string, now: number): PeerState {

@@ -1,23 +1,34 @@
-import type { ForwardingTable } from './forwarding-table.ts';
+import type { ForwardingTable, Rows } from './forwarding-table.ts';
 
 /** Packets since the table was first installed, by what became of them. */
 export interface DataPlaneCounters {
   readonly accepted: number;
+  readonly relayed: number;
   readonly dropped: number;
+  /** Resets of connections unknown here that were not sent, as another host may have them. */
+  readonly resetsWithheld: number;
 }
 
+/** `lease`: may take new connections. `hold`: may go on with those there are; it lasts longer, so that they outlive their agent. */
+export type Fence = 'lease' | 'hold';
+
 /**
- * Makes a kernel equal to a forwarding table. The rows hold only while a lease lasts: that of the mark granted last, from when that
- * mark was armed. A table that is new, or back after somebody removed it, has no lease.
+ * Makes a kernel equal to a forwarding table. What the rows permit needs a fence: that of the mark granted last, from when that mark was armed. A table
+ * that is new, or back after somebody removed it, has neither.
  */
 export interface DataPlane {
-  /** Starts a lease of `leaseMs` for a mark of 1 to 2^32 - 1, never used before; the kernel ends it by itself. In the kernel when it returns; throws an OperatingError otherwise. */
-  arm(mark: number, leaseMs: number): void;
-  /** From now on the lease of `mark` is the one that counts, also when it is over. In the kernel when it returns; throws an OperatingError otherwise. */
-  grant(mark: number): void;
+  /**
+   * Starts a fence of `ms` for a mark of 1 to 2^32 - 1 that is not armed already; the kernel ends it by itself. In the kernel when it returns; throws
+   * an OperatingError otherwise.
+   */
+  arm(fence: Fence, mark: number, ms: number): void;
+  /** From now on the fence of `mark` is the one that counts, also when it is over; null for none. In the kernel when it returns; throws an OperatingError otherwise. */
+  grant(fence: Fence, mark: number | null): void;
   /** One atomic transaction; resolves when the kernel judges every new packet by `table`. Rejects with an OperatingError and changes nothing otherwise. */
   apply(table: ForwardingTable): Promise<void>;
-  /** Puts the applied table back when somebody else has removed or emptied it; true when that was so. */
+  /** Goes on with the table that an earlier process left for exactly this service, fences included; its rows, or null when there is none. */
+  adopt(): Promise<Rows | null>;
+  /** Puts the applied table back when somebody else has removed or changed it; true when that was so. */
   repair(): Promise<boolean>;
   counters(): Promise<DataPlaneCounters>;
   /** Removes what `apply` made; harmless when there is nothing. */

@@ -1,64 +1,101 @@
-import { sameIp } from '../base/address.ts';
+import { type IpAddress, sameIp } from '../base/address.ts';
 import { slotOf } from '../space/partition.ts';
-import type { DataPlane, DataPlaneCounters } from './data-plane.ts';
-import type { ForwardingTable } from './forwarding-table.ts';
+import type { DataPlane, DataPlaneCounters, Fence } from './data-plane.ts';
+import type { ForwardingTable, Row, Rows } from './forwarding-table.ts';
 import { icmpErrorTypes, type Packet, type Verdict } from './packet.ts';
 
-/** A kernel in memory: executes the forwarding table packet by packet. */
+/** A kernel in memory: executes the forwarding table packet by packet. Outlives the agent, as a kernel does. */
 export interface FakeDataPlane extends DataPlane {
   judge(packet: Packet): Verdict;
+  /** Whether a reset of an unknown connection of `client` leaves the host. */
+  mayReset(client: IpAddress): boolean;
+  /** The row of a slot, whether a fence lasts or not. */
+  row(slot: number): Row | undefined;
+  isOpen(fence: Fence): boolean;
 }
 
-/** `now` is monotonic milliseconds, by which leases end. */
+/** `now` is monotonic milliseconds of this kernel's own timers, by which fences end. */
 export function createFakeDataPlane(now: () => number): FakeDataPlane {
   let table: ForwardingTable | null = null;
-  let current = 0;
-  const armed = new Map<number, number>();
-  const counters = { accepted: 0, dropped: 0 };
+  const armed = { lease: new Map<number, number>(), hold: new Map<number, number>() };
+  const current: Record<Fence, number | null> = { lease: null, hold: null };
+  let counters: DataPlaneCounters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0 };
+  const count = (name: keyof DataPlaneCounters): void => {
+    counters = { ...counters, [name]: counters[name] + 1 };
+  };
+  const isOpen = (fence: Fence): boolean => (armed[fence].get(current[fence] ?? 0) ?? 0) > now();
+
   return {
-    arm(mark: number, leaseMs: number): void {
-      armed.set(mark, now() + leaseMs);
+    isOpen,
+    row: (slot) => table?.rows.get(slot),
+    arm(fence: Fence, mark: number, ms: number): void {
+      for (const [other, until] of armed[fence]) if (until <= now()) armed[fence].delete(other);
+      // A timed element that is added again is not extended.
+      if (!armed[fence].has(mark)) armed[fence].set(mark, now() + ms);
     },
-    grant(mark: number): void {
-      current = mark;
+    grant(fence: Fence, mark: number | null): void {
+      current[fence] = mark;
     },
     async apply(next: ForwardingTable): Promise<void> {
       table = next;
+    },
+    async adopt(): Promise<Rows | null> {
+      return table?.rows ?? null;
     },
     async repair(): Promise<boolean> {
       return false;
     },
     async counters(): Promise<DataPlaneCounters> {
-      return { ...counters };
+      return counters;
     },
     async remove(): Promise<void> {
       table = null;
-      current = 0;
-      armed.clear();
-      counters.accepted = 0;
-      counters.dropped = 0;
+      for (const fence of ['lease', 'hold'] as const) {
+        current[fence] = null;
+        armed[fence].clear();
+      }
+      counters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0 };
     },
     judge(packet: Packet): Verdict {
-      const leased = (armed.get(current) ?? 0) > now();
-      const verdict = table ? verdictOf(table, leased, packet) : 'pass';
-      if (verdict === 'local') counters.accepted++;
-      if (verdict === 'drop') counters.dropped++;
+      const verdict = table ? verdictOf(table, isOpen, packet) : 'pass';
+      if (verdict === 'local') count('accepted');
+      if (verdict === 'relay') count('relayed');
+      if (verdict === 'drop') count('dropped');
       return verdict;
+    },
+    mayReset(client: IpAddress): boolean {
+      if (!table) return true;
+      const row = table.rows.get(slotOf(table.service.partition, client));
+      if (row?.kind === 'own' && isOpen('lease')) return true;
+      count('resetsWithheld');
+      return false;
     },
   };
 }
 
-function verdictOf(table: ForwardingTable, leased: boolean, packet: Packet): Verdict {
+function verdictOf(table: ForwardingTable, isOpen: (fence: Fence) => boolean, packet: Packet): Verdict {
   const { service, rows } = table;
   if (!sameIp(packet.destination, service.address)) return 'pass';
   const fragment = (packet.fragmentOffset ?? 0) > 0;
   if (!fragment && isIcmpError(packet)) return 'local';
-  if (!leased || !rows.has(slotOf(service.partition, packet.source))) return 'drop';
-  if (fragment || packet.protocol === 'icmp') return 'local';
-  const served = service.ports.some(
-    (port) => port.protocol === packet.protocol && port.port === packet.destinationPort,
-  );
-  return served ? 'local' : 'drop';
+  const row = rows.get(slotOf(service.partition, packet.source));
+  if (!row) return 'drop';
+  if (fragment) return isOpen('hold') ? 'local' : 'drop';
+  if (packet.protocol !== 'icmp' && !isServed(service, packet)) return 'drop';
+  if (packet.protocol === 'tcp' && !packet.opens) return isOpen('hold') ? 'local' : 'drop';
+  return isOpen('lease') ? freshVerdict(row, packet) : 'drop';
+}
+
+function freshVerdict(row: Row, packet: Packet): Verdict {
+  if (row.kind === 'own' || row.kind === 'new') return 'local';
+  if (packet.protocol !== 'tcp') return 'drop';
+  // One hop, always: what a peer relayed is never sent on again.
+  if (row.kind === 'relay') return packet.relayedBy === undefined ? 'relay' : 'drop';
+  return packet.relayedBy !== undefined && packet.relayedBy === row.peer ? 'local' : 'drop';
+}
+
+function isServed({ ports }: ForwardingTable['service'], packet: Packet): boolean {
+  return ports.some(({ protocol, port }) => protocol === packet.protocol && port === packet.destinationPort);
 }
 
 function isIcmpError(packet: Packet): boolean {

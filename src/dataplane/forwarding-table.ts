@@ -2,8 +2,37 @@ import type { IpAddress } from '../base/address.ts';
 import type { MacAddress } from '../base/mac.ts';
 import type { Partition } from '../space/partition.ts';
 
-/** What a replica does with packets of a slot; a slot without a row is not this replica's, and its packets drop. */
-export type Row = 'own';
+/**
+ * What a replica does with packets of a slot. Other TCP than the SYN that opens a connection goes up the stack with every row: the host that has the
+ * socket answers, the others stay silent, because a host may reset unknown connections only of slots that are its own and settled. A slot without a row
+ * is not this replica's: all its packets drop.
+ *
+ * | row | SYN | other TCP | UDP, ICMP echo |
+ * |---|---|---|---|
+ * | `own`: mine, and nobody else holds connections of it | taken | up | taken |
+ * | `new`: mine, while others still hold connections of it | taken | up | taken |
+ * | `relay`: arriving; `peer` has it still | sent on to `peer` | up | drop |
+ * | `old`: given away, may still hold connections | those that `peer` relays are taken | up | drop |
+ *
+ * What is taken or sent on needs the lease, what goes up the hold.
+ */
+export interface Row {
+  readonly kind: 'own' | 'new' | 'relay' | 'old';
+  /** Link address of the peer that SYNs are relayed to or from; null where none are. */
+  readonly peer: MacAddress | null;
+}
+
+export const ownRow: Row = { kind: 'own', peer: null };
+export const newRow: Row = { kind: 'new', peer: null };
+
+export function sameRow(a: Row | undefined, b: Row | undefined): boolean {
+  return a?.kind === b?.kind && a?.peer === b?.peer;
+}
+
+/** The row accepts new connections, if only those that a peer relays. */
+export function takesNew(row: Row | undefined): boolean {
+  return row !== undefined && row.kind !== 'relay' && (row.kind !== 'old' || row.peer !== null);
+}
 
 export interface Port {
   readonly protocol: 'tcp' | 'udp';
@@ -19,12 +48,16 @@ export interface ServiceEntry {
   readonly partition: Partition;
   /** The device that carries the service's frames. */
   readonly device: string;
+  /** The device's own link address: what relayed frames come from and to. */
+  readonly ownMac: MacAddress;
   /** The link address the service address resolves to. */
   readonly groupMac: MacAddress;
 }
 
+export type Rows = ReadonlyMap<number, Row>;
+
 /** Desired state of the kernel for one service: a plain value, applied whole. */
 export interface ForwardingTable {
   readonly service: ServiceEntry;
-  readonly rows: ReadonlyMap<number, Row>;
+  readonly rows: Rows;
 }

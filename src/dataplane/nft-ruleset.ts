@@ -1,93 +1,139 @@
 import { formatIp } from '../base/address.ts';
+import type { MacAddress } from '../base/mac.ts';
 import { maskedAddressOf } from '../space/partition.ts';
-import type { ForwardingTable, Row, ServiceEntry } from './forwarding-table.ts';
+import type { Fence } from './data-plane.ts';
+import { type ForwardingTable, type Row, type Rows, type ServiceEntry, sameRow, takesNew } from './forwarding-table.ts';
 import { icmpErrorTypes } from './packet.ts';
 
-/** Elements per transaction: libnftables blocks the caller for about 6 µs an element. */
-const elementsPerTransaction = 4096;
+/** Slots per transaction: libnftables blocks the caller for about 6 µs an element. */
+const slotsPerTransaction = 4096;
 
 export function tableName(service: ServiceEntry): string {
   return `mc_${service.name.replaceAll('-', '_')}`;
 }
 
+/** Name of an empty chain that tells a table made by these very rules for this very service from any other. */
+export function fingerprintOf(service: ServiceEntry): string {
+  return `made_${fnv1a([...arrivals(service), ...departures(service), ...relayChains(service, '')].join('\n'))}`;
+}
+
 /** Commands that replace whatever stands under the service's name by the whole table. The first is enough to fail closed. */
 export function installTransactions(table: ForwardingTable): string[] {
-  const name = tableName(table.service);
-  const [first = [], ...rest] = chunks([...table.rows]);
+  const { service } = table;
+  const name = tableName(service);
   const install = [
-    `add table netdev ${name}`,
-    `delete table netdev ${name}`,
+    ...removeCommands(service),
     `table netdev ${name} {`,
-    ...ruleset(table.service).map((line) => `  ${line}`),
+    `  chain ${fingerprintOf(service)} { }`,
+    ...arrivals(service).map((line) => `  ${line}`),
     '}',
-    ...addElements(table.service, first),
-  ];
-  return [install.join('\n'), ...rest.map((rows) => addElements(table.service, rows).join('\n'))];
+    `table ip ${name} {`,
+    ...departures(service).map((line) => `  ${line}`),
+    '}',
+  ].join('\n');
+  const [first, ...rest] = changeTransactions({ service, rows: new Map() }, table);
+  return [first ? `${install}\n${first}` : install, ...rest];
 }
 
 /**
- * Commands that turn the kernel from table `from` to `to`, of the same service: rows that go before rows that come when they do not
- * fit one transaction, so that a half-applied change takes too little and never too much. Empty when nothing differs.
+ * Commands that turn the kernel from table `from` to `to`, of the same service. A row is replaced within one transaction, so that no packet finds none. When
+ * all do not fit one transaction, those come first that take nothing new, so that a half-applied change takes too little and never too much.
+ * Empty when nothing differs.
  */
 export function changeTransactions(from: ForwardingTable, to: ForwardingTable): string[] {
-  const gone = [...from.rows].filter(([slot, row]) => to.rows.get(slot) !== row);
-  const come = [...to.rows].filter(([slot, row]) => from.rows.get(slot) !== row);
-  if (gone.length + come.length <= elementsPerTransaction) {
-    const commands = [...deleteElements(to.service, gone), ...addElements(to.service, come)];
-    return commands.length > 0 ? [commands.join('\n')] : [];
-  }
-  return [
-    ...chunks(gone).map((rows) => deleteElements(to.service, rows).join('\n')),
-    ...chunks(come).map((rows) => addElements(to.service, rows).join('\n')),
-  ];
+  const slots = [...new Set([...from.rows.keys(), ...to.rows.keys()])].filter(
+    (slot) => !sameRow(from.rows.get(slot), to.rows.get(slot)),
+  );
+  const narrowed = slots.filter((slot) => !takesNew(to.rows.get(slot)));
+  const widened = slots.filter((slot) => takesNew(to.rows.get(slot)));
+  const { service } = to;
+  const chains = missingChains(service, from.rows, to.rows, slots);
+  return chunks([...narrowed, ...widened]).map((each, i) =>
+    [...(i === 0 ? chains : []), ...changeRows(service, from.rows, to.rows, each)].join('\n'),
+  );
 }
 
-/** Commands that start the lease of a mark. A timed element that is added again is not extended, so every lease has a mark of its own. */
-export function armTransaction(service: ServiceEntry, mark: number, leaseMs: number): string {
-  return `add element netdev ${tableName(service)} armed { ${mark} timeout ${Math.round(leaseMs)}ms }`;
+/** Commands that start the fence of a mark. A timed element that is added again is not extended, so every fence has a mark of its own. */
+export function armTransaction(service: ServiceEntry, fence: Fence, mark: number, ms: number): string {
+  return familiesOf(fence)
+    .map(
+      (family) => `add element ${family} ${tableName(service)} armed_${fence} { ${mark} timeout ${Math.round(ms)}ms }`,
+    )
+    .join('\n');
 }
 
-/** Commands that make the lease of a mark the one that counts; no packet finds the map empty in between. */
-export function grantTransaction(service: ServiceEntry, mark: number): string {
+/** Commands that make the fence of a mark the one that counts; no packet finds the map empty in between. */
+export function grantTransaction(service: ServiceEntry, fence: Fence, mark: number | null): string {
   const name = tableName(service);
-  return `flush map netdev ${name} current\nadd element netdev ${name} current { ${formatIp(service.address)} : ${mark} }`;
+  return familiesOf(fence)
+    .flatMap((family) => [
+      `flush map ${family} ${name} ${fence}`,
+      ...(mark === null ? [] : [`add element ${family} ${name} ${fence} { ${formatIp(service.address)} : ${mark} }`]),
+    ])
+    .join('\n');
 }
 
 /** Commands that remove the table, whether it is there or not. */
 export function removeTransaction(service: ServiceEntry): string {
-  const name = tableName(service);
-  return `add table netdev ${name}\ndelete table netdev ${name}`;
+  return removeCommands(service).join('\n');
 }
 
+/** The row that an element of the slot map stands for, by the chain it goes to; null for none of ours. */
+export function rowOfChain(chain: string, settled: boolean): Row | null {
+  const [, kind, peer] = /^(own|relay|old)(?:_([0-9a-f]{12}))?$/.exec(chain) ?? [];
+  const mac = peer?.replace(/(..)(?!$)/g, '$1:') ?? null;
+  if (kind === 'own') return { kind: settled ? 'own' : 'new', peer: null };
+  return kind === 'relay' || kind === 'old' ? { kind, peer: mac } : null;
+}
+
+/** Nothing but resets is looked at on the way out, and those by the lease alone. */
+function familiesOf(fence: Fence): readonly string[] {
+  return fence === 'lease' ? ['netdev', 'ip'] : ['netdev'];
+}
+
+function removeCommands(service: ServiceEntry): string[] {
+  const name = tableName(service);
+  return ['netdev', 'ip'].flatMap((family) => [`add table ${family} ${name}`, `delete table ${family} ${name}`]);
+}
+
+/** One rule for each: with no mark granted, a second rule would look up whatever mark the packet has. Others route by the mark, so it is cleared at once. */
+function fenced(fence: Fence, chain: string): string {
+  return `meta mark set ip daddr map @${fence} meta mark @armed_${fence} goto ${chain}`;
+}
+
+const laterFragment = 'ip frag-off & 0x1fff != 0';
+const opensConnection = 'tcp flags & (fin | syn | rst | ack) == syn';
+
 /**
- * One look-up decides a packet: two could straddle a commit. The chain looks at nothing but the service address, so that ARP and the
+ * One look-up decides whose a packet is: two could straddle a commit. The chain looks at nothing but the service address, so that ARP and the
  * host's own traffic pass; the slot is looked up before the ports, because most packets are somebody else's.
  */
-function ruleset(service: ServiceEntry): string[] {
+function arrivals(service: ServiceEntry): string[] {
   const ports = service.ports.map((port) => `${port.protocol} . ${port.port}`).join(', ');
   return [
     'counter accepted { }',
+    'counter relayed { }',
     'counter dropped { }',
     `set ports { type inet_proto . inet_service; elements = { ${ports} }; }`,
     'map slots { type ipv4_addr : verdict; }',
-    'set armed { type mark; flags timeout; }',
-    'map current { type ipv4_addr : mark; }',
+    'set armed_lease { type mark; flags timeout; }',
+    'set armed_hold { type mark; flags timeout; }',
+    'map lease { type ipv4_addr : mark; }',
+    'map hold { type ipv4_addr : mark; }',
     // A frame to a multicast MAC is not host traffic, and TCP discards it, until it is called unicast.
     'chain local { meta pkttype set unicast counter name accepted accept; }',
     'chain refuse { counter name dropped drop; }',
-    'chain leased {',
-    // Others route by it.
+    'chain permitted {',
     '  meta mark set 0',
-    '  ip frag-off & 0x1fff != 0 goto local',
+    `  ${laterFragment} goto local`,
     '  meta l4proto icmp goto local',
     '  meta l4proto . th dport @ports goto local',
     '  goto refuse',
     '}',
-    'chain own {',
-    // One rule: with no mark granted, a second would look up whatever mark the packet has.
-    '  meta mark set ip daddr map @current meta mark @armed goto leased',
-    '  goto refuse',
-    '}',
+    `chain fresh { ${fenced('lease', 'permitted')}; goto refuse; }`,
+    `chain held { ${fenced('hold', 'permitted')}; goto refuse; }`,
+    `chain own { ${laterFragment} goto held; ${opensConnection} goto fresh; meta l4proto tcp goto held; goto fresh; }`,
+    ...oldChain('old', null, service),
     'chain service {',
     `  ip frag-off & 0x1fff == 0 icmp type { ${Object.keys(icmpErrorTypes).join(', ')} } goto local`,
     `  ip saddr & ${formatIp(service.partition.mask)} vmap @slots`,
@@ -100,21 +146,118 @@ function ruleset(service: ServiceEntry): string[] {
   ];
 }
 
-function addElements(service: ServiceEntry, rows: readonly (readonly [number, Row])[]): string[] {
-  if (rows.length === 0) return [];
-  const elements = rows.map(([slot, row]) => `${formatIp(maskedAddressOf(service.partition, slot))} : goto ${row}`);
-  return [`add element netdev ${tableName(service)} slots { ${elements.join(', ')} }`];
+/**
+ * A host answers a segment of a connection it does not know with a reset that has no ACK (RFC 9293, section 3.10.7.1). While several hosts may hold connections
+ * of a slot, none may say so for the others.
+ */
+function departures(service: ServiceEntry): string[] {
+  return [
+    'counter withheld { }',
+    'set settled { type ipv4_addr; }',
+    'set armed_lease { type mark; flags timeout; }',
+    'map lease { type ipv4_addr : mark; }',
+    `chain settled_only { meta mark set 0; ip daddr & ${formatIp(service.partition.mask)} @settled accept; goto withhold; }`,
+    'chain withhold { counter name withheld drop; }',
+    'chain output {',
+    '  type filter hook output priority 0; policy accept;',
+    `  ip saddr ${formatIp(service.address)} tcp flags & (rst | ack) == rst goto stranger`,
+    '}',
+    `chain stranger { ${fenced('lease', 'settled_only').replace('ip daddr', 'ip saddr')}; goto withhold; }`,
+  ];
 }
 
-function deleteElements(service: ServiceEntry, rows: readonly (readonly [number, Row])[]): string[] {
-  if (rows.length === 0) return [];
-  const keys = rows.map(([slot]) => formatIp(maskedAddressOf(service.partition, slot)));
-  return [`delete element netdev ${tableName(service)} slots { ${keys.join(', ')} }`];
+/** Chains of rows that name a peer. */
+function relayChains(service: ServiceEntry, peer: MacAddress): string[] {
+  const id = idOf(peer);
+  // The frame's source too: a switch must not learn the client's link address on this host's port.
+  const send = `ether saddr set ${service.ownMac} ether daddr set ${peer} counter name relayed fwd to "${service.device}"`;
+  return [
+    ...oldChain(`old_${id}`, peer, service),
+    `chain send_${id} { meta mark set 0; meta l4proto . th dport @ports ${send}; goto refuse; }`,
+    `chain relayed_${id} { ${fenced('lease', `send_${id}`)}; goto refuse; }`,
+    `chain relay_${id} {`,
+    `  ${laterFragment} goto held`,
+    '  meta l4proto != tcp goto refuse',
+    // What came to this host's own address was relayed already.
+    `  ${opensConnection} ether daddr ${service.ownMac} goto refuse`,
+    `  ${opensConnection} goto relayed_${id}`,
+    '  goto held',
+    '}',
+  ];
 }
 
-function chunks(rows: readonly (readonly [number, Row])[]): (readonly [number, Row])[][] {
-  const count = Math.ceil(rows.length / elementsPerTransaction);
-  return Array.from({ length: count }, (_, i) =>
-    rows.slice(i * elementsPerTransaction, (i + 1) * elementsPerTransaction),
-  );
+function oldChain(name: string, peer: MacAddress | null, service: ServiceEntry): string[] {
+  const relayed = `  ${opensConnection} ether saddr ${peer} ether daddr ${service.ownMac} goto fresh`;
+  return [
+    `chain ${name} {`,
+    `  ${laterFragment} goto held`,
+    '  meta l4proto != tcp goto refuse',
+    ...(peer === null ? [] : [relayed]),
+    `  ${opensConnection} goto refuse`,
+    '  goto held',
+    '}',
+  ];
+}
+
+/** Commands for the chains that the rows of `slots` in `to` go to and no row of `from` does: written anew, whatever an earlier use left. */
+function missingChains(service: ServiceEntry, from: Rows, to: Rows, slots: readonly number[]): string[] {
+  const peers = new Set(slots.flatMap((slot) => to.get(slot)?.peer ?? []));
+  for (const row of from.values()) if (row.peer !== null) peers.delete(row.peer);
+  return [...peers].flatMap((peer) => {
+    const lines = relayChains(service, peer);
+    const names = lines.flatMap((line) => /^chain (\S+)/.exec(line)?.[1] ?? []);
+    const name = tableName(service);
+    return [
+      ...names.flatMap((chain) => [`add chain netdev ${name} ${chain}`, `flush chain netdev ${name} ${chain}`]),
+      `table netdev ${name} {`,
+      ...lines.map((line) => `  ${line}`),
+      '}',
+    ];
+  });
+}
+
+function changeRows(service: ServiceEntry, from: Rows, to: Rows, slots: readonly number[]): string[] {
+  const settled = (rows: Rows) => (slot: number) => rows.get(slot)?.kind === 'own';
+  const unsettle = slots.filter((slot) => settled(from)(slot) && !settled(to)(slot));
+  const settle = slots.filter((slot) => !settled(from)(slot) && settled(to)(slot));
+  const key = (slot: number) => formatIp(maskedAddressOf(service.partition, slot));
+  const elements = (verb: string, where: string, list: readonly string[]) =>
+    list.length > 0 ? [`${verb} element ${where} { ${list.join(', ')} }`] : [];
+  const map = `netdev ${tableName(service)} slots`;
+  const set = `ip ${tableName(service)} settled`;
+  return [
+    ...elements('delete', set, unsettle.map(key)),
+    ...elements('delete', map, slots.filter((slot) => from.has(slot)).map(key)),
+    ...elements(
+      'add',
+      map,
+      slots.flatMap((slot) => {
+        const row = to.get(slot);
+        return row ? [`${key(slot)} : goto ${chainOf(row)}`] : [];
+      }),
+    ),
+    ...elements('add', set, settle.map(key)),
+  ];
+}
+
+/** On arrival `own` and `new` are the same; they differ in the set of settled slots. */
+function chainOf({ kind, peer }: Row): string {
+  const base = kind === 'new' ? 'own' : kind;
+  return peer === null ? base : `${base}_${idOf(peer)}`;
+}
+
+function idOf(peer: MacAddress): string {
+  return peer.replaceAll(':', '');
+}
+
+function chunks(slots: readonly number[]): number[][] {
+  const count = Math.ceil(slots.length / slotsPerTransaction);
+  return Array.from({ length: count }, (_, i) => slots.slice(i * slotsPerTransaction, (i + 1) * slotsPerTransaction));
+}
+
+/** FNV-1a, 32 bits: tells texts apart that nobody chose to be alike. */
+function fnv1a(text: string): string {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash.toString(16).padStart(8, '0');
 }

@@ -1,11 +1,15 @@
+import { parseIp } from '../base/address.ts';
+import { slotOf } from '../space/partition.ts';
 import type { DataPlane, DataPlaneCounters } from './data-plane.ts';
-import type { ForwardingTable, ServiceEntry } from './forwarding-table.ts';
+import type { ForwardingTable, Row, Rows, ServiceEntry } from './forwarding-table.ts';
 import {
   armTransaction,
   changeTransactions,
+  fingerprintOf,
   grantTransaction,
   installTransactions,
   removeTransaction,
+  rowOfChain,
   tableName,
 } from './nft-ruleset.ts';
 
@@ -15,8 +19,9 @@ import {
  */
 export type RunNft = (commands: string) => string;
 
-/** The Linux data plane: one nftables table for one service. */
+/** The Linux data plane: one nftables table for what arrives and one for what leaves, for one service. */
 export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataPlane {
+  const name = tableName(service);
   /** What the kernel is known to hold; null when that must be established by replacing it whole. */
   let known: ForwardingTable | null = null;
 
@@ -30,19 +35,22 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
     return (JSON.parse(runNft(command)) as Listing).nftables;
   }
 
-  /** Null when there is no table. */
-  function elementCount(): number | null {
+  /** What stands in the kernel; null when that is not wholly a table of these rules. */
+  function standing(): Rows | null {
     try {
-      const listed = list(`list map netdev ${tableName(service)} slots`);
-      return listed.flatMap((each) => each.map?.elem ?? []).length;
+      const made = list(`list chain netdev ${name} ${fingerprintOf(service)}`);
+      if (!made.some(({ chain }) => chain)) return null;
+      const settled = new Set(list(`list set ip ${name} settled`).flatMap(({ set }) => set?.elem ?? []));
+      const elements = list(`list map netdev ${name} slots`).flatMap(({ map }) => map?.elem ?? []);
+      return rowsOf(service, elements, settled);
     } catch {
       return null;
     }
   }
 
   return {
-    arm: (mark, leaseMs) => void runNft(armTransaction(service, mark, leaseMs)),
-    grant: (mark) => void runNft(grantTransaction(service, mark)),
+    arm: (fence, mark, ms) => void runNft(armTransaction(service, fence, mark, ms)),
+    grant: (fence, mark) => void runNft(grantTransaction(service, fence, mark)),
     async apply(table: ForwardingTable): Promise<void> {
       if (known) {
         try {
@@ -54,15 +62,28 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
       }
       run(installTransactions(table), table);
     },
+    async adopt(): Promise<Rows | null> {
+      const rows = standing();
+      known = rows && { service, rows };
+      return rows;
+    },
     async repair(): Promise<boolean> {
-      if (!known || elementCount() === known.rows.size) return false;
+      if (!known) return false;
+      const rows = standing();
+      if (rows && changeTransactions({ service, rows }, known).length === 0) return false;
       run(installTransactions(known), known);
       return true;
     },
     async counters(): Promise<DataPlaneCounters> {
-      const listed = list(`list counters table netdev ${tableName(service)}`);
+      const listed = ['netdev', 'ip'].flatMap((family) => list(`list counters table ${family} ${name}`));
       const packets = new Map(listed.flatMap(({ counter }) => (counter ? [[counter.name, counter.packets]] : [])));
-      return { accepted: packets.get('accepted') ?? 0, dropped: packets.get('dropped') ?? 0 };
+      const count = (counter: string) => packets.get(counter) ?? 0;
+      return {
+        accepted: count('accepted'),
+        relayed: count('relayed'),
+        dropped: count('dropped'),
+        resetsWithheld: count('withheld'),
+      };
     },
     async remove(): Promise<void> {
       known = null;
@@ -74,7 +95,24 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
 /** The part of libnftables-json(5) that is read here. */
 interface Listing {
   readonly nftables: readonly {
+    readonly chain?: unknown;
     readonly counter?: { readonly name: string; readonly packets: number };
-    readonly map?: { readonly elem?: readonly unknown[] };
+    readonly map?: { readonly elem?: readonly MapElement[] };
+    readonly set?: { readonly elem?: readonly string[] };
   }[];
+}
+
+/** The masked address, and where it goes. */
+type MapElement = readonly [string, { readonly goto?: { readonly target: string } }];
+
+/** Null when an element is none of ours. */
+function rowsOf(service: ServiceEntry, elements: readonly MapElement[], settled: ReadonlySet<string>): Rows | null {
+  const rows = new Map<number, Row>();
+  for (const [address, verdict] of elements) {
+    const parsed = parseIp(address);
+    const row = rowOfChain(verdict.goto?.target ?? '', settled.has(address));
+    if (!parsed.ok || row === null) return null;
+    rows.set(slotOf(service.partition, parsed.value), row);
+  }
+  return rows;
 }

@@ -1,4 +1,5 @@
 import type { IpAddress } from '../base/address.ts';
+import type { MacAddress } from '../base/mac.ts';
 
 /** What a data plane looks at in an arriving packet. */
 export interface Packet {
@@ -7,14 +8,21 @@ export interface Packet {
   readonly protocol: 'tcp' | 'udp' | 'icmp';
   /** TCP and UDP; meaningless in a non-first fragment. */
   readonly destinationPort?: number;
+  /** TCP: a SYN without ACK, RST or FIN. */
+  readonly opens?: boolean;
   /** RFC 792 type; ICMP only. */
   readonly icmpType?: number;
   /** In units of 8 bytes; above 0 the packet carries no transport header. */
   readonly fragmentOffset?: number;
+  /** The peer that relayed the frame to this host's own link address; absent for a frame to the group's. */
+  readonly relayedBy?: MacAddress;
 }
 
-/** `local`: up the stack as the host's own; `drop`: gone; `pass`: none of the service's business, as if there were no table. */
-export type Verdict = 'local' | 'drop' | 'pass';
+/**
+ * `local`: up the stack as the host's own; `drop`: gone; `pass`: none of the service's business, as if there were no table; `relay`: sent on to the peer
+ * that the row names.
+ */
+export type Verdict = 'local' | 'drop' | 'pass' | 'relay';
 
 /**
  * ICMP errors that routers send about packets of the service: they come from routers, so the source says nothing about

@@ -25,6 +25,10 @@ export function interfaceAddress(device: string): string | undefined {
   return networkInterfaces()[device]?.find((each) => each.family === 'IPv4')?.address;
 }
 
+export function hasAddress(device: string, address: string): boolean {
+  return networkInterfaces()[device]?.some((each) => each.address === address) ?? false;
+}
+
 /**
  * Ethernet frames of one EtherType on one device, by AF_PACKET (packet(7)). Needs CAP_NET_RAW.
  * Frames that arrive faster than they are read stay in the socket's own bounded queue and are dropped by the kernel.

@@ -7,21 +7,33 @@ const name = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, 'a name of lower-case letters, digits and "-", at most 32');
 
-const notBuiltYet = ['forward', 'transfer', 'tag'];
+const notBuiltYet = ['transfer', 'tag'];
 
 const handoff = z
-  .literal('reset', {
-    error: ({ input }) => (notBuiltYet.includes(String(input)) ? `reset ("${input}" is not built yet)` : undefined),
+  .enum(['forward', 'reset'], {
+    error: ({ input }) =>
+      notBuiltYet.includes(String(input)) ? `forward or reset ("${input}" is not built yet)` : undefined,
   })
-  .default('reset')
+  .default('forward')
   .describe(
-    'What happens to established connections of slots that move. `reset`: the old replica resets them, and their clients reconnect to the new one. Not built yet: `forward`, `transfer`, `tag`.',
+    'What happens to established connections of slots that move. `forward`: the old replica goes on serving them until they end, or until the drain deadline. `reset`: the old replica resets them, and their clients reconnect to the new one. Not built yet: `transfer`, `tag`.',
+  );
+
+const drainDeadline = z
+  .number()
+  .int()
+  .min(1)
+  .max(86_400)
+  .default(3600)
+  .describe(
+    'Seconds that established connections of a slot may go on at a replica that has given the slot away, or whose agent has ended; then they are reset.',
   );
 
 const equal = z
   .strictObject({
     strategy: z.literal('equal').describe('Every replica gets as many slots as any other.'),
     handoff,
+    drainDeadline,
   })
   .describe('Strategy `equal`');
 
@@ -35,6 +47,7 @@ const weighted = z
         'Weight of each replica by name, 0 to 1000. A replica that is not listed has weight 0; when all that are present have weight 0, they share equally.',
       ),
     handoff,
+    drainDeadline,
   })
   .describe('Strategy `weighted`');
 
@@ -48,6 +61,7 @@ const explicit = z
         'Slots of each replica by name, such as `0-63,128`; no slot twice. Slots that nobody is given, or whose replica is away, are shared equally among those present.',
       ),
     handoff,
+    drainDeadline,
   })
   .describe('Strategy `explicit`');
 

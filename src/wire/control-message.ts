@@ -6,6 +6,7 @@ import {
   checked,
   flag,
   list,
+  mac,
   nodeName,
   nodeNameOrNone,
   oneOf,
@@ -16,7 +17,7 @@ import {
   u48,
   type ValueOf,
 } from './field.ts';
-import { ledgerBounds, ledgerBytesMax, version } from './ledger.ts';
+import { ledgerBounds, ledgerBytesMax, slots, version } from './ledger.ts';
 
 /** Entries of a heartbeat's list of peers heard. */
 export const heardMax = 256;
@@ -36,8 +37,16 @@ const heartbeat = record({
   held: version,
   /** From a coordinator: the newest ledger of its term that a majority of the voters has stored. */
   committed: version,
-  /** Epoch whose share the sender's kernel accepts, exactly; 0 while it accepts nothing. */
+  /** From a coordinator: no ledger newer than this can have been committed; who acts on an older one gets no lease. */
+  basis: version,
+  /** Epoch whose rows the sender's kernel has; 0 before the first of this life. */
   programmed: u48,
+  /** Number of the machine's life: another one holds no flow of an earlier. */
+  boot: u48,
+  /** Link address of the device that carries the service. */
+  mac,
+  /** The sender's server answers. */
+  healthy: flag,
   /** Peers heard a moment ago: the newest round of each, and whether it came by multicast of late. */
   heard: list(heardMax, record({ name: nodeName, round: u32, multicast: flag })),
 });
@@ -46,7 +55,7 @@ const heartbeat = record({
 export const partBytesMax = 1024;
 
 const part = record({
-  content: oneOf(['ledger', 'proposal']),
+  content: oneOf(['ledger', 'proposal', 'drained']),
   /** Tells the parts of one value from those of the sender's next. */
   transfer: u32,
   /** Bytes of the whole value. */
@@ -63,9 +72,17 @@ const proposal = record({
   policy: text(ledgerBounds.policyBytes),
 });
 
+const drained = record({
+  /** The epoch whose ledger the sender knew when it looked. */
+  seen: u48,
+  /** Slots that it has given away and of which it holds no flow. */
+  slots,
+});
+
 export type Heartbeat = ValueOf<typeof heartbeat>;
 export type Part = ValueOf<typeof part>;
 export type Proposal = ValueOf<typeof proposal>;
+export type Drained = ValueOf<typeof drained>;
 export type ControlMessage = ({ readonly kind: 'heartbeat' } & Heartbeat) | ({ readonly kind: 'part' } & Part);
 
 const kinds = oneOf(['heartbeat', 'part']);
@@ -96,6 +113,16 @@ export function decodeProposal(encoded: Uint8Array): Result<Proposal> {
   return decode(encoded, (reader) => proposal.read(reader, 'proposal'));
 }
 
+export function encodeDrained(value: Drained): Uint8Array {
+  const writer = new Writer();
+  drained.write(writer, value);
+  return writer.finish();
+}
+
+export function decodeDrained(encoded: Uint8Array): Result<Drained> {
+  return decode(encoded, (reader) => drained.read(reader, 'drained'));
+}
+
 /** Whether a heartbeat that lists all of `peers` fits one datagram. */
 export function heartbeatFits(peers: readonly string[]): boolean {
   if (peers.length > heardMax) return false;
@@ -109,7 +136,11 @@ export function heartbeatFits(peers: readonly string[]): boolean {
     leaving: false,
     held: none,
     committed: none,
+    basis: none,
     programmed: 0,
+    boot: 0,
+    mac: '00:00:00:00:00:00',
+    healthy: false,
     heard: peers.map((name) => ({ name, round: 0, multicast: false })),
   });
   return longest.length <= bodyBytesMax;

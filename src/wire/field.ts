@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.ts';
 import type { Reader, Writer } from '../base/bytes.ts';
+import { type MacAddress, macBytes, macFromBytes } from '../base/mac.ts';
 
 /** How one value stands on the wire. Decoding and encoding read the same field, so they cannot disagree. */
 export interface Field<T> {
@@ -109,6 +110,12 @@ export function checked<T>(field: Field<T>, check: (value: T) => string | null):
     write: (writer, value) => field.write(writer, value),
   };
 }
+
+/** A link address: 6 bytes. */
+export const mac: Field<MacAddress> = {
+  read: (reader, name) => macFromBytes(reader.bytes(6, name)),
+  write: (writer, value) => writer.bytes(macBytes(value)),
+};
 
 /** Longest name of an agent, in bytes; all of them are ASCII. */
 export const nameBytesMax = 32;

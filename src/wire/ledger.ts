@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { decode, type Reader, Writer } from '../base/bytes.ts';
 import type { Result } from '../base/result.ts';
-import { checked, type Field, list, nodeName, oneOf, record, text, u48, type ValueOf } from './field.ts';
+import { checked, type Field, list, mac, nodeName, oneOf, record, text, u48, type ValueOf } from './field.ts';
 
 /** Which ledger: those of a later term are newer, within a term those of a later epoch. */
 export const version = record({ term: u48, epoch: u48 });
@@ -11,15 +11,18 @@ export const ledgerBounds = {
   members: 256,
   slots: 65_536,
   moves: 1024,
+  /** Entries of holders, and slots in all of them together. */
+  holders: 1024,
+  heldSlots: 131_072,
   policyBytes: 65_535,
   causeBytes: 160,
 } as const;
 
 /**
- * Longest ledger in bytes: 65,536 slots whose owners alternate and which are all in moves (4 bytes each, twice), the
- * names, and the policy, rounded up.
+ * Longest ledger in bytes: 65,536 slots whose owners alternate and which are all in moves (4 bytes each, twice), as many slots as may be held, none of them
+ * beside another (4 bytes each), the names, and the policy, rounded up.
  */
-export const ledgerBytesMax = 704 * 1024;
+export const ledgerBytesMax = 1280 * 1024;
 
 /** Owner of each slot: the names, then runs of (length - 1, place of the name + 1 or 0 for nobody). */
 const owners: Field<readonly (string | null)[]> = {
@@ -57,7 +60,7 @@ const owners: Field<readonly (string | null)[]> = {
 const ownerNames = list(ledgerBounds.members, nodeName);
 
 /** Slots in ascending order, as ranges of first and last. */
-const slots: Field<readonly number[]> = {
+export const slots: Field<readonly number[]> = {
   read(reader: Reader, name: string): number[] {
     const ranges = reader.list(ledgerBounds.slots / 2, name, () => [reader.u16(name), reader.u16(name)] as const);
     const all: number[] = [];
@@ -79,13 +82,40 @@ const move = record({
   id: u48,
   /** The epoch that brought the move to this phase. */
   since: u48,
-  /** `leave`: nobody takes new flows of the slots, the old owner is to confirm; `owned`: the new owner is to. */
-  phase: oneOf(['leave', 'owned']),
+  /**
+   * `prepare`: the new owner is to relay SYNs to the old one, and both are to confirm; `leave`: the old owner takes relayed SYNs only, and is to confirm; `owned`:
+   * the new owner takes them itself, and is to confirm.
+   */
+  phase: oneOf(['prepare', 'leave', 'owned']),
   from: nodeName,
   to: nodeName,
   slots,
 });
 export type Move = ValueOf<typeof move>;
+
+/** One life of a machine: another boot of the same name holds nothing of what this one held. */
+const host = record({
+  name: nodeName,
+  boot: u48,
+  /** Link address of the device that carries the service. */
+  mac,
+});
+export type Host = ValueOf<typeof host>;
+
+/** A host that may still hold flows of slots that it does not own any more. */
+const holder = record({
+  name: nodeName,
+  boot: u48,
+  /** The epoch in which it gave them away. */
+  since: u48,
+  slots,
+});
+export type Holder = ValueOf<typeof holder>;
+
+/** Names of agents, ascending. */
+const names = checked(list(ledgerBounds.members, nodeName), (all) =>
+  all.every((name, i) => i === 0 || (all[i - 1] ?? '') < name) ? null : 'not ascending',
+);
 
 const ledger = record({
   term: u48,
@@ -94,13 +124,20 @@ const ledger = record({
   by: nodeName,
   /** Why it was written, for people. */
   cause: text(ledgerBounds.causeBytes),
-  /** Who has a share, ascending. */
-  members: checked(list(ledgerBounds.members, nodeName), (names) =>
-    names.every((name, i) => i === 0 || (names[i - 1] ?? '') < name) ? null : 'not ascending',
+  /** Who may have a share. */
+  members: names,
+  /** Members whose server does not answer: they get a share only when that is so of all. */
+  unhealthy: names,
+  /** Members that a person has asked to have no share. */
+  drained: names,
+  /** Whoever is named in this ledger, ascending. */
+  hosts: checked(list(ledgerBounds.holders, host), (hosts) =>
+    hosts.every(({ name }, i) => i === 0 || (hosts[i - 1]?.name ?? '') < name) ? null : 'not ascending',
   ),
-  /** Of a slot that is in a move: the old owner in phase `leave`, the new one in phase `owned`. */
+  /** Of a slot that is in a move: the old owner until phase `owned`, from then on the new one. */
   owners,
   moves: list(ledgerBounds.moves, move),
+  holders: list(ledgerBounds.holders, holder),
   nextMoveId: u48,
   /** Canonical text. */
   policy: text(ledgerBounds.policyBytes),
@@ -134,6 +171,12 @@ export function readLedger(reader: Reader): Ledger {
       inMoves.add(slot);
     }
   }
+  let held = 0;
+  for (const { slots } of value.holders) {
+    held += slots.length;
+    if (slots.some((slot) => slot >= value.owners.length)) reader.refuse('holders: a slot does not exist');
+  }
+  if (held > ledgerBounds.heldSlots) reader.refuse(`holders: more than ${ledgerBounds.heldSlots} slots`);
   return value;
 }
 

@@ -41,12 +41,13 @@ describe('agent.yaml', () => {
   });
 
   test('tells the data plane what it needs', () => {
-    expect(serviceOf(read(good))).toMatchObject({
+    expect(serviceOf(read(good), '02:00:00:00:00:0b')).toMatchObject({
       ports: [
         { protocol: 'tcp', port: 80 },
         { protocol: 'udp', port: 53 },
       ],
       partition: { slotCount: 256 },
+      ownMac: '02:00:00:00:00:0b',
       groupMac: '01:00:5e:4d:00:0a',
     });
   });

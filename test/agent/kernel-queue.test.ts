@@ -1,8 +1,10 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { DriverEvent } from '../../src/agent/driver.ts';
-import { createKernelQueue } from '../../src/agent/kernel-queue.ts';
+import { createKernelQueue, type KernelQueue } from '../../src/agent/kernel-queue.ts';
 import type { DataPlane } from '../../src/dataplane/data-plane.ts';
 import { createFakeDataPlane } from '../../src/dataplane/fake.ts';
+import { ownRow, type Rows } from '../../src/dataplane/forwarding-table.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { serviceWith } from '../contract/data-plane-contract.ts';
 
@@ -34,10 +36,12 @@ function queue(overrides: Partial<DataPlane> = {}): {
   applied: number[][];
   programmed: number[];
   events: DriverEvent['kind'][];
+  rebuilt: number[];
 } {
   const applied: number[][] = [];
   const programmed: number[] = [];
   const events: DriverEvent['kind'][] = [];
+  const rebuilt: number[] = [];
   const clock = handClock();
   const dataPlane: DataPlane = {
     ...createFakeDataPlane(clock.now),
@@ -51,7 +55,11 @@ function queue(overrides: Partial<DataPlane> = {}): {
     onEvent: (event: DriverEvent) => void events.push(event.kind),
   };
   return {
-    kernel: createKernelQueue(parts, (revision) => programmed.push(revision)),
+    kernel: createKernelQueue(parts, {
+      programmed: (revision) => void programmed.push(revision),
+      rebuilt: () => void rebuilt.push(clock.now()),
+    }),
+    rebuilt,
     clock,
     applied,
     programmed,
@@ -59,19 +67,35 @@ function queue(overrides: Partial<DataPlane> = {}): {
   };
 }
 
+/** Until what was asked for is done; time passes for packets that are on their way. */
+async function idle(kernel: KernelQueue, clock: ReturnType<typeof handClock>): Promise<void> {
+  let done = false;
+  void kernel.idle().then(() => {
+    done = true;
+  });
+  for (await nextTurn(); !done; await nextTurn()) clock.pass(5);
+}
+
+function rowsOf(...slots: readonly number[]): Rows {
+  return new Map(slots.map((slot) => [slot, ownRow]));
+}
+
 describe('the queue to the kernel', () => {
-  test('says what is programmed once the kernel confirms', async () => {
-    const { kernel, applied, programmed, events } = queue();
-    kernel.program(1, new Set([4, 5]));
-    expect(programmed).toEqual([]);
-    await kernel.idle();
+  test('says what is programmed once the kernel confirms and packets on their way are through', async () => {
+    const { kernel, clock, applied, programmed, events } = queue();
+    kernel.program(1, rowsOf(4, 5));
+    await nextTurn();
+    clock.pass(4);
+    await nextTurn();
+    expect([applied, programmed]).toEqual([[[4, 5]], []]);
+    await idle(kernel, clock);
     expect([applied, programmed, events]).toEqual([[[4, 5]], [1], ['table']]);
   });
 
   test('skips tables that were overtaken while the kernel was busy', async () => {
-    const { kernel, applied, programmed } = queue();
-    for (const revision of [1, 2, 3]) kernel.program(revision, new Set([revision]));
-    await kernel.idle();
+    const { kernel, clock, applied, programmed } = queue();
+    for (const revision of [1, 2, 3]) kernel.program(revision, rowsOf(revision));
+    await idle(kernel, clock);
     expect([applied, programmed]).toEqual([[[3]], [3]]);
   });
 
@@ -84,11 +108,11 @@ describe('the queue to the kernel', () => {
         applied.push([...rows.keys()]);
       },
     });
-    kernel.program(1, new Set([7]));
-    await kernel.idle();
+    kernel.program(1, rowsOf(7));
+    await idle(kernel, clock);
     expect([applied, programmed, events]).toEqual([[], [], ['failure']]);
     clock.pass(100);
-    await kernel.idle();
+    await idle(kernel, clock);
     expect([applied, programmed, events]).toEqual([[[7]], [1], ['failure', 'table']]);
   });
 
@@ -101,12 +125,12 @@ describe('the queue to the kernel', () => {
         applied.push([...rows.keys()]);
       },
     });
-    kernel.program(1, new Set([7]));
-    await kernel.idle();
-    kernel.program(2, new Set([8]));
-    await kernel.idle();
+    kernel.program(1, rowsOf(7));
+    await idle(kernel, clock);
+    kernel.program(2, rowsOf(8));
+    await idle(kernel, clock);
     clock.pass(1000);
-    await kernel.idle();
+    await idle(kernel, clock);
     expect([applied, programmed]).toEqual([[[8]], [2]]);
   });
 
@@ -122,27 +146,28 @@ describe('the queue to the kernel', () => {
         applied.push([...rows.keys()]);
       },
     });
-    kernel.program(1, new Set([7]));
+    kernel.program(1, rowsOf(7));
     // The first transaction is under way from the next turn on.
     await Promise.resolve();
-    kernel.program(2, new Set([8]));
+    kernel.program(2, rowsOf(8));
     fail(new Error('busy'));
-    await kernel.idle();
+    await idle(kernel, clock);
     clock.pass(1000);
-    await kernel.idle();
+    await idle(kernel, clock);
     expect([applied, programmed]).toEqual([[[8]], [2]]);
   });
 
   test('a lease that cannot be armed has the kernel looked at, at once', async () => {
-    const { kernel, events } = queue({
+    const { kernel, clock, events, rebuilt } = queue({
       arm: () => {
         throw new Error('no such table');
       },
       repair: async () => true,
     });
-    kernel.lease((dataPlane) => dataPlane.arm(1, 500));
-    await kernel.idle();
+    kernel.fence((dataPlane) => dataPlane.arm('lease', 1, 500));
+    await idle(kernel, clock);
     expect(events).toEqual(['failure', 'repaired']);
+    expect(rebuilt.length).toBe(1);
   });
 
   test('looks at the kernel once a second, and tells when it had to repair it', async () => {
@@ -150,7 +175,7 @@ describe('the queue to the kernel', () => {
     const { kernel, clock, events } = queue({ repair: async () => answers.shift() ?? false });
     for (let second = 0; second < 3; second++) {
       clock.pass(1000);
-      await kernel.idle();
+      await idle(kernel, clock);
     }
     expect(events).toEqual(['repaired']);
     kernel.stop();

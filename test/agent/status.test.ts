@@ -19,10 +19,10 @@ const serving: AgentStatus = {
   unowned: '255',
   accepting: '0-127',
   moves: [],
-  policy: { strategy: 'equal', handoff: 'reset' },
+  policy: { strategy: 'equal', handoff: 'reset', drainDeadline: 60 },
   policyFile: { path: '/etc/policy.yaml', state: 'in force', problem: null },
   peers: [{ name: 'r2', state: 'heard', via: 'multicast' }],
-  packets: { accepted: 10, dropped: 20 },
+  packets: { accepted: 10, relayed: 1, dropped: 20, resetsWithheld: 2 },
   refused: {},
 };
 

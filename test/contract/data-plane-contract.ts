@@ -1,17 +1,28 @@
 import { describe, expect, test } from 'vitest';
 import { type IpAddress, parseIp } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
-import type { ForwardingTable, ServiceEntry } from '../../src/dataplane/forwarding-table.ts';
+import type { DataPlaneCounters, Fence } from '../../src/dataplane/data-plane.ts';
+import {
+  type ForwardingTable,
+  newRow,
+  ownRow,
+  type Row,
+  type Rows,
+  type ServiceEntry,
+} from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
 import { partitionOf } from '../../src/space/partition.ts';
 
 /** A data plane under test: the table is applied, then packets arrive one at a time. */
 export interface JudgedDataPlane {
   apply(table: ForwardingTable): Promise<void>;
-  arm(mark: number, leaseMs: number): Promise<void>;
-  grant(mark: number): Promise<void>;
+  arm(fence: Fence, mark: number, ms: number): Promise<void>;
+  grant(fence: Fence, mark: number | null): Promise<void>;
+  adopt(): Promise<Rows | null>;
   judge(packet: Packet): Promise<Verdict>;
-  counters(): Promise<{ accepted: number; dropped: number }>;
+  /** Whether a reset of a connection that this host does not know leaves it. */
+  mayReset(client: IpAddress): Promise<boolean>;
+  counters(): Promise<DataPlaneCounters>;
   remove(): Promise<void>;
 }
 
@@ -31,21 +42,24 @@ export function serviceWith(mask: string, overrides: Partial<ServiceEntry> = {})
     ],
     partition: defined(partition.ok ? partition.value : null, mask),
     device: 'eth0',
+    ownMac: '02:00:00:00:00:0b',
     groupMac: '01:00:5e:4d:00:01',
     ...overrides,
   };
 }
 
 export function tableOf(service: ServiceEntry, slots: readonly number[]): ForwardingTable {
-  return { service, rows: new Map(slots.map((slot) => [slot, 'own'])) };
+  return { service, rows: new Map(slots.map((slot) => [slot, ownRow])) };
 }
 
-/** Applies a table under a lease that outlasts the test. */
+/** Applies a table under a lease and a hold that outlast the test. */
 export async function serve(plane: JudgedDataPlane, table: ForwardingTable): Promise<void> {
   await plane.apply(table);
   const mark = nextMark++;
-  await plane.arm(mark, 60_000);
-  await plane.grant(mark);
+  for (const fence of ['lease', 'hold'] as const) {
+    await plane.arm(fence, mark, 60_000);
+    await plane.grant(fence, mark);
+  }
 }
 
 let nextMark = 1;
@@ -53,8 +67,14 @@ const service = serviceWith('0.0.0.255');
 
 function packet(overrides: Partial<Packet> & { from: string }): Packet {
   const { from, ...rest } = overrides;
-  return { source: ip(from), destination: service.address, protocol: 'tcp', destinationPort: 80, ...rest };
+  return { source: ip(from), destination: service.address, protocol: 'tcp', destinationPort: 80, opens: true, ...rest };
 }
+
+const peer = '02:00:00:00:00:0c';
+const stranger = '02:00:00:00:00:0d';
+const relayRow: Row = { kind: 'relay', peer };
+const oldRow: Row = { kind: 'old', peer: null };
+const leavingRow: Row = { kind: 'old', peer };
 
 const mine = '10.77.101.7';
 const theirs = '10.77.101.8';
@@ -86,6 +106,8 @@ const cases: readonly (readonly [string, Packet, Verdict])[] = [
     packet({ from: theirs, protocol: 'icmp', icmpType: 3, fragmentOffset: 1 }),
     'drop',
   ],
+  ['a segment that opens nothing goes up in my slot', packet({ from: mine, opens: false }), 'local'],
+  ['a segment that opens nothing drops in another slot', packet({ from: theirs, opens: false }), 'drop'],
   ['a packet for another address passes', { ...packet({ from: theirs }), destination: ip('10.77.0.11') }, 'pass'],
 ];
 
@@ -142,20 +164,89 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
       await open().remove();
     });
 
-    test('rows hold only under a lease that is granted and lasts', async () => {
+    const kinds: readonly Packet[] = [
+      packet({ from: mine }),
+      packet({ from: mine, relayedBy: peer }),
+      packet({ from: mine, relayedBy: stranger }),
+      packet({ from: mine, opens: false }),
+      packet({ from: mine, protocol: 'udp', destinationPort: 53 }),
+      packet({ from: mine, protocol: 'icmp', icmpType: 8 }),
+      packet({ from: mine, fragmentOffset: 185 }),
+      packet({ from: mine, destinationPort: 22 }),
+    ];
+    const rows: readonly (readonly [string, Row, readonly Verdict[]])[] = [
+      ['own', ownRow, ['local', 'local', 'local', 'local', 'local', 'local', 'local', 'drop']],
+      ['new', newRow, ['local', 'local', 'local', 'local', 'local', 'local', 'local', 'drop']],
+      ['relay', relayRow, ['relay', 'drop', 'drop', 'local', 'drop', 'drop', 'local', 'drop']],
+      ['old', oldRow, ['drop', 'drop', 'drop', 'local', 'drop', 'drop', 'local', 'drop']],
+      ['old, relayed to', leavingRow, ['drop', 'local', 'drop', 'local', 'drop', 'drop', 'local', 'drop']],
+    ];
+
+    test.each(rows)(
+      'row %s: SYN, relayed SYNs, other TCP, UDP, echo, fragment, unserved port',
+      async (_what, row, verdicts) => {
+        await serve(open(), { service, rows: new Map([[7, row]]) });
+        const judged: Verdict[] = [];
+        for (const each of kinds) judged.push(await open().judge(each));
+        expect(judged).toEqual(verdicts);
+        expect(await open().judge(packet({ from: theirs, opens: false }))).toBe('drop');
+      },
+    );
+
+    test.each(rows)(
+      'row %s without a lease takes and relays nothing new; what opens nothing still goes up',
+      async (_what, row) => {
+        await serve(open(), { service, rows: new Map([[7, row]]) });
+        await open().grant('lease', null);
+        const judged: Verdict[] = [];
+        for (const each of kinds) judged.push(await open().judge(each));
+        expect(judged).toEqual(['drop', 'drop', 'drop', 'local', 'drop', 'drop', 'local', 'drop']);
+      },
+    );
+
+    test.each(rows)('row %s without a hold lets no segment up that opens nothing', async (_what, row) => {
+      await serve(open(), { service, rows: new Map([[7, row]]) });
+      await open().grant('hold', null);
+      expect(await open().judge(packet({ from: mine, opens: false }))).toBe('drop');
+      expect(await open().judge(packet({ from: mine, fragmentOffset: 185 }))).toBe('drop');
+    });
+
+    test.each([
+      ['own', ownRow, true],
+      ['new', newRow, false],
+      ['relay', relayRow, false],
+      ['old', oldRow, false],
+      ['old, relayed to', leavingRow, false],
+    ] as const)('row %s: a reset of an unknown connection leaves: %s', async (_what, row, leaves) => {
+      await serve(open(), { service, rows: new Map([[7, row]]) });
+      expect(await open().mayReset(ip(mine))).toBe(leaves);
+      await open().grant('lease', null);
+      expect(await open().mayReset(ip(mine))).toBe(false);
+    });
+
+    test('rows change into each other, one packet after the other', async () => {
+      const seen: Verdict[] = [];
+      for (const row of [ownRow, leavingRow, oldRow, relayRow, newRow, relayRow, ownRow, oldRow, leavingRow]) {
+        await serve(open(), { service, rows: new Map([[7, row]]) });
+        seen.push(await open().judge(packet({ from: mine })));
+      }
+      expect(seen).toEqual(['local', 'drop', 'drop', 'relay', 'local', 'relay', 'local', 'drop', 'drop']);
+    });
+
+    test('what is taken needs a lease that is granted and lasts', async () => {
       const syn = packet({ from: mine });
       const verdicts: Verdict[] = [];
       const judge = async (): Promise<number> => verdicts.push(await open().judge(syn));
       await open().remove();
       await open().apply(tableOf(service, [7]));
       await judge();
-      await open().arm(1_000_001, 60_000);
+      await open().arm('lease', 1_000_001, 60_000);
       await judge();
-      await open().grant(1_000_002);
+      await open().grant('lease', 1_000_002);
       await judge();
-      await open().grant(1_000_001);
+      await open().grant('lease', 1_000_001);
       await judge();
-      await open().grant(1_000_003);
+      await open().grant('lease', 1_000_003);
       await judge();
       expect(verdicts).toEqual(['drop', 'drop', 'drop', 'local', 'drop']);
     });
@@ -163,12 +254,33 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
     test('a lease ends by itself', async () => {
       const syn = packet({ from: mine });
       await open().apply(tableOf(service, [7]));
-      await open().arm(2_000_001, 150);
-      await open().grant(2_000_001);
+      await open().arm('lease', 2_000_001, 150);
+      await open().grant('lease', 2_000_001);
       expect(await open().judge(syn)).toBe('local');
       const end = Date.now() + 5000;
       while ((await open().judge(syn)) === 'local') expect(Date.now()).toBeLessThan(end);
       expect(await open().judge(syn)).toBe('drop');
+    });
+
+    test('a later process adopts the table, rows and fences, and goes on from it', async () => {
+      const rows: Rows = new Map<number, Row>([
+        [7, ownRow],
+        [8, newRow],
+        [9, relayRow],
+        [10, oldRow],
+        [11, leavingRow],
+      ]);
+      await serve(open(), { service, rows });
+      expect(await open().adopt()).toEqual(rows);
+      expect(await open().judge(packet({ from: mine }))).toBe('local');
+      await open().apply({ service, rows: new Map([[8, ownRow]]) });
+      expect(await open().judge(packet({ from: mine }))).toBe('drop');
+      expect(await open().judge(packet({ from: theirs }))).toBe('local');
+    });
+
+    test('without a table there is nothing to adopt', async () => {
+      await open().remove();
+      expect(await open().adopt()).toBe(null);
     });
 
     test('ICMP errors need no lease: they open nothing', async () => {
@@ -189,7 +301,7 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
       await open().judge(packet({ from: mine }));
       await open().judge(packet({ from: theirs }));
       await open().judge(packet({ from: theirs }));
-      expect(await open().counters()).toEqual({ accepted: 1, dropped: 2 });
+      expect(await open().counters()).toEqual({ accepted: 1, relayed: 0, dropped: 2, resetsWithheld: 0 });
     });
   });
 }

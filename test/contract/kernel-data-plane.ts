@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { ForwardingTable } from '../../src/dataplane/forwarding-table.ts';
+import type { DataPlaneCounters } from '../../src/dataplane/data-plane.ts';
+import type { ForwardingTable, Row } from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
 import type { JudgedDataPlane } from './data-plane-contract.ts';
 
@@ -24,10 +25,15 @@ export function openKernelDataPlane(): KernelDataPlane {
   return {
     apply: async (table: ForwardingTable) =>
       void (await ask('apply', { service: table.service, rows: [...table.rows] })),
-    arm: async (mark, leaseMs) => void (await ask('arm', { mark, leaseMs })),
-    grant: async (mark) => void (await ask('grant', { mark })),
+    arm: async (fence, mark, ms) => void (await ask('arm', { fence, mark, ms })),
+    grant: async (fence, mark) => void (await ask('grant', { fence, mark })),
+    async adopt() {
+      const rows = (await ask('adopt')) as [number, Row][] | null;
+      return rows && new Map(rows);
+    },
+    mayReset: async (client) => (await ask('mayReset', client)) as boolean,
     judge: async (packet: Packet) => (await ask('judge', packet)) as Verdict,
-    counters: async () => (await ask('counters')) as { accepted: number; dropped: number },
+    counters: async () => (await ask('counters')) as DataPlaneCounters,
     remove: async () => void (await ask('remove')),
     flushByOthers: async () => void (await ask('flushByOthers')),
     repair: async () => (await ask('repair')) as boolean,

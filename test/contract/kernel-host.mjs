@@ -2,27 +2,38 @@
 // Reads one JSON request a line, answers one JSON line.
 import { execFileSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { ipBytes } from '../../dist/base/address.js';
-import { macBytes } from '../../dist/base/mac.js';
+import { formatIp, ipBytes, parseIp } from '../../dist/base/address.js';
+import { macBytes, macFromBytes } from '../../dist/base/mac.js';
 import { createNftDataPlane } from '../../dist/dataplane/nft.js';
 import { openNftables } from '../../dist/platform/libnftables.js';
 import { openPacketSocket } from '../../dist/platform/packet-socket.js';
 
 const protocols = { icmp: 1, tcp: 6, udp: 17 };
 const groupMac = '01:00:5e:4d:00:01';
+const ownMac = '02:00:00:00:00:0b';
+const serviceAddress = '10.77.0.100';
 const revive = (_key, value) =>
   typeof value === 'string' && /^\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value;
 
 execFileSync('ip', ['-batch', '-'], {
   input: `link set lo up
 link add eth0 type veth peer name cable
+link set eth0 address ${ownMac}
 link set cable up
 link set eth0 up
+address add 10.77.0.11/16 dev eth0
+address add ${serviceAddress}/32 dev lo
 `,
 });
 const run = openNftables();
-const cable = openPacketSocket('cable', 0x0800, () => {});
+/** What came out of eth0 last: frames that were relayed, and resets. */
+let left = [];
+const cable = openPacketSocket('cable', 0x0800, (frame) => {
+  if (frame.subarray(6, 12).every((byte, i) => byte === macBytes(ownMac)[i])) left.push(Buffer.from(frame));
+});
+const service = parseIp(serviceAddress).value;
 let plane = null;
+let lastService = null;
 let planeName = '';
 installProbe();
 
@@ -49,41 +60,78 @@ function probed() {
 
 /** A table that is not there has counted nothing. */
 async function counters() {
-  const none = { accepted: 0, dropped: 0 };
+  const none = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0 };
   return plane ? await plane.counters().catch(() => none) : none;
 }
 
 async function judge(packet) {
   const before = { ...probed(), ...(await counters()) };
-  cable.send(frame(packet));
+  const names = Object.keys(before);
+  left = [];
+  const sent = frame(packet);
+  cable.send(sent);
   for (const end = Date.now() + 5000; Date.now() < end; ) {
     const after = { ...probed(), ...(await counters()) };
-    const moved = (name) => after[name] - before[name];
-    if (moved('dropped') === 1 && moved('host') + moved('other') + moved('accepted') === 0) return 'drop';
-    if (moved('host') === 1 && moved('accepted') === 1) return 'local';
-    if (moved('host') + moved('other') === 1 && moved('accepted') + moved('dropped') === 0) return 'pass';
-    if (moved('host') + moved('other') + moved('accepted') + moved('dropped') > 2) break;
+    const moved = names
+      .filter((name) => after[name] - before[name] === 1)
+      .sort()
+      .join();
+    if (moved === 'dropped') return 'drop';
+    if (moved === 'accepted,host') return 'local';
+    if (moved === 'host' || moved === 'other') return 'pass';
+    if (moved === 'relayed' && left.length > 0) return relayVerdict(sent, left[0]);
+    if (names.some((name) => after[name] - before[name] > 1)) break;
+    await new Promise((resolve) => setImmediate(resolve));
   }
   return `no verdict: ${JSON.stringify({ before, after: { ...probed(), ...(await counters()) } })}`;
 }
 
-function frame({ source, destination, protocol, destinationPort = 0, icmpType = 0, fragmentOffset = 0 }) {
+/** A relayed frame has the peer's link address and this host's own, and is otherwise what came. */
+function relayVerdict(sent, relayed) {
+  const same = relayed.subarray(12).equals(sent.subarray(12));
+  return same && macFromBytes(relayed.subarray(0, 6)) === '02:00:00:00:00:0c' ? 'relay' : 'relayed wrongly';
+}
+
+/** The kernel answers a segment of a connection it does not know with a reset, which leaves or is withheld. */
+async function mayReset(client) {
+  execFileSync('ip', ['neighbour', 'replace', formatIp(client), 'lladdr', cable.mac, 'dev', 'eth0']);
+  const before = await counters();
+  left = [];
+  cable.send(frame({ source: client, destination: service, protocol: 'tcp', destinationPort: 80, opens: false }, 64));
+  for (const end = Date.now() + 5000; Date.now() < end; ) {
+    const reset = left.some((each) => each[23] === 6 && each[14 + 20 + 13] === 0x04);
+    const withheld = (await counters()).resetsWithheld - before.resetsWithheld;
+    if (reset !== withheld > 0) return reset;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return 'nothing came of it';
+}
+
+function frame(
+  { source, destination, protocol, destinationPort = 0, opens = false, icmpType = 0, fragmentOffset = 0, relayedBy },
+  ttl = 33,
+) {
   const bytes = Buffer.alloc(14 + 20 + 20);
-  bytes.set(macBytes(groupMac), 0);
-  bytes.set(macBytes(cable.mac), 6);
+  bytes.set(macBytes(relayedBy ? ownMac : groupMac), 0);
+  bytes.set(macBytes(relayedBy ?? cable.mac), 6);
   bytes.writeUInt16BE(0x0800, 12);
   const header = bytes.subarray(14, 34);
   header[0] = 0x45;
   header.writeUInt16BE(40, 2);
   header.writeUInt16BE(fragmentOffset, 6);
-  header[8] = 33;
+  header[8] = ttl;
   header[9] = protocols[protocol];
   header.set(ipBytes(source), 12);
   header.set(ipBytes(destination), 16);
   header.writeUInt16BE(checksum(header), 10);
-  if (protocol === 'icmp') bytes[34] = icmpType;
-  else bytes.writeUInt16BE(destinationPort, 36);
-  if (protocol === 'tcp') bytes.set([0x50, 0x02], 46);
+  const segment = bytes.subarray(34);
+  if (protocol === 'icmp') segment[0] = icmpType;
+  else segment.writeUInt16BE(destinationPort, 2);
+  if (protocol === 'tcp') {
+    segment.writeUInt16BE(40_000, 0);
+    segment.set([0x50, opens ? 0x02 : 0x10], 12);
+    segment.writeUInt16BE(checksum(Buffer.concat([header.subarray(12, 20), Buffer.from([0, 6, 0, 20]), segment])), 16);
+  }
   return bytes;
 }
 
@@ -99,11 +147,20 @@ const operations = {
   async apply({ service, rows }) {
     if (planeName !== JSON.stringify(service.partition.bits)) plane = createNftDataPlane(run, service);
     planeName = JSON.stringify(service.partition.bits);
+    lastService = service;
     await plane.apply({ service, rows: new Map(rows) });
   },
-  arm: ({ mark, leaseMs }) => plane.arm(mark, leaseMs),
-  grant: ({ mark }) => plane.grant(mark),
+  arm: ({ fence, mark, ms }) => plane.arm(fence, mark, ms),
+  grant: ({ fence, mark }) => plane.grant(fence, mark),
+  async adopt() {
+    // As a process does that has just begun.
+    const rows = await createNftDataPlane(run, lastService).adopt();
+    if (rows) plane = createNftDataPlane(run, lastService);
+    await plane?.adopt();
+    return rows && [...rows];
+  },
   judge,
+  mayReset,
   counters,
   async remove() {
     await plane?.remove();

@@ -32,6 +32,8 @@ function survive(seed: number): void {
     }
     calm(net);
     net.runUntil(() => net.healthy(), 8000);
+    net.runUntil(() => net.control('n1').view().holders.length === 0, 8000);
+    net.runUntil(() => net.healthy(), 1000);
     const epoch = net.control('n1').view().epoch;
     net.run(1500);
     // Without faults nothing moves.
@@ -84,8 +86,8 @@ function disturb(net: VirtualNetwork): void {
 function anyPolicy(net: VirtualNetwork): Policy {
   const weights = Object.fromEntries(net.names.map((name) => [name, Math.floor(net.random() * 4)]));
   return net.random() < 0.3
-    ? { strategy: 'equal', handoff: 'reset' }
-    : { strategy: 'weighted', handoff: 'reset', weights };
+    ? { strategy: 'equal', handoff: 'reset', drainDeadline: 60 }
+    : { strategy: 'weighted', handoff: 'reset', drainDeadline: 60, weights };
 }
 
 /** Everybody is there, and the network does what it should. */

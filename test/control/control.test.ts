@@ -6,8 +6,8 @@ import { scaledTimers } from '../../src/control/timers.ts';
 import type { Policy } from '../../src/policy/index.ts';
 import { VirtualNetwork } from './virtual-network.ts';
 
-const halfToFirst: Policy = { strategy: 'weighted', handoff: 'reset', weights: { r1: 50, r2: 25, r3: 25 } };
-const allToSecond: Policy = { strategy: 'weighted', handoff: 'reset', weights: { r2: 1 } };
+const halfToFirst: Policy = { strategy: 'weighted', handoff: 'reset', drainDeadline: 60, weights: { r1: 50, r2: 25, r3: 25 } };
+const allToSecond: Policy = { strategy: 'weighted', handoff: 'reset', drainDeadline: 60, weights: { r2: 1 } };
 
 function started(options: ConstructorParameters<typeof VirtualNetwork>[0] = {}): VirtualNetwork {
   const net = new VirtualNetwork(options).start();
@@ -139,23 +139,29 @@ describe('a policy', () => {
 });
 
 describe('a planned move', () => {
-  test('passes leave, owned and done, and then the old owner resets what it gave away', () => {
+  test('passes prepare, leave, owned and done, and then the old owner resets what it gave away', () => {
     const net = started({ kernelMs: [20, 40] });
     const before = new Set(net.accepting('r1'));
+    net.host('r1').holding = before;
     propose(net, 'r1', allToSecond);
-    net.runUntil(() => net.healthy() && net.accepting('r2').size === 16, 2000);
+    net.runUntil(() => net.healthy() && net.resets.length > 0, 2000);
     const phases = net.events.filter(
       ({ node, event }) => node === 'r1' && event.kind === 'move' && event.from === 'r1',
     );
-    expect(phases.map(({ event }) => event.kind === 'move' && event.phase)).toEqual(['leave', 'owned', 'done']);
+    expect(phases.map(({ event }) => event.kind === 'move' && event.phase)).toEqual([
+      'prepare',
+      'leave',
+      'owned',
+      'done',
+    ]);
     const reset = net.resets.filter(({ node }) => node === 'r1');
     expect(reset.map(({ slots }) => slots)).toEqual([before]);
-    expect(reset[0]?.at).toBeGreaterThanOrEqual(phases[2]?.at ?? Number.NaN);
+    expect(reset[0]?.at).toBeGreaterThanOrEqual(phases[3]?.at ?? Number.NaN);
   });
 
   test('goes back to the old owner when the new one dies before it', () => {
     const net = started({ kernelMs: [60, 60] });
-    propose(net, 'r1', { strategy: 'weighted', handoff: 'reset', weights: { r3: 1 } });
+    propose(net, 'r1', { strategy: 'weighted', handoff: 'reset', drainDeadline: 60, weights: { r3: 1 } });
     untilLeaving(net);
     net.crash('r3');
     net.runUntil(() => net.healthy(), 2000);
@@ -164,7 +170,7 @@ describe('a planned move', () => {
 
   test('is finished without the old owner when that dies', () => {
     const net = started({ kernelMs: [60, 60] });
-    propose(net, 'r1', { strategy: 'weighted', handoff: 'reset', weights: { r2: 1 } });
+    propose(net, 'r1', { strategy: 'weighted', handoff: 'reset', drainDeadline: 60, weights: { r2: 1 } });
     untilLeaving(net);
     net.crash('r3');
     net.runUntil(() => net.healthy(), 2000);
@@ -204,7 +210,42 @@ describe('a crash', () => {
     net.run(200).start('r3');
     net.runUntil(() => net.healthy(), 1000);
     expect(shares(net)).toEqual({ r1: 6, r2: 5, r3: 5 });
+    // The ledger names the new life of its host, which holds nothing of the old one's.
+    expect(net.control('r3').view().epoch).toBe(2);
+  });
+
+  test('of an agent alone, restarted within its lease, changes nothing at all', () => {
+    const net = started();
+    net.kill('r3');
+    net.run(200).start('r3');
+    net.runUntil(() => net.healthy(), 1000);
+    expect(shares(net)).toEqual({ r1: 6, r2: 5, r3: 5 });
     expect(net.control('r3').view().epoch).toBe(1);
+    expect(net.resets).toEqual([]);
+  });
+
+  test('of an agent alone leaves its connections where they are until they end', () => {
+    const net = started();
+    const slots = [...net.accepting('r3')];
+    net.kill('r3');
+    net.host('r3').holding = new Set(slots.slice(0, 2));
+    net.runUntil(() => net.healthy() && net.accepting('r1').size === 8, 2000);
+    net.run(5000);
+    expect(net.control('r1').view().holders).toEqual([expect.objectContaining({ name: 'r3', slots })]);
+    net.start('r3');
+    net.runUntil(() => net.healthy() && net.control('r1').view().holders.length > 0, 3000);
+    net.run(6000);
+    expect(net.resets).toEqual([]);
+    net.host('r3').holding = new Set();
+    net.runUntil(() => net.control('r1').view().holders.length === 0, 3000);
+  });
+
+  test('of a whole host settles its slots once nobody answers there', () => {
+    const net = started();
+    net.crash('r3');
+    net.runUntil(() => net.healthy(), 2000);
+    expect(net.control('r1').view().holders.length).toBe(1);
+    net.runUntil(() => net.control('r1').view().holders.length === 0, 2500);
   });
 
   test('followed by a late return ends in a new share, with the epoch grown', () => {
@@ -337,7 +378,7 @@ describe('the control channel', () => {
     const every = (first: number) => Array.from({ length: 1024 }, (_, i) => first + 4 * i).join(',');
     const shares = { r1: every(0), r2: every(1), r3: every(2) };
     const net = started({ mask: '0.0.15.255', loss: 0.02 });
-    propose(net, 'r3', { strategy: 'explicit', handoff: 'reset', shares });
+    propose(net, 'r3', { strategy: 'explicit', handoff: 'reset', drainDeadline: 60, shares });
     net.runUntil(() => net.control('r3').view().policy?.strategy === 'explicit' && net.healthy(), 5000);
     expect(net.accepting('r2').has(4093)).toBe(true);
   });
@@ -400,16 +441,36 @@ describe('leaving', () => {
   test('hands everything off first', () => {
     const net = started();
     net.input('r3', { kind: 'leave', at: net.now });
-    const ms = net.runUntil(() => !net.host('r3').control, 3000);
+    const ms = net.runUntil(() => net.accepting('r3').size === 0, 3000);
     expect(ms).toBeLessThan(500);
+    net.runUntil(() => !net.host('r3').control, 5000);
     expect(net.served()).toBe(16);
-    expect(net.resets.filter(({ node }) => node === 'r3').map(({ slots }) => slots.size)).toEqual([5]);
+  });
+
+  test('waits for the connections that go on', () => {
+    const net = started();
+    net.host('r3').holding = new Set(net.accepting('r3'));
+    net.input('r3', { kind: 'leave', at: net.now });
+    net.run(20_000);
+    expect(net.control('r3').view().cause).toBe('leaving: connections of 5 slots may go on');
+    expect(net.resets).toEqual([]);
+    net.host('r3').holding = new Set();
+    net.runUntil(() => !net.host('r3').control, 2000);
+  });
+
+  test('waits for them no longer than the drain deadline, and resets them then', () => {
+    const net = started({ policy: { strategy: 'equal', handoff: 'forward', drainDeadline: 20 } });
+    const slots = net.accepting('r3');
+    net.host('r3').holding = slots;
+    net.input('r3', { kind: 'leave', at: net.now });
+    net.runUntil(() => net.resets.length > 0, 21_000);
+    expect(net.resets).toEqual([expect.objectContaining({ node: 'r3', slots })]);
   });
 
   test('the coordinator leaves too, and the next takes over without a gap', () => {
     const net = started();
     net.input('r1', { kind: 'leave', at: net.now });
-    net.runUntil(() => !net.host('r1').control, 3000);
+    net.runUntil(() => !net.host('r1').control, 6000);
     expect(net.served()).toBe(16);
     net.runUntil(() => net.control('r3').view().coordinator === 'r2', 1000);
     net.run(2000);
@@ -434,7 +495,7 @@ describe('leaving', () => {
     net.block('r3', 'r1');
     net.block('r3', 'r2');
     net.input('r3', { kind: 'leave', at: net.now });
-    expect(net.runUntil(() => !net.host('r3').control, 3100)).toBeGreaterThan(2900);
+    expect(net.runUntil(() => !net.host('r3').control, 3100)).toBeGreaterThan(1500);
     expect(net.accepting('r3').size).toBe(0);
   });
 });

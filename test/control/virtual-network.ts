@@ -3,6 +3,7 @@ import { assert, defined } from '../../src/base/assert.ts';
 import { type Control, createControl } from '../../src/control/control.ts';
 import { decodeDurable } from '../../src/control/durable.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../../src/control/io.ts';
+import type { Rows } from '../../src/dataplane/forwarding-table.ts';
 import type { Policy } from '../../src/policy/index.ts';
 import { type Partition, partitionOf } from '../../src/space/partition.ts';
 import type { Via } from '../../src/wire/envelope.ts';
@@ -22,6 +23,9 @@ export interface VirtualOptions {
   readonly duplication?: number;
 }
 
+/** As the driver waits for packets on their way. */
+const settlingMs = 5;
+
 type Table = ControlOutput & { readonly kind: 'program' };
 
 interface Host {
@@ -30,11 +34,16 @@ interface Host {
   session: number;
   counter: number;
   disk: Uint8Array | null;
-  /** The rows of the kernel; they hold while its lease lasts. */
-  rows: ReadonlySet<number>;
+  readonly mac: string;
+  boot: number;
+  up: boolean;
+  /** The rows of the kernel; what they take needs its lease. */
+  rows: Rows;
   /** When the lease of each mark ends. */
   readonly armed: Map<number, number>;
   current: number;
+  /** Slots of which this host holds flows, once it does not own them any more. */
+  holding: ReadonlySet<number>;
   wanted: Table | null;
   programming: boolean;
   ticksAt: number;
@@ -68,10 +77,10 @@ export class VirtualNetwork {
     const mask = parseIp(options.mask ?? '0.0.0.15');
     const partition = mask.ok ? partitionOf(mask.value) : mask;
     this.partition = defined(partition.ok ? partition.value : null, 'a partition');
-    for (const name of this.names) {
+    for (const [i, name] of this.names.entries()) {
       this.#hosts.set(name, {
-        ...{ name, control: null, session: 0, counter: 0, disk: null },
-        ...{ rows: new Set<number>(), armed: new Map<number, number>(), current: 0 },
+        ...{ name, control: null, session: 0, counter: 0, disk: null, mac: `02:00:00:00:00:0${i + 1}`, boot: 1, up: true },
+        ...{ rows: new Map(), armed: new Map<number, number>(), current: 0, holding: new Set<number>() },
         ...{ wanted: null, programming: false, ticksAt: Number.POSITIVE_INFINITY, epoch: 0, left: false },
         stoppedUntil: 0,
       });
@@ -85,8 +94,8 @@ export class VirtualNetwork {
   start(...names: readonly string[]): this {
     for (const name of names.length > 0 ? names : this.names) {
       const host = this.host(name);
-      this.#wipe(host);
       host.session++;
+      host.up = true;
       host.counter = 0;
       host.left = false;
       host.control = createControl({
@@ -98,6 +107,9 @@ export class VirtualNetwork {
         ledger: host.disk,
         policy: this.#options.policy ?? null,
         session: host.session,
+        boot: host.boot,
+        mac: host.mac,
+        rows: host.rows,
       });
       this.input(name, { kind: 'tick', at: this.now });
     }
@@ -108,6 +120,8 @@ export class VirtualNetwork {
   crash(name: string): void {
     this.kill(name);
     this.#wipe(this.host(name));
+    this.host(name).boot++;
+    this.host(name).up = false;
   }
 
   /** The agent dies, its kernel lives on: the rows stay, and hold for as long as the lease lasts. */
@@ -125,14 +139,28 @@ export class VirtualNetwork {
     this.host(name).stoppedUntil = this.now + ms;
   }
 
-  /** What a host's kernel accepts at this instant. */
+  /** The slots whose new connections a host's kernel takes at this instant: from the group, or from a peer that relays them at this instant. */
   accepting(name: string): ReadonlySet<number> {
-    const { rows, armed, current } = this.host(name);
-    return (armed.get(current) ?? 0) > this.now ? rows : new Set();
+    const { rows, mac } = this.host(name);
+    const relayed = (slot: number, peer: string | null): boolean => {
+      const from = this.names.map((each) => this.host(each)).find((each) => each.mac === peer);
+      const row = from && this.#isLeased(from) ? from.rows.get(slot) : undefined;
+      return row?.kind === 'relay' && row.peer === mac;
+    };
+    if (!this.#isLeased(this.host(name))) return new Set();
+    return new Set(
+      [...rows].flatMap(([slot, { kind, peer }]) =>
+        kind === 'own' || kind === 'new' || (kind === 'old' && relayed(slot, peer)) ? [slot] : [],
+      ),
+    );
+  }
+
+  #isLeased({ armed, current }: Host): boolean {
+    return (armed.get(current) ?? 0) > this.now;
   }
 
   #wipe(host: Host): void {
-    host.rows = new Set();
+    host.rows = new Map();
     host.armed.clear();
     host.current = 0;
   }
@@ -251,15 +279,25 @@ export class VirtualNetwork {
         this.#program(host, output);
         break;
       case 'arm':
-        assert(!host.armed.has(output.mark), `mark ${output.mark} is used once`);
-        host.armed.set(output.mark, this.now + output.leaseMs);
+        if (output.fence === 'hold') break;
+        assert((host.armed.get(output.mark) ?? 0) <= this.now, `mark ${output.mark} is not armed already`);
+        host.armed.set(output.mark, this.now + output.ms);
         break;
       case 'grant':
-        host.current = output.mark;
+        if (output.fence === 'hold') break;
+        host.current = output.mark ?? 0;
         this.#checkKernels();
         break;
+      case 'list': {
+        const slots = new Set([...output.slots].filter((slot) => host.holding.has(slot)));
+        this.#schedule(host, this.now, () => this.input(host.name, { kind: 'holding', at: this.now, slots }));
+        break;
+      }
+      case 'probe':
+        for (const peer of output.peers) this.#probe(host, peer);
+        break;
       case 'reset':
-        this.resets.push({ at: this.now, node: host.name, slots: output.slots });
+        this.#reset(host, output.slots);
         break;
       case 'event':
         this.events.push({ at: this.now, node: host.name, event: output.event });
@@ -270,6 +308,19 @@ export class VirtualNetwork {
         // The process goes on until its kernel has done the last that was asked for.
         if (!host.programming) this.#schedule(host, this.now, () => this.crash(host.name));
     }
+  }
+
+  #reset(host: Host, asked: ReadonlySet<number>): void {
+    const slots = new Set([...asked].filter((slot) => host.holding.has(slot)));
+    if (slots.size > 0) this.resets.push({ at: this.now, node: host.name, slots });
+    host.holding = new Set([...host.holding].filter((slot) => !slots.has(slot)));
+  }
+
+  /** The host of a peer answers whatever its agent does, unless it is down or cut off. */
+  #probe(host: Host, peer: string): void {
+    if (this.#blocked.has(`${host.name}>${peer}`) || this.#blocked.has(`${peer}>${host.name}`)) return;
+    if (!this.host(peer).up) return;
+    this.#schedule(host, this.now + 1, () => this.input(host.name, { kind: 'alive', at: this.now, peer }));
   }
 
   #send(host: Host, { to, body }: ControlOutput & { kind: 'send' }): void {
@@ -303,11 +354,13 @@ export class VirtualNetwork {
     host.programming = table !== null;
     if (!table) return;
     this.#schedule(host, this.now + this.#between(this.#options.kernelMs ?? [1, 5]), () => {
-      host.rows = table.slots;
+      host.rows = table.rows;
       this.#checkKernels();
-      this.#transact(host);
-      this.input(host.name, { kind: 'programmed', at: this.now, revision: table.revision });
-      if (host.left && !host.programming) this.crash(host.name);
+      this.#schedule(host, this.now + settlingMs, () => {
+        this.#transact(host);
+        this.input(host.name, { kind: 'programmed', at: this.now, revision: table.revision });
+        if (host.left && !host.programming) this.crash(host.name);
+      });
     });
   }
 

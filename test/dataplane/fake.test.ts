@@ -5,7 +5,8 @@ const fake = createFakeDataPlane(() => performance.now());
 
 describeDataPlane('fake', () => ({
   ...fake,
-  arm: async (mark, leaseMs) => fake.arm(mark, leaseMs),
-  grant: async (mark) => fake.grant(mark),
+  arm: async (fence, mark, ms) => fake.arm(fence, mark, ms),
+  grant: async (fence, mark) => fake.grant(fence, mark),
+  mayReset: async (client) => fake.mayReset(client),
   judge: async (packet) => fake.judge(packet),
 }));

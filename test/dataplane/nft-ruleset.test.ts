@@ -1,5 +1,10 @@
 import { expect, test } from 'vitest';
-import { changeTransactions, installTransactions, removeTransaction } from '../../src/dataplane/nft-ruleset.ts';
+import {
+  changeTransactions,
+  fingerprintOf,
+  installTransactions,
+  removeTransaction,
+} from '../../src/dataplane/nft-ruleset.ts';
 import { serviceWith, tableOf } from '../contract/data-plane-contract.ts';
 
 const service = serviceWith('0.0.0.255', { name: 'my-web' });
@@ -24,12 +29,28 @@ test('a change too large for one transaction gives slots up before it takes any'
   const wide = serviceWith('0.0.255.255');
   const low = Array.from({ length: 5000 }, (_, slot) => slot);
   const high = low.map((slot) => slot + 5000);
-  const verbs = changeTransactions(tableOf(wide, low), tableOf(wide, high)).map(
-    (transaction) => transaction.split(' ')[0],
+  const verbs = changeTransactions(tableOf(wide, low), tableOf(wide, high)).map((transaction) =>
+    transaction.split('\n').map((command) => command.split(' ', 4).slice(0, 4).join(' ')),
   );
-  expect(verbs).toEqual(['delete', 'delete', 'add', 'add']);
+  const map = 'element netdev mc_web';
+  const set = 'element ip mc_web';
+  expect(verbs).toEqual([
+    [`delete ${set}`, `delete ${map}`],
+    [`delete ${set}`, `delete ${map}`, `add ${map}`, `add ${set}`],
+    [`add ${map}`, `add ${set}`],
+  ]);
+});
+
+test('a table made by other rules, or for another service, is not taken for this one', () => {
+  const others = [serviceWith('0.0.0.127'), serviceWith('0.0.0.255', { device: 'eth1' }), serviceWith('0.0.0.255')];
+  const prints = [service, ...others].map(fingerprintOf);
+  expect(new Set(prints.slice(0, 3)).size).toBe(3);
+  // The name is the table's own.
+  expect(prints[3]).toBe(prints[0]);
 });
 
 test('removal works whether the table is there or not', () => {
-  expect(removeTransaction(service)).toBe('add table netdev mc_my_web\ndelete table netdev mc_my_web');
+  expect(removeTransaction(service)).toBe(
+    ['netdev', 'ip'].map((family) => `add table ${family} mc_my_web\ndelete table ${family} mc_my_web`).join('\n'),
+  );
 });

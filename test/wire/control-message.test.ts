@@ -27,7 +27,11 @@ const heartbeat: fc.Arbitrary<ControlMessage> = fc.record(
     leaving: fc.boolean(),
     held: version,
     committed: version,
+    basis: version,
     programmed: u48,
+    boot: u48,
+    mac: fc.constantFrom('02:00:00:00:00:01', 'ff:ff:ff:ff:ff:ff'),
+    healthy: fc.boolean(),
     heard: fc.array(fc.record({ name, round: u32, multicast: fc.boolean() }, { noNullPrototype: true }), {
       maxLength: 40,
     }),
@@ -37,7 +41,7 @@ const heartbeat: fc.Arbitrary<ControlMessage> = fc.record(
 const part: fc.Arbitrary<ControlMessage> = fc.record(
   {
     kind: fc.constant('part' as const),
-    content: fc.constantFrom('ledger' as const, 'proposal' as const),
+    content: fc.constantFrom('ledger' as const, 'proposal' as const, 'drained' as const),
     transfer: u32,
     length: fc.integer({ min: 1, max: ledgerBytesMax }),
     index: fc.nat(65_535),

@@ -21,12 +21,19 @@ const ledger: fc.Arbitrary<Ledger> = fc
     const [term, epoch, policyEpoch, nextMoveId] = numbers;
     const moves = [1, 2, 3].flatMap((number) => {
       const moved = slots.filter((slot) => moveOf[slot] === number);
-      const phase = number === 1 ? ('leave' as const) : ('owned' as const);
+      const phase = (['prepare', 'leave', 'owned'] as const)[number - 1] ?? 'owned';
       const move = { id: number, since: number, phase, from: nameAt(number), to: nameAt(number + 1), slots: moved };
       return moved.length > 0 ? [move] : [];
     });
+    const held = [4, 5].flatMap((number) => {
+      const given = slots.filter((slot) => moveOf[slot] === number);
+      return given.length > 0 ? [{ name: nameAt(number), boot: term, since: number, slots: given }] : [];
+    });
+    const members = [...names].sort();
     return {
-      ...{ term, epoch, by: nameAt(0), cause: texts[0], members: [...names].sort(), moves, policyEpoch },
+      ...{ term, epoch, by: nameAt(0), cause: texts[0], members, moves, policyEpoch, holders: held },
+      ...{ unhealthy: members.slice(1, 2), drained: members.slice(0, 1) },
+      hosts: members.map((each) => ({ name: each, boot: epoch, mac: '02:00:00:00:00:0a' })),
       owners: slots.map((slot) => ((picks[slot] ?? 0) % 5 === 0 ? null : nameAt(picks[slot] ?? 0))),
       nextMoveId: Math.max(4, nextMoveId),
       policy: texts[1],
@@ -37,7 +44,9 @@ const small: Ledger = {
   ...{ term: 3, epoch: 9, by: 'r2', cause: 'policy changed', members: ['r1', 'r2'], nextMoveId: 6 },
   owners: ['r1', 'r1', 'r2', null],
   moves: [{ id: 5, since: 9, phase: 'leave', from: 'r1', to: 'r2', slots: [0, 1] }],
-  ...{ policy: '{}', policyEpoch: 9 },
+  ...{ policy: '{}', policyEpoch: 9, unhealthy: [], drained: ['r2'] },
+  hosts: [{ name: 'r1', boot: 77, mac: '02:00:00:00:00:01' }],
+  holders: [{ name: 'r1', boot: 77, since: 4, slots: [2, 3] }],
 };
 
 describe('a ledger', () => {

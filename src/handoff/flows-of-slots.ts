@@ -1,8 +1,8 @@
 import { type Partition, slotOf } from '../space/partition.ts';
 import type { Flow } from './flow.ts';
 
-/** The flows among `flows` that the reset handoff of `slots` ends: those to the service's TCP ports from clients of these slots. */
-export function flowsToReset<F extends Flow>(
+/** Those among `flows` that are of `slots`: to the service's TCP ports, from clients of these slots. */
+export function flowsOfSlots<F extends Flow>(
   flows: readonly F[],
   partition: Partition,
   slots: ReadonlySet<number>,

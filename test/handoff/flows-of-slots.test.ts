@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { parseIp } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
 import type { Flow } from '../../src/handoff/flow.ts';
-import { flowsToReset } from '../../src/handoff/reset.ts';
+import { flowsOfSlots } from '../../src/handoff/flows-of-slots.ts';
 import { partitionOf } from '../../src/space/partition.ts';
 
 function ip(text: string): Flow['client'] {
@@ -17,13 +17,13 @@ function flow(client: string, servicePort = 80): Flow {
 const made = partitionOf(ip('0.0.0.255'));
 const partition = defined(made.ok ? made.value : null, 'a partition');
 
-test('flows of the slots end, on the ports of the service; all others stay', () => {
+test('flows of the slots, on the ports of the service, and no others', () => {
   const mine = flow('10.77.101.7');
   const far = flow('198.51.100.8', 443);
   const flows = [mine, flow('10.77.101.9'), far, flow('10.77.101.7', 22), flow('2001:db8::7')];
-  expect(flowsToReset(flows, partition, new Set([7, 8]), [80, 443])).toEqual([mine, far]);
+  expect(flowsOfSlots(flows, partition, new Set([7, 8]), [80, 443])).toEqual([mine, far]);
 });
 
-test('no slots, no resets', () => {
-  expect(flowsToReset([flow('10.77.101.7')], partition, new Set(), [80])).toEqual([]);
+test('no slots, no flows', () => {
+  expect(flowsOfSlots([flow('10.77.101.7')], partition, new Set(), [80])).toEqual([]);
 });

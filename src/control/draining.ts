@@ -1,0 +1,122 @@
+import type { Rows } from '../dataplane/forwarding-table.ts';
+import { decodeDrained, encodeDrained } from '../wire/control-message.ts';
+import type { Holder, Ledger } from '../wire/ledger.ts';
+import { drainingSlots } from './rows.ts';
+import type { Timers } from './timers.ts';
+import { partsOf } from './transfer.ts';
+
+/** What a holder is to do now. */
+export interface DrainingStep {
+  /** Slots whose flows are to be listed, answered by `holding`. */
+  readonly list: readonly number[];
+  /** Slots whose flows end now: the handoff is `reset`, or the deadline has passed. */
+  readonly end: readonly number[];
+}
+
+/** Slots that this host has given away, and whether it still holds flows of them. */
+export class Draining {
+  readonly #timers: Timers;
+  /** When each slot began to drain here. */
+  readonly #since = new Map<number, number>();
+  /** Slots of which the last list had no flow, with the epoch known then. */
+  #empty: { readonly seen: number; readonly slots: readonly number[] } = { seen: 0, slots: [] };
+  #holding: ReadonlySet<number> = new Set();
+  #listAt = Number.NEGATIVE_INFINITY;
+  #listing: { readonly seen: number; readonly slots: readonly number[] } | null = null;
+  #sentAt = Number.NEGATIVE_INFINITY;
+  #transfer = 0;
+
+  constructor(timers: Timers) {
+    this.#timers = timers;
+  }
+
+  /** Slots of which the last list found flows. */
+  get holding(): ReadonlySet<number> {
+    return this.#holding;
+  }
+
+  /** When `step` has something to do. */
+  nextAt(): number {
+    return this.#since.size === 0 || this.#listing ? Number.POSITIVE_INFINITY : this.#listAt;
+  }
+
+  step(known: Ledger, rows: Rows, isReset: boolean, deadlineMs: number, now: number): DrainingStep {
+    // While a peer relays to it, a slot has not begun to drain.
+    const draining = drainingSlots(rows).filter((slot) => rows.get(slot)?.peer === null);
+    const present = new Set(draining);
+    for (const slot of this.#since.keys()) if (!present.has(slot)) this.#since.delete(slot);
+    const begun = draining.filter((slot) => !this.#since.has(slot));
+    for (const slot of begun) this.#since.set(slot, now);
+    if (begun.length > 0 && isReset) this.#listAt = now;
+    if (draining.length === 0 || this.#listing || now < this.#listAt) return { list: [], end: [] };
+    this.#listAt = now + this.#timers.listMs;
+    const age = (slot: number) => now - (this.#since.get(slot) ?? now);
+    const end = draining.filter((slot) => isReset || age(slot) >= deadlineMs);
+    // A SYN-ACK may still be answered for which, with SYN cookies, nothing stands in any list.
+    const list = draining.filter((slot) => isReset || age(slot) >= this.#timers.halfOpenMs);
+    if (list.length > 0) this.#listing = { seen: known.epoch, slots: list };
+    return { list, end };
+  }
+
+  /** The answer to the last list: the slots among it of which there are flows. */
+  note(holding: ReadonlySet<number>): void {
+    if (!this.#listing) return;
+    const { seen, slots } = this.#listing;
+    this.#listing = null;
+    this.#holding = holding;
+    this.#empty = { seen, slots: slots.filter((slot) => !holding.has(slot)) };
+    this.#sentAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** The report as long as the ledger names this host a holder of what it says; null when there is nothing to say. */
+  report(known: Ledger, node: string): Uint8Array | null {
+    const { seen, slots } = this.#empty;
+    const named = new Set(known.holders.flatMap((holder) => (holder.name === node && holder.since <= seen ? holder.slots : [])));
+    const news = slots.filter((slot) => named.has(slot));
+    return news.length > 0 ? encodeDrained({ seen, slots: news }) : null;
+  }
+
+  /** The bodies that tell the coordinator; not before they are due. */
+  toSend(known: Ledger, node: string, now: number): Uint8Array[] {
+    if (now < this.#sentAt + this.#timers.resendMs) return [];
+    const report = this.report(known, node);
+    if (!report) return [];
+    this.#sentAt = now;
+    return partsOf('drained', ++this.#transfer, report);
+  }
+}
+
+/** At a coordinator: which holders have no flow any more. */
+export class Drained {
+  readonly #reports = new Map<string, { readonly seen: number; readonly slots: ReadonlySet<number> }>();
+  readonly #firstSeen = new Map<string, number>();
+
+  /** False when the bytes are no report. */
+  offer(sender: string, encoded: Uint8Array): boolean {
+    const report = decodeDrained(encoded);
+    if (!report.ok) return false;
+    this.#reports.set(sender, { seen: report.value.seen, slots: new Set(report.value.slots) });
+    return true;
+  }
+
+  /** Its own report says so, and was made when it had given the slot away already. */
+  reported({ name, since }: Holder, slot: number): boolean {
+    const report = this.#reports.get(name);
+    return report !== undefined && report.seen >= since && report.slots.has(slot);
+  }
+
+  /** Has been in the ledger, as far as this coordinator has seen, for longer than its flows may last. */
+  overdue({ name, boot, since }: Holder, deadlineMs: number, now: number): boolean {
+    const key = `${name} ${boot} ${since}`;
+    const first = this.#firstSeen.get(key) ?? now;
+    this.#firstSeen.set(key, first);
+    return now >= first + deadlineMs;
+  }
+
+  /** Forgets what no ledger names any more. */
+  prune(holders: readonly Holder[]): void {
+    const keys = new Set(holders.map(({ name, boot, since }) => `${name} ${boot} ${since}`));
+    for (const key of this.#firstSeen.keys()) if (!keys.has(key)) this.#firstSeen.delete(key);
+    for (const name of this.#reports.keys()) if (!holders.some((holder) => holder.name === name)) this.#reports.delete(name);
+  }
+}
