@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { type IpAddress, isMulticast, parseIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
 import { multicastMac } from '../base/mac.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { firstIssue } from '../base/schema-issue.ts';
+import { readYaml } from '../base/yaml.ts';
 import type { Port, ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { partitionOf } from '../space/partition.ts';
 
@@ -135,10 +135,15 @@ function disagreement(config: AgentConfig): string | null {
 }
 
 function yamlOf(path: string): unknown {
+  const input = readYaml(textOf(path));
+  if (!input.ok) throw new OperatingError('config', `${path}: ${input.reason}`);
+  return input.value;
+}
+
+function textOf(path: string): string {
   try {
-    return parseYaml(readFileSync(path, 'utf8'));
+    return readFileSync(path, 'utf8');
   } catch (cause) {
-    const [line = ''] = messageOf(cause).split('\n');
-    throw new OperatingError('config', `${path}: ${line}`, { cause });
+    throw new OperatingError('config', `${path}: ${messageOf(cause)}`, { cause });
   }
 }

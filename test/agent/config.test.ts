@@ -95,8 +95,10 @@ describe('agent.yaml', () => {
     [
       'cluster: site1',
       'cluster: [',
-      'Flow sequence in block collection must be sufficiently indented and end with a ] at line 2, column 1:',
+      'not YAML: Flow sequence in block collection must be sufficiently indented and end with a ] at line 2, column 1',
     ],
+    ['cluster: site1', '__proto__: {}', 'the key __proto__ at line 1, column 1 is not allowed'],
+    ['cluster: site1', 'cluster: !name site1', 'not YAML: Unresolved tag: !name at line 1, column 10'],
   ])('%s → %s is refused in one line', (from, to, line) => {
     expect(() => read(good.replace(from, to))).toThrow(`${join(directory, 'agent.yaml')}: ${line}`);
   });
