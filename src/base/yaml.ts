@@ -53,7 +53,7 @@ export function readYaml(text: string, bounds: Partial<YamlBounds> = {}): Result
 
 /**
  * As strings, 007 and 7 are two keys, and 7 and "7" are one given twice. The schema is named so that a `%YAML 1.1` in the text does not
- * bring another, whose merge keys repeat without being counted as aliases.
+ * bring another, in which `yes` is true and `<<` merges.
  */
 const dialect = { schema: 'core', resolveKnownTags: false, uniqueKeys: true, stringKeys: true } as const;
 
