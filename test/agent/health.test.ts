@@ -41,8 +41,8 @@ function settled(): Promise<void> {
 }
 
 describe('the health of the local server', () => {
-  test('is good without checks, and never changes', async () => {
-    const watch = watchHealth({ checks: [], clock: standingClock(), onChange: () => expect.unreachable() });
+  test('is good without checks', () => {
+    const watch = watchHealth({ checks: [], clock: standingClock(), onChange: () => {} });
     expect(watch.view()).toEqual({ healthy: true, reason: null, since: 0 });
     watch.stop();
   });
@@ -103,10 +103,13 @@ describe('the health of the local server', () => {
     const clock = standingClock();
     let asked = 0;
     let aborted = false;
+    let changes = 0;
     const watch = watchHealth({
       checks: [check({ rise: 1 })],
       clock,
-      onChange: () => expect.unreachable(),
+      onChange: () => {
+        changes += 1;
+      },
       run: (_check, signal) => {
         asked += 1;
         return new Promise((resolve) => {
@@ -119,7 +122,7 @@ describe('the health of the local server', () => {
     });
     watch.stop();
     await clock.goTo(5000);
-    expect([asked, aborted]).toEqual([1, true]);
+    expect({ asked, aborted, changes }).toEqual({ asked: 1, aborted: true, changes: 0 });
   });
 
   test('of a real server is good once it listens, and no longer when it has gone', async () => {

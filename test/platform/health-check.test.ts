@@ -189,6 +189,11 @@ describe('an HTTP check', () => {
     expect(await answered(half, { timeoutMs: 50 })).toBe('no answer within 50 ms');
   });
 
+  test('fails at once for a bad status, however long its body takes', async () => {
+    const half = (socket: Socket): void => void socket.write('HTTP/1.1 503 No\r\nContent-Length: 9\r\n\r\nhalf');
+    expect(await answered(half)).toBe('status 503, expected is 200-399');
+  });
+
   test.each([
     ['before the answer', '', 'socket hang up'],
     ['in the header', 'HTTP/1.1 200 OK\r\nContent-', 'socket hang up'],
