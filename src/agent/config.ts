@@ -199,8 +199,8 @@ function disagreement(config: AgentConfig): string | null {
   const { node, voters, control, service } = config;
   const partition = partitionOf(addressOf(service.partition));
   if (!partition.ok) return `service.partition: ${partition.reason}`;
-  if (!control.peers[node]) return `control.peers: "${node}", this node, is missing`;
-  const unknown = voters.find((voter) => !control.peers[voter]);
+  if (!Object.hasOwn(control.peers, node)) return `control.peers: "${node}", this node, is missing`;
+  const unknown = voters.find((voter) => !Object.hasOwn(control.peers, voter));
   if (unknown)
     return `voters: "${unknown}" is not in control.peers, allowed are ${Object.keys(control.peers).join(', ')}`;
   if (new Set(voters).size < voters.length) return 'voters: a name stands twice';

@@ -69,6 +69,12 @@ describe('agent.yaml', () => {
     ['80/tcp', '80', 'service.ports[0]: 80 is not allowed, allowed is text'],
     ['80/tcp', '99999/tcp', 'service.ports[0]: "99999/tcp" is not allowed, allowed is a port of 1 to 65535'],
     ['node: web1', 'node: web9', 'control.peers: "web9", this node, is missing'],
+    ['node: web1', 'node: constructor', 'control.peers: "constructor", this node, is missing'],
+    [
+      'voters: [web1, web2, web3]',
+      'voters: [web1, constructor]',
+      'voters: "constructor" is not in control.peers, allowed are web1, web2, web3',
+    ],
     [
       'voters: [web1, web2, web3]',
       'voters: [web1, web9]',
