@@ -1,14 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { type IpAddress, isMulticast, parseIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
 import { type MacAddress, multicastMac } from '../base/mac.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { firstIssue } from '../base/schema-issue.ts';
+import { readYaml } from '../base/yaml.ts';
 import type { Port, ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { partitionOf } from '../space/partition.ts';
+import type { ScheduledCheck } from './health.ts';
 
 const name = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, 'lower-case letters, digits and "-", at most 32');
 
@@ -23,6 +24,57 @@ const port = z
   .string()
   .regex(/^[1-9]\d{0,4}\/(tcp|udp)$/, 'PORT/tcp or PORT/udp')
   .refine((text) => Number.parseInt(text, 10) <= 65_535, 'a port of 1 to 65535');
+
+const status = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/;
+
+/** Of every kind of health check. */
+const healthCheck = {
+  port: z.number().int().min(1).max(65_535).describe('TCP port asked; without `address` one of `service.ports`.'),
+  address: unicast
+    .optional()
+    .describe(
+      'Address of this host asked; by default the service address itself, which reaches a server bound to it or to any address.',
+    ),
+  intervalMs: z.number().int().min(50).max(60_000).default(500).describe('From one check to the next.'),
+  timeoutMs: z
+    .number()
+    .int()
+    .min(10)
+    .max(60_000)
+    .default(1000)
+    .describe('A whole answer that takes longer is a failure.'),
+  rise: z.number().int().min(1).max(100).default(2).describe('Good answers in a row after which the server is up.'),
+  fall: z.number().int().min(1).max(100).default(3).describe('Failures in a row after which it is down.'),
+};
+
+const tcpCheck = z
+  .strictObject({ kind: z.literal('tcp').describe('Good is a connection that is accepted.'), ...healthCheck })
+  .describe('A TCP connection, closed at once.');
+
+const httpCheck = z
+  .strictObject({
+    kind: z.literal('http').describe('Good is an answer with an expected status, whole or its first 64 KiB.'),
+    ...healthCheck,
+    path: z
+      .string()
+      .max(1024)
+      .regex(/^\/[!-~]*$/, 'a path that begins with "/", without spaces')
+      .default('/')
+      .describe('What is asked for.'),
+    host: z
+      .string()
+      .max(255)
+      .regex(/^[a-zA-Z0-9._:[\]-]+$/, 'a host name or address, with a port or without')
+      .optional()
+      .describe('Header `Host`; by default the address asked.'),
+    expect: z
+      .string('text such as "200-399" or "204"')
+      .regex(status, 'a status or a range of them, such as "200-399"')
+      .refine((text) => rangeOf(text)[0] <= rangeOf(text)[1], 'a range from low to high')
+      .default('200-399')
+      .describe('Status, or range of them, of a good answer. Redirects are not followed.'),
+  })
+  .describe('A GET request over HTTP/1.1, on a connection of its own.');
 
 /** `agent.yaml`, field by field: check, default, documentation. */
 export const agentSchema = z.strictObject({
@@ -70,6 +122,13 @@ export const agentSchema = z.strictObject({
     .literal('segment')
     .default('segment')
     .describe('How packets reach the replicas: every replica on the segment gets every frame.'),
+  health: z
+    .array(z.discriminatedUnion('kind', [tcpCheck, httpCheck]))
+    .max(8)
+    .default([])
+    .describe(
+      'Checks of the local server. It counts as healthy while all of them are up; each begins down, so that a server gets no share before it answers. Without checks it is always healthy.',
+    ),
 });
 
 /** `agent.yaml` as read: paths absolute, values checked. */
@@ -108,6 +167,17 @@ export function serviceOf(config: AgentConfig, ownMac: MacAddress): ServiceEntry
   };
 }
 
+/** The checks of the local server, with everything said that the file may leave open. */
+export function healthChecksOf({ health, service }: AgentConfig): ScheduledCheck[] {
+  return health.map((check) => {
+    const address = check.address ?? service.address;
+    const name = `${check.kind} ${address}:${check.port}`;
+    if (check.kind === 'tcp') return { ...check, name, address };
+    const { path, host = address, expect } = check;
+    return { ...check, name: `${name}${path}`, address, host, expect: rangeOf(expect) };
+  });
+}
+
 /** An address that the schema has checked. */
 export function addressOf(text: string): IpAddress {
   const parsed = parseIp(text);
@@ -119,27 +189,48 @@ function portOf(text: string): Port {
   return { protocol: protocol === 'udp' ? 'udp' : 'tcp', port: Number(number) };
 }
 
+/** Of a status or range of them that the schema has checked. */
+function rangeOf(text: string): readonly [number, number] {
+  const [, lowest, highest = lowest] = status.exec(text) ?? [];
+  return [Number(lowest), Number(highest)];
+}
+
 /** What no single field shows: the first contradiction between fields, as one line. */
 function disagreement(config: AgentConfig): string | null {
   const { node, voters, control, service } = config;
   const partition = partitionOf(addressOf(service.partition));
   if (!partition.ok) return `service.partition: ${partition.reason}`;
-  if (!control.peers[node]) return `control.peers: "${node}", this node, is missing`;
-  const unknown = voters.find((voter) => !control.peers[voter]);
+  if (!Object.hasOwn(control.peers, node)) return `control.peers: "${node}", this node, is missing`;
+  const unknown = voters.find((voter) => !Object.hasOwn(control.peers, voter));
   if (unknown)
     return `voters: "${unknown}" is not in control.peers, allowed are ${Object.keys(control.peers).join(', ')}`;
   if (new Set(voters).size < voters.length) return 'voters: a name stands twice';
   if (control.group === service.group) return 'control.group: must differ from service.group';
   if (Object.values(control.peers).includes(service.address))
     return 'service.address: is also a replica in control.peers';
+  return strayPort(config);
+}
+
+/** Clients reach no other port of the service address: a check of one says nothing about the service, unless it was meant. */
+function strayPort({ health, service }: AgentConfig): string | null {
+  const served = service.ports.map(portOf).flatMap(({ protocol, port }) => (protocol === 'tcp' ? [port] : []));
+  for (const [i, { address, port }] of health.entries()) {
+    if (address !== undefined || served.includes(port)) continue;
+    return `health[${i}].port: ${port} is no TCP port of service.ports (${served.join(', ') || 'none'}), and needs an address`;
+  }
   return null;
 }
 
 function yamlOf(path: string): unknown {
+  const input = readYaml(textOf(path));
+  if (!input.ok) throw new OperatingError('config', `${path}: ${input.reason}`);
+  return input.value;
+}
+
+function textOf(path: string): string {
   try {
-    return parseYaml(readFileSync(path, 'utf8'));
+    return readFileSync(path, 'utf8');
   } catch (cause) {
-    const [line = ''] = messageOf(cause).split('\n');
-    throw new OperatingError('config', `${path}: ${line}`, { cause });
+    throw new OperatingError('config', `${path}: ${messageOf(cause)}`, { cause });
   }
 }

@@ -1,3 +1,5 @@
+import { messageOf } from '../base/operating-error.ts';
+import { type Result, refuse } from '../base/result.ts';
 import { contentOf, watchFile } from '../platform/watched-file.ts';
 import { canonicalPolicy, type Policy, parsePolicy } from '../policy/index.ts';
 
@@ -6,7 +8,7 @@ export type PolicyFileState = 'in force' | 'differs' | 'missing' | 'refused';
 
 /** The file that this agent watches. */
 export interface PolicyFile {
-  /** As it stands; null when there is none or it is refused. */
+  /** As it stands; null when there is none, it cannot be read or it is refused. */
   read(): Policy | null;
   compare(inForce: Policy | null): { state: PolicyFileState; problem: string | null };
   close(): void;
@@ -25,9 +27,14 @@ export function watchPolicyFile(
     else onRefusal(`${path}: ${parsed.reason}`);
   });
 
-  function parsed(): ReturnType<typeof parsePolicy> | null {
-    const content = contentOf(path);
-    return content === null ? null : parsePolicy(content, slotCount);
+  /** Null when there is none. A file that cannot be read is refused like one that cannot be understood. */
+  function parsed(): Result<Policy> | null {
+    try {
+      const content = contentOf(path);
+      return content === null ? null : parsePolicy(content, slotCount);
+    } catch (error) {
+      return refuse(messageOf(error));
+    }
   }
 
   return {

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { readAgentConfig, serviceOf } from '../../src/agent/config.ts';
+import { healthChecksOf, readAgentConfig, serviceOf } from '../../src/agent/config.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -70,6 +70,12 @@ describe('agent.yaml', () => {
     ['80/tcp', '80', 'service.ports[0]: 80 is not allowed, allowed is text'],
     ['80/tcp', '99999/tcp', 'service.ports[0]: "99999/tcp" is not allowed, allowed is a port of 1 to 65535'],
     ['node: web1', 'node: web9', 'control.peers: "web9", this node, is missing'],
+    ['node: web1', 'node: constructor', 'control.peers: "constructor", this node, is missing'],
+    [
+      'voters: [web1, web2, web3]',
+      'voters: [web1, constructor]',
+      'voters: "constructor" is not in control.peers, allowed are web1, web2, web3',
+    ],
     [
       'voters: [web1, web2, web3]',
       'voters: [web1, web9]',
@@ -81,7 +87,7 @@ describe('agent.yaml', () => {
     [
       'cluster: site1',
       'cluster: site1\ncolour: red',
-      'colour: unknown field, allowed are cluster, node, interface, service, control, voters, stateDir, socket, policy, delivery',
+      'colour: unknown field, allowed are cluster, node, interface, service, control, voters, stateDir, socket, policy, delivery, health',
     ],
     [
       'group: 239.77.0.10 }',
@@ -96,8 +102,10 @@ describe('agent.yaml', () => {
     [
       'cluster: site1',
       'cluster: [',
-      'Flow sequence in block collection must be sufficiently indented and end with a ] at line 2, column 1:',
+      'not YAML: Flow sequence in block collection must be sufficiently indented and end with a ] at line 2, column 1',
     ],
+    ['cluster: site1', '__proto__: {}', 'the key __proto__ at line 1, column 1 is not allowed'],
+    ['cluster: site1', 'cluster: !name site1', 'not YAML: Unresolved tag: !name at line 1, column 10'],
   ])('%s → %s is refused in one line', (from, to, line) => {
     expect(() => read(good.replace(from, to))).toThrow(`${join(directory, 'agent.yaml')}: ${line}`);
   });
@@ -106,5 +114,87 @@ describe('agent.yaml', () => {
     expect(() => readAgentConfig(join(directory, 'none.yaml'))).toThrow(
       `no such file or directory, open '${directory}/none.yaml'`,
     );
+  });
+});
+
+describe('health in agent.yaml', () => {
+  const withHealth = (checks: string): ReturnType<typeof read> => read(`${good}health: ${checks}\n`);
+
+  test('is no check by default', () => {
+    expect(healthChecksOf(read(good))).toEqual([]);
+  });
+
+  test('asks the service address twice a second by default', () => {
+    const often = { address: '203.0.113.10', port: 80, intervalMs: 500, timeoutMs: 1000, rise: 2, fall: 3 };
+    expect(healthChecksOf(withHealth('[{ kind: tcp, port: 80 }, { kind: http, port: 80 }]'))).toEqual([
+      { ...often, kind: 'tcp', name: 'tcp 203.0.113.10:80' },
+      {
+        ...often,
+        ...{ kind: 'http', name: 'http 203.0.113.10:80/', path: '/', host: '203.0.113.10', expect: [200, 399] },
+      },
+    ]);
+  });
+
+  test('asks what it is told to, on another address also another port', () => {
+    const told =
+      '[{ kind: http, port: 8081, address: 127.0.0.1, path: /ready?deep=1, host: "web.example:80", expect: "204", ' +
+      'intervalMs: 50, timeoutMs: 10, rise: 1, fall: 1 }]';
+    expect(healthChecksOf(withHealth(told))).toEqual([
+      {
+        ...{ kind: 'http', name: 'http 127.0.0.1:8081/ready?deep=1', address: '127.0.0.1', port: 8081 },
+        ...{ path: '/ready?deep=1', host: 'web.example:80', expect: [204, 204] },
+        ...{ intervalMs: 50, timeoutMs: 10, rise: 1, fall: 1 },
+      },
+    ]);
+  });
+
+  const http = (more: string): string => `[{ kind: http, port: 80, ${more} }]`;
+  test.each([
+    ['80', 'health: 80 is not allowed, allowed is a list'],
+    ['[{ kind: icmp }]', 'health[0].kind: "icmp" is not allowed, allowed are tcp, http'],
+    ['[{ kind: tcp }]', 'health[0].port: missing, allowed is a number'],
+    ['[{ kind: tcp, port: 65536 }]', 'health[0].port: 65536 is not allowed, allowed is at most 65535'],
+    [
+      '[{ kind: tcp, port: 80, path: / }]',
+      'health[0].path: unknown field, allowed are kind, port, address, intervalMs, timeoutMs, rise, fall',
+    ],
+    [
+      '[{ kind: tcp, port: 80 }, { kind: tcp, port: 53 }]',
+      'health[1].port: 53 is no TCP port of service.ports (80), and needs an address',
+    ],
+    [
+      '[{ kind: tcp, port: 80, address: 239.1.1.1 }]',
+      'health[0].address: "239.1.1.1" is not allowed, allowed is a unicast address',
+    ],
+    [http('intervalMs: 10'), 'health[0].intervalMs: 10 is not allowed, allowed is at least 50'],
+    [http('timeoutMs: 60001'), 'health[0].timeoutMs: 60001 is not allowed, allowed is at most 60000'],
+    [http('rise: 0'), 'health[0].rise: 0 is not allowed, allowed is at least 1'],
+    [http('fall: 101'), 'health[0].fall: 101 is not allowed, allowed is at most 100'],
+    [
+      http('path: ready'),
+      'health[0].path: "ready" is not allowed, allowed is a path that begins with "/", without spaces',
+    ],
+    [
+      http('path: "/a b"'),
+      'health[0].path: "/a b" is not allowed, allowed is a path that begins with "/", without spaces',
+    ],
+    [
+      http('host: "a\\r\\nb"'),
+      'health[0].host: "a\\r\\nb" is not allowed, allowed is a host name or address, with a port or without',
+    ],
+    [http('expect: 204'), 'health[0].expect: 204 is not allowed, allowed is text such as "200-399" or "204"'],
+    [
+      http('expect: 2xx'),
+      'health[0].expect: "2xx" is not allowed, allowed is a status or a range of them, such as "200-399"',
+    ],
+    [http('expect: 399-200'), 'health[0].expect: "399-200" is not allowed, allowed is a range from low to high'],
+  ])('%s is refused in one line', (checks, line) => {
+    expect(() => withHealth(checks)).toThrow(`${join(directory, 'agent.yaml')}: ${line}`);
+  });
+
+  test('is at most 8 checks', () => {
+    const checks = (count: number): string => `[${Array(count).fill('{ kind: tcp, port: 80 }').join(', ')}]`;
+    expect(withHealth(checks(8)).health).toHaveLength(8);
+    expect(() => withHealth(checks(9))).toThrow('allowed is a list of at most 8');
   });
 });

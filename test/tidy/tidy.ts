@@ -26,7 +26,7 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
 
 const libraries: Readonly<Record<string, readonly string[]>> = {
   zod: ['base', 'policy', 'platform', 'scenario', 'agent'],
-  yaml: ['policy', 'lab', 'scenario', 'agent'],
+  yaml: ['base', 'lab', 'scenario'],
   koffi: ['platform'],
   pino: ['agent', 'cli'],
   commander: ['cli'],
