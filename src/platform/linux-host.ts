@@ -50,12 +50,18 @@ export function createLinuxHost(store: StateStore): HostSetup {
   };
 }
 
-/** A few words for each thing that was missing. */
+/** A few words for each thing that was missing; of a device that is gone nothing is missing. */
 function putInPlace(store: StateStore, { device, group, serviceAddress }: HostNeeds): string[] {
   const put = sysctls.filter((each) => setSysctl(store, each)).map(({ name }) => `sysctl ${name.replaceAll('/', '.')}`);
-  if (joinGroup(store, group, device)) put.push(`group address on ${device}`);
-  // Last: from here on the kernel would answer for it.
-  if (addAddress(store, `${formatIp(serviceAddress)}/32`, 'lo')) put.push('service address on lo');
+  const present = deviceAddresses();
+  const ofDevice = present.get(device);
+  if (ofDevice && joinGroup(store, group, device, ofDevice)) put.push(`group address on ${device}`);
+  const service = `${formatIp(serviceAddress)}/32`;
+  if (!present.get('lo')?.includes(service)) {
+    // Last: from here on the kernel would answer for it.
+    addAddress(store, service, 'lo');
+    put.push('service address on lo');
+  }
   return put;
 }
 
@@ -67,23 +73,22 @@ function setSysctl(store: StateStore, { name, value, enough }: (typeof sysctls)[
 }
 
 /** Joined by the kernel itself and not by a socket, the group outlives the agent. */
-function joinGroup(store: StateStore, group: IpAddress, device: string): boolean {
+function joinGroup(store: StateStore, group: IpAddress, device: string, present: readonly string[]): boolean {
   const address = `${formatIp(group)}/32`;
-  if (addAddress(store, address, device, 'autojoin')) return true;
-  if (!deviceAddresses().has(device) || isJoined(group, device)) return false;
+  if (!present.includes(address)) {
+    addAddress(store, address, device, 'autojoin');
+    return true;
+  }
+  if (isJoined(group, device)) return false;
   // Somebody added the address without joining, and the kernel joins only when it is added.
   ip('address', 'delete', address, 'dev', device);
   ip('address', 'add', address, 'dev', device, 'autojoin');
   return true;
 }
 
-/** True when it was missing; of a device that is gone nothing is missing. */
-function addAddress(store: StateStore, address: string, device: string, ...options: string[]): boolean {
-  const present = deviceAddresses().get(device);
-  if (!present || present.includes(address)) return false;
+function addAddress(store: StateStore, address: string, device: string, ...options: string[]): void {
   const perform = (): unknown => ip('address', 'add', address, 'dev', device, ...options);
   change(store, { kind: 'address', address, device }, perform);
-  return true;
 }
 
 function changesIn(store: StateStore): Change[] {

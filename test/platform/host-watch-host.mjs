@@ -82,8 +82,8 @@ async function addresses() {
   const { told, until, close } = watchKernel();
   const raised = [];
   for (const words of [
-    ['address', 'add', '10.77.0.100/32', 'dev', 'lo'],
-    ['address', 'delete', '10.77.0.100/32', 'dev', 'lo'],
+    ['address', 'add', '10.77.0.7/32', 'dev', 'lo'],
+    ['address', 'delete', '10.77.0.7/32', 'dev', 'lo'],
     ['link', 'set', 'cable', 'down'],
     ['link', 'set', 'eth0', 'down'],
     ['link', 'delete', 'eth0'],
@@ -150,21 +150,27 @@ function hostState() {
   };
 }
 
-function repairs() {
+function memoryStore() {
   const values = new Map();
-  const store = {
+  return {
     read: (name) => values.get(name) ?? null,
     write: (name, value) => void values.set(name, value),
     remove: (name) => void values.delete(name),
   };
+}
+
+const needs = (last) => ({
+  device: 'eth0',
+  serviceAddress: { family: 4, value: 0x0a4d0000n + last },
+  group: { family: 4, value: 0xef070100n + last },
+});
+
+function repairs() {
+  const store = memoryStore();
   const host = createLinuxHost(store);
   const before = hostState();
   const unprepared = host.repair();
-  host.prepare({
-    device: 'eth0',
-    serviceAddress: { family: 4, value: 0x0a4d0064n },
-    group: { family: 4, value: 0xef070107n },
-  });
+  host.prepare(needs(7n));
   const prepared = hostState();
   const attempts = {
     nothing: () => {},
@@ -177,7 +183,7 @@ function repairs() {
       ip('address', 'delete', '239.7.1.7/32', 'dev', 'eth0');
       ip('address', 'add', '239.7.1.7/32', 'dev', 'eth0');
     },
-    'service gone': () => ip('address', 'delete', '10.77.0.100/32', 'dev', 'lo'),
+    'service gone': () => ip('address', 'delete', '10.77.0.7/32', 'dev', 'lo'),
     'device down': () => ip('link', 'set', 'eth0', 'down'),
     'device up': () => ip('link', 'set', 'eth0', 'up'),
     'lo flushed': () => ip('address', 'flush', 'dev', 'lo'),
@@ -187,7 +193,7 @@ function repairs() {
       writeFileSync(arpIgnore, '0');
       writeFileSync(arpAnnounce, '0');
       ip('address', 'delete', '239.7.1.7/32', 'dev', 'eth0');
-      ip('address', 'delete', '10.77.0.100/32', 'dev', 'lo');
+      ip('address', 'delete', '10.77.0.7/32', 'dev', 'lo');
       ip('address', 'add', '127.0.0.1/8', 'dev', 'lo');
     },
   };
@@ -208,7 +214,23 @@ function repairs() {
   return { unprepared, put, again, before, prepared, repaired, after: hostState() };
 }
 
-const steps = { rulesets, addresses, flooded, overrun, repairs };
+/** Two agents on one host need the same sysctls, and the one that set them stops first. */
+function shared() {
+  const before = hostState();
+  const first = createLinuxHost(memoryStore());
+  first.prepare(needs(7n));
+  const store = memoryStore();
+  const second = createLinuxHost(store);
+  second.prepare(needs(8n));
+  first.undo();
+  const put = second.repair();
+  const recorded = JSON.parse(new TextDecoder().decode(store.read('host-changes.json'))).map(({ kind }) => kind);
+  const { sysctls } = hostState();
+  second.undo();
+  return { put, recorded, sysctls, before, after: hostState() };
+}
+
+const steps = { rulesets, addresses, flooded, overrun, repairs, shared };
 const name = process.argv[2];
 if (name === 'transactions') {
   transactions();

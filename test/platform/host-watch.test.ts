@@ -43,7 +43,7 @@ test('what other programs undo of a host set up for a service is put back, only 
   const untouched = { sysctls: ['0', '0'], addresses: ['10.77.0.11 eth0', '127.0.0.1 lo'], joined: false };
   const prepared = {
     sysctls: ['1', '2'],
-    addresses: ['10.77.0.100 lo', '10.77.0.11 eth0', '127.0.0.1 lo', '239.7.1.7 eth0'],
+    addresses: ['10.77.0.11 eth0', '10.77.0.7 lo', '127.0.0.1 lo', '239.7.1.7 eth0'],
     joined: true,
   };
   expect(stepsOf('repairs')).toEqual({
@@ -68,6 +68,17 @@ test('what other programs undo of a host set up for a service is put back, only 
     before: untouched,
     prepared,
     repaired: prepared,
+    after: untouched,
+  });
+});
+
+test('of two agents that share the sysctls, the second puts them back when the first stops, to be undone after its addresses', () => {
+  const untouched = { sysctls: ['0', '0'], addresses: ['10.77.0.11 eth0', '127.0.0.1 lo'], joined: false };
+  expect(stepsOf('shared')).toEqual({
+    put: ['sysctl net.ipv4.conf.all.arp_ignore', 'sysctl net.ipv4.conf.all.arp_announce'],
+    recorded: ['sysctl', 'sysctl', 'address', 'address'],
+    sysctls: ['1', '2'],
+    before: untouched,
     after: untouched,
   });
 });
