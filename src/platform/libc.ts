@@ -25,6 +25,15 @@ export const linux = {
   EINTR: 4,
   EAGAIN: 11,
   ENETDOWN: 100,
+  SO_ATTACH_FILTER: 26,
+  EPOLL_CTL_ADD: 1,
+  EPOLLIN: 1,
+  EPOLL_CLOEXEC: 0o2000000,
+  ENOBUFS: 105,
+  SCHED_OTHER: 0,
+  SCHED_FIFO: 1,
+  SCHED_RR: 2,
+  SCHED_RESET_ON_FORK: 0x40000000,
 } as const;
 
 const socketCall = library.func('int socket(int domain, int type, int protocol)');
@@ -42,6 +51,24 @@ const ioctlCall = library.func('int ioctl(int fd, unsigned long request, void *a
 const eventfdCall = library.func('int eventfd(unsigned int value, int flags)');
 const writeCall = library.func('long write(int fd, void *bytes, size_t length)');
 const pollCall = library.func('int poll(void *descriptors, unsigned long count, int timeout)');
+const epollCreateCall = library.func('int epoll_create1(int flags)');
+const epollCtlCall = library.func('int epoll_ctl(int epfd, int operation, int fd, void *event)');
+const schedGetschedulerCall = library.func('int sched_getscheduler(int pid)');
+const schedSetschedulerCall = library.func('int sched_setscheduler(int pid, int policy, void *parameters)');
+const getifaddrsCall = library.func('int getifaddrs(_Out_ void **list)');
+const freeifaddrsCall = library.func('void freeifaddrs(void *list)');
+koffi.struct('sock_fprog', { length: 'uint16_t', instructions: 'void *' });
+const attachFilterCall = library.func(
+  'int setsockopt(int fd, int level, int name, sock_fprog *program, unsigned int length)',
+);
+/** The beginning of struct ifaddrs of getifaddrs(3). */
+const interfaceEntry = koffi.struct('ifaddrs', {
+  next: 'void *',
+  name: 'const char *',
+  flags: 'unsigned int',
+  address: 'void *',
+  netmask: 'void *',
+});
 
 export function socket(domain: number, type: number, protocol: number): number {
   return checked(socketCall(domain, type | linux.SOCK_CLOEXEC, protocol), 'socket');
@@ -85,6 +112,99 @@ export function receive(fd: number, buffer: Uint8Array, flags: number, address?:
     if (errno === linux.EAGAIN || errno === linux.ENETDOWN) return null;
     if (errno !== linux.EINTR) throw failed('recvfrom', errno);
   }
+}
+
+/** As `receive` without blocking, of a netlink socket: 'overrun' says once that the kernel had to drop messages (netlink(7)). */
+export function receiveNetlink(fd: number, buffer: Uint8Array): number | 'overrun' | null {
+  for (;;) {
+    const length: number = recvfromCall(fd, buffer, buffer.length, linux.MSG_DONTWAIT, null, null);
+    if (length >= 0) return length;
+    const errno = koffi.errno();
+    if (errno === linux.EAGAIN) return null;
+    if (errno === linux.ENOBUFS) return 'overrun';
+    if (errno !== linux.EINTR) throw failed('recvfrom', errno);
+  }
+}
+
+/** One instruction of classic BPF: code, jumps when true and when false, operand. */
+export type FilterInstruction = readonly [code: number, jumpTrue: number, jumpFalse: number, operand: number];
+
+/** From now on the kernel queues only those datagrams for `fd` that the program returns a length for. */
+export function attachFilter(fd: number, program: readonly FilterInstruction[]): void {
+  const instructions = new Uint8Array(program.length * 8);
+  const view = new DataView(instructions.buffer);
+  for (const [i, [code, jumpTrue, jumpFalse, operand]] of program.entries()) {
+    view.setUint16(i * 8, code, true);
+    view.setUint8(i * 8 + 2, jumpTrue);
+    view.setUint8(i * 8 + 3, jumpFalse);
+    view.setUint32(i * 8 + 4, operand, true);
+  }
+  const value = { length: program.length, instructions };
+  checked(
+    attachFilterCall(fd, linux.SOL_SOCKET, linux.SO_ATTACH_FILTER, value, koffi.sizeof('sock_fprog')),
+    'setsockopt',
+  );
+}
+
+/** A descriptor that can be read when any of `fds` can: one waiting thread serves them all. */
+export function anyReadable(fds: readonly number[]): number {
+  const epoll = checked(epollCreateCall(linux.EPOLL_CLOEXEC), 'epoll_create1');
+  try {
+    // struct epoll_event is packed: 12 bytes.
+    const event = Uint8Array.from([linux.EPOLLIN, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for (const fd of fds) checked(epollCtlCall(epoll, linux.EPOLL_CTL_ADD, fd, event), 'epoll_ctl');
+    return epoll;
+  } catch (error) {
+    closeCall(epoll);
+    throw error;
+  }
+}
+
+/** The policy of the calling thread, with SCHED_RESET_ON_FORK. */
+export function scheduler(): number {
+  return checked(schedGetschedulerCall(0), 'sched_getscheduler');
+}
+
+/** Of the calling thread alone. */
+export function setScheduler(policy: number, priority: number): void {
+  checked(schedSetschedulerCall(0, policy, Uint8Array.from([priority, 0, 0, 0])), 'sched_setscheduler');
+}
+
+/** IPv4 addresses with prefix length of every device of this network namespace, also of one that is down, by getifaddrs(3). */
+export function deviceAddresses(): Map<string, string[]> {
+  const list: [unknown] = [null];
+  checked(getifaddrsCall(list), 'getifaddrs');
+  const devices = new Map<string, string[]>();
+  try {
+    for (let at = list[0]; at; ) {
+      const entry = koffi.decode(at, interfaceEntry) as InterfaceEntry;
+      // An address may be labelled "DEVICE:WORD".
+      const device = entry.name.split(':')[0] ?? entry.name;
+      const addresses = devices.get(device) ?? [];
+      devices.set(device, addresses);
+      const cidr = ipv4Cidr(entry);
+      if (cidr) addresses.push(cidr);
+      at = entry.next;
+    }
+  } finally {
+    freeifaddrsCall(list[0]);
+  }
+  return devices;
+}
+
+interface InterfaceEntry {
+  readonly next: unknown;
+  readonly name: string;
+  readonly address: unknown;
+  readonly netmask: unknown;
+}
+
+/** Null of an address of another family. */
+function ipv4Cidr({ address, netmask }: InterfaceEntry): string | null {
+  if (!address || !netmask || koffi.decode(address, 'uint16_t') !== linux.AF_INET) return null;
+  const bytesOf = (sockaddr: unknown): number[] => [...koffi.decode(sockaddr, 'uint8_t', 8)].slice(4);
+  const prefixLength = bytesOf(netmask).reduce((bits, byte) => bits + byte.toString(2).replaceAll('0', '').length, 0);
+  return `${bytesOf(address).join('.')}/${prefixLength}`;
 }
 
 /** Waits on a thread, not on the event loop, for datagrams on `fd`: Node cannot poll packet sockets itself. */

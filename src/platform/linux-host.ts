@@ -1,17 +1,20 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { formatIp } from '../base/address.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { formatIp, type IpAddress, ipBytes } from '../base/address.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import type { HostNeeds, HostSetup } from '../ports/host-setup.ts';
 import type { StateStore } from '../ports/state-store.ts';
+import { deviceAddresses } from './libc.ts';
 
 /**
  * The kernel must never answer ARP for the service address, nor name it as the sender of its own requests: either would teach
- * a client the unicast MAC of this one host. The agent answers, with the group's MAC.
+ * a client the unicast MAC of this one host. The agent answers, with the group's MAC. A greater value is not a stricter one: see
+ * arp_ignore and arp_announce in the kernel's ip-sysctl.rst.
  */
 const sysctls = [
-  { name: 'net/ipv4/conf/all/arp_ignore', value: '1' },
-  { name: 'net/ipv4/conf/all/arp_announce', value: '2' },
+  { name: 'net/ipv4/conf/all/arp_ignore', value: '1', enough: ['1', '2', '8'] },
+  { name: 'net/ipv4/conf/all/arp_announce', value: '2', enough: ['2'] },
 ] as const;
 
 /** One change, in the form that undoes it. */
@@ -22,40 +25,23 @@ type Change =
 const record = 'host-changes.json';
 
 export function createLinuxHost(store: StateStore): HostSetup {
-  function read(): Change[] {
-    const stored = store.read(record);
-    return stored ? (JSON.parse(new TextDecoder().decode(stored)) as Change[]) : [];
-  }
-
-  /** On disk before it is done: a crash in between undoes a change that was not made, which is harmless. */
-  function change(each: Change, perform: () => void): void {
-    store.write(record, new TextEncoder().encode(JSON.stringify([...read(), each])));
-    perform();
-  }
-
-  function addAddress(address: string, device: string, ...options: string[]): void {
-    if (addressesOf(device).includes(address)) return;
-    change({ kind: 'address', address, device }, () => ip('address', 'add', address, 'dev', device, ...options));
-  }
-
+  let needed: HostNeeds | null = null;
   return {
     prepare(needs: HostNeeds): void {
-      for (const { name, value } of sysctls) {
-        const before = readSysctl(name);
-        if (Number(before) < Number(value))
-          change({ kind: 'sysctl', name, before, set: value }, () => writeSysctl(name, value));
+      if (!deviceAddresses().has(needs.device)) {
+        throw new OperatingError('interface', `interface: "${needs.device}" is not an interface of this host`);
       }
-      // Joined by the kernel itself and not by a socket, the group outlives the agent.
-      addAddress(`${formatIp(needs.group)}/32`, needs.device, 'autojoin');
-      // Last: from here on the kernel would answer for it.
-      addAddress(`${formatIp(needs.serviceAddress)}/32`, 'lo');
+      needed = needs;
+      putInPlace(store, needs);
     },
+    repair: () => (needed ? putInPlace(store, needed) : []),
     undo(): void {
-      for (const each of read().reverse()) {
+      needed = null;
+      for (const each of changesIn(store).reverse()) {
         if (each.kind === 'sysctl') {
           // A value that somebody else has set since is theirs.
           if (readSysctl(each.name) === each.set) writeSysctl(each.name, each.before);
-        } else if (addressesOf(each.device).includes(each.address)) {
+        } else if (deviceAddresses().get(each.device)?.includes(each.address)) {
           ip('address', 'delete', each.address, 'dev', each.device);
         }
       }
@@ -64,15 +50,79 @@ export function createLinuxHost(store: StateStore): HostSetup {
   };
 }
 
-/** IPv4 addresses with prefix length; none when the device is gone. */
-function addressesOf(device: string): string[] {
-  const listed = JSON.parse(ip('-json', '-4', 'address', 'show')) as {
-    readonly ifname: string;
-    readonly addr_info: readonly { readonly local: string; readonly prefixlen: number }[];
-  }[];
-  return listed
-    .filter((each) => each.ifname === device)
-    .flatMap((each) => each.addr_info.map((info) => `${info.local}/${info.prefixlen}`));
+/** A few words for each thing that was missing; of a device that is gone nothing is missing. */
+function putInPlace(store: StateStore, { device, group, serviceAddress }: HostNeeds): string[] {
+  const put = sysctls.filter((each) => setSysctl(store, each)).map(({ name }) => `sysctl ${name.replaceAll('/', '.')}`);
+  const present = deviceAddresses();
+  const ofDevice = present.get(device);
+  if (ofDevice && joinGroup(store, group, device, ofDevice)) put.push(`group address on ${device}`);
+  const service = `${formatIp(serviceAddress)}/32`;
+  if (!present.get('lo')?.includes(service)) {
+    // Last: from here on the kernel would answer for it.
+    addAddress(store, service, 'lo');
+    put.push('service address on lo');
+  }
+  return put;
+}
+
+function setSysctl(store: StateStore, { name, value, enough }: (typeof sysctls)[number]): boolean {
+  const before = readSysctl(name);
+  if ((enough as readonly string[]).includes(before)) return false;
+  change(store, { kind: 'sysctl', name, before, set: value }, () => writeSysctl(name, value));
+  return true;
+}
+
+/** Joined by the kernel itself and not by a socket, the group outlives the agent. */
+function joinGroup(store: StateStore, group: IpAddress, device: string, present: readonly string[]): boolean {
+  const address = `${formatIp(group)}/32`;
+  if (!present.includes(address)) {
+    addAddress(store, address, device, 'autojoin');
+    return true;
+  }
+  if (isJoined(group, device)) return false;
+  // Somebody added the address without joining, and the kernel joins only when it is added.
+  ip('address', 'delete', address, 'dev', device);
+  ip('address', 'add', address, 'dev', device, 'autojoin');
+  return true;
+}
+
+function addAddress(store: StateStore, address: string, device: string, ...options: string[]): void {
+  const perform = (): unknown => ip('address', 'add', address, 'dev', device, ...options);
+  change(store, { kind: 'address', address, device }, perform);
+}
+
+function changesIn(store: StateStore): Change[] {
+  const stored = store.read(record);
+  return stored ? (JSON.parse(new TextDecoder().decode(stored)) as Change[]) : [];
+}
+
+/** On disk before it is done: a crash in between undoes a change that was not made, which is harmless. */
+function change(store: StateStore, each: Change, perform: () => void): void {
+  const before = changesIn(store);
+  const after = withChange(before, each);
+  if (after !== before) store.write(record, new TextEncoder().encode(JSON.stringify(after)));
+  perform();
+}
+
+/**
+ * One entry for each thing, however often it is put back: what counts before a repair is what the other program wanted. Sysctls stand before
+ * addresses, so that they are undone after them: never does the kernel answer for an address that is still there.
+ */
+function withChange(changes: Change[], each: Change): Change[] {
+  const known = changes.findIndex((other) => keyOf(other) === keyOf(each));
+  if (known < 0) return each.kind === 'sysctl' ? [each, ...changes] : [...changes, each];
+  return isDeepStrictEqual(changes[known], each) ? changes : changes.with(known, each);
+}
+
+function keyOf(change: Change): string {
+  return change.kind === 'sysctl' ? change.name : `${change.address} ${change.device}`;
+}
+
+/** Whether the device takes the group's frames. The kernel lists the joined groups of each device as hexadecimal words of the host's byte order. */
+function isJoined(group: IpAddress, device: string): boolean {
+  const word = Buffer.from(ipBytes(group).reverse()).toString('hex').toUpperCase();
+  const devices = readFileSync('/proc/net/igmp', 'utf8').split(/^(?=\d)/m);
+  return devices.some((each) => each.split(/[\s:]+/)[1] === device && each.includes(`\t${word} `));
 }
 
 function ip(...args: string[]): string {

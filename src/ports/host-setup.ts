@@ -13,6 +13,11 @@ export interface HostNeeds {
  */
 export interface HostSetup {
   prepare(needs: HostNeeds): void;
+  /**
+   * Puts back what other programs have undone of `prepare`, and returns a few words for each; cheap when there is nothing. What cannot be put
+   * back yet, as its device is gone, is left for the next call. Throws an OperatingError when the host refuses.
+   */
+  repair(): readonly string[];
   /** Harmless when nothing was prepared. */
   undo(): void;
 }

@@ -1,0 +1,241 @@
+// Runs inside namespaces of its own, as "host-watch-host.mjs STEPS": does these steps as an agent and as other programs do, and tells what
+// the watch and the repair made of them, as one line of JSON.
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { openNftables } from '../../dist/platform/libnftables.js';
+import { createLinuxHost } from '../../dist/platform/linux-host.js';
+import { openKernelEvents } from '../../dist/platform/netlink-events.js';
+
+const boundMs = 10_000;
+
+function ip(...words) {
+  return execFileSync('ip', words, { encoding: 'utf8' });
+}
+
+function addDevice() {
+  ip('link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'cable');
+  ip('address', 'add', '10.77.0.11/16', 'dev', 'eth0');
+  ip('link', 'set', 'cable', 'up');
+  ip('link', 'set', 'eth0', 'up');
+}
+
+/** Counts what is told, and waits for the next. */
+function watchKernel(onRuleset = () => {}) {
+  const told = { rulesets: [], addresses: 0 };
+  let wake = () => {};
+  const events = openKernelEvents({
+    onRuleset(by) {
+      told.rulesets.push(by?.processName ?? null);
+      onRuleset(by);
+      wake();
+    },
+    onAddresses() {
+      told.addresses += 1;
+      wake();
+    },
+    onFailure(error) {
+      throw error;
+    },
+  });
+  async function until(condition) {
+    const late = setTimeout(() => {
+      throw new Error(`not told: ${JSON.stringify(told)}`);
+    }, boundMs);
+    while (!condition())
+      await new Promise((resolve) => {
+        wake = resolve;
+      });
+    clearTimeout(late);
+  }
+  return { told, until, close: () => events.close() };
+}
+
+/** A process of its own that makes many transactions as fast as the kernel takes them. */
+const flood = [process.execPath, [fileURLToPath(import.meta.url), 'transactions']];
+
+function transactions() {
+  const run = openNftables();
+  run('add table ip flood; add set ip flood numbers { type mark; }');
+  const count = Number(process.argv[3]);
+  for (let i = 1; i <= count; i++) run(`add element ip flood numbers { ${i} }`);
+}
+
+async function rulesets() {
+  const run = openNftables();
+  const { told, until, close } = watchKernel();
+  run('add table ip own');
+  // Read in the same turn as the rule sets', and told after them.
+  ip('address', 'add', '10.77.0.12/32', 'dev', 'eth0');
+  await until(() => told.addresses > 0);
+  const own = [...told.rulesets];
+  execFileSync('nft', ['add', 'table', 'ip', 'other']);
+  await until(() => told.rulesets.length === own.length + 1);
+  execFileSync('nft', ['flush', 'ruleset']);
+  await until(() => told.rulesets.length === own.length + 2);
+  await close();
+  return { own, others: told.rulesets.slice(own.length) };
+}
+
+async function addresses() {
+  const { told, until, close } = watchKernel();
+  const raised = [];
+  for (const words of [
+    ['address', 'add', '10.77.0.7/32', 'dev', 'lo'],
+    ['address', 'delete', '10.77.0.7/32', 'dev', 'lo'],
+    ['link', 'set', 'cable', 'down'],
+    ['link', 'set', 'eth0', 'down'],
+    ['link', 'delete', 'eth0'],
+  ]) {
+    const before = told.addresses;
+    ip(...words);
+    await until(() => told.addresses > before);
+    raised.push(words.slice(0, 2).join(' '));
+  }
+  await close();
+  return { raised, rulesets: told.rulesets };
+}
+
+async function flooded() {
+  const count = 500;
+  const run = openNftables();
+  const listed = () => JSON.parse(run('list set ip flood numbers')).nftables.flatMap((each) => each.set?.elem ?? []);
+  const at = [];
+  let seen = 0;
+  const told = watchKernel(() => at.push(performance.now()));
+  const looking = watchKernel(() => {
+    seen = listed().length;
+  });
+  const [command, words] = flood;
+  const ended = once(spawn(command, [...words, count], { stdio: 'inherit' }), 'exit');
+  await looking.until(() => seen === count);
+  await ended;
+  await Promise.all([told.close(), looking.close()]);
+  // A timer may fire a millisecond early.
+  return { seen, few: at.length < count / 4, apart: at.slice(1).every((time, i) => time - at[i] >= 19) };
+}
+
+async function overrun() {
+  const run = openNftables();
+  const tables = () => JSON.parse(run('list tables')).nftables.flatMap((each) => each.table?.name ?? []);
+  let seen = [];
+  const { told, until, close } = watchKernel(() => {
+    seen = tables();
+  });
+  const [command, words] = flood;
+  // Nothing is read meanwhile.
+  execFileSync(command, [...words, 3000]);
+  await until(() => told.rulesets.length > 0);
+  // The kernel still tells nothing: what it queued before is not read to its end.
+  execFileSync('nft', ['add', 'table', 'ip', 'other']);
+  await until(() => seen.includes('other'));
+  // All is read, and it tells again.
+  execFileSync('nft', ['flush', 'ruleset']);
+  await until(() => seen.length === 0);
+  await close();
+  return { first: told.rulesets[0], last: told.rulesets.at(-1) };
+}
+
+const arpIgnore = '/proc/sys/net/ipv4/conf/all/arp_ignore';
+const arpAnnounce = '/proc/sys/net/ipv4/conf/all/arp_announce';
+
+/** All of the host that is set up for a service. */
+function hostState() {
+  const listed = JSON.parse(ip('-json', '-4', 'address', 'show'));
+  return {
+    sysctls: [arpIgnore, arpAnnounce].map((path) => readFileSync(path, 'utf8').trim()),
+    addresses: listed.flatMap(({ ifname, addr_info }) => addr_info.map(({ local }) => `${local} ${ifname}`)).sort(),
+    joined: readFileSync('/proc/net/igmp', 'utf8').includes('070107EF'),
+  };
+}
+
+function memoryStore() {
+  const values = new Map();
+  return {
+    read: (name) => values.get(name) ?? null,
+    write: (name, value) => void values.set(name, value),
+    remove: (name) => void values.delete(name),
+  };
+}
+
+const needs = (last) => ({
+  device: 'eth0',
+  serviceAddress: { family: 4, value: 0x0a4d0000n + last },
+  group: { family: 4, value: 0xef070100n + last },
+});
+
+function repairs() {
+  const store = memoryStore();
+  const host = createLinuxHost(store);
+  const before = hostState();
+  const unprepared = host.repair();
+  host.prepare(needs(7n));
+  const prepared = hostState();
+  const attempts = {
+    nothing: () => {},
+    'arp_ignore 0': () => writeFileSync(arpIgnore, '0'),
+    'arp_ignore 8': () => writeFileSync(arpIgnore, '8'),
+    'arp_ignore 3': () => writeFileSync(arpIgnore, '3'),
+    'arp_announce 1': () => writeFileSync(arpAnnounce, '1'),
+    'group gone': () => ip('address', 'delete', '239.7.1.7/32', 'dev', 'eth0'),
+    'group not joined': () => {
+      ip('address', 'delete', '239.7.1.7/32', 'dev', 'eth0');
+      ip('address', 'add', '239.7.1.7/32', 'dev', 'eth0');
+    },
+    'service gone': () => ip('address', 'delete', '10.77.0.7/32', 'dev', 'lo'),
+    'device down': () => ip('link', 'set', 'eth0', 'down'),
+    'device up': () => ip('link', 'set', 'eth0', 'up'),
+    'lo flushed': () => ip('address', 'flush', 'dev', 'lo'),
+    'device gone': () => ip('link', 'delete', 'eth0'),
+    'device back': addDevice,
+    everything() {
+      writeFileSync(arpIgnore, '0');
+      writeFileSync(arpAnnounce, '0');
+      ip('address', 'delete', '239.7.1.7/32', 'dev', 'eth0');
+      ip('address', 'delete', '10.77.0.7/32', 'dev', 'lo');
+      ip('address', 'add', '127.0.0.1/8', 'dev', 'lo');
+    },
+  };
+  const put = {};
+  const again = [];
+  const { PATH } = process.env;
+  for (const [name, attempt] of Object.entries(attempts)) {
+    attempt();
+    put[name] = host.repair();
+    // Without a command to be found.
+    process.env.PATH = '/nowhere';
+    again.push(...host.repair());
+    process.env.PATH = PATH;
+  }
+  const repaired = hostState();
+  // As the next agent does after this one was killed.
+  createLinuxHost(store).undo();
+  return { unprepared, put, again, before, prepared, repaired, after: hostState() };
+}
+
+/** Two agents on one host need the same sysctls, and the one that set them stops first. */
+function shared() {
+  const before = hostState();
+  const first = createLinuxHost(memoryStore());
+  first.prepare(needs(7n));
+  const store = memoryStore();
+  const second = createLinuxHost(store);
+  second.prepare(needs(8n));
+  first.undo();
+  const put = second.repair();
+  const recorded = JSON.parse(new TextDecoder().decode(store.read('host-changes.json'))).map(({ kind }) => kind);
+  const { sysctls } = hostState();
+  second.undo();
+  return { put, recorded, sysctls, before, after: hostState() };
+}
+
+const steps = { rulesets, addresses, flooded, overrun, repairs, shared };
+const name = process.argv[2];
+if (name === 'transactions') {
+  transactions();
+} else {
+  ip('link', 'set', 'lo', 'up');
+  addDevice();
+  process.stdout.write(`${JSON.stringify(await steps[name]())}\n`);
+}
