@@ -54,5 +54,7 @@ test('a bad file is one line, and nothing is built', async () => {
   writeFileSync(file, readFileSync('scenarios/demo.yaml', 'utf8').replace('cut: r3', 'cut: r9'));
   const ran = await manycast('scenario', 'run', file, '--on', 'lab');
   expect(ran.code).toBe(1);
-  expect(ran.stderr).toBe(`manycast: ${file}: timeline[3].cut: no such replica, allowed are r1, r2, r3\n`);
+  expect(ran.stderr).toBe(
+    `manycast: ${file}: timeline[3].cut: no such replica, allowed are r1, r2, r3, coordinator, member\n`,
+  );
 });

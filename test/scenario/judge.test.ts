@@ -24,6 +24,8 @@ function measure(records: Partial<RunRecords>): Measures {
     sessionsAsked: 0,
     requests: [],
     sessions: [],
+    probes: [],
+    pings: [],
     steps: [],
     segments: [],
     drops: 0,
@@ -115,7 +117,7 @@ describe('who answered', () => {
 });
 
 describe('requests', () => {
-  const steps = [{ what: 'cut', at: 450, replica: 'r1' } as const];
+  const steps = [{ what: 'cut', at: 450, done: 450, replica: 'r1' } as const];
 
   test('that fail count as failed', () => {
     const measures = measure({ requests: [request(10), request(20, { failure: 'reset', replica: null })] });
@@ -156,7 +158,7 @@ describe('long-lived connections', () => {
       measures['connections.broken'],
     ];
   };
-  const steps = [{ what: 'cut', at: 450, replica: 'r1' } as const];
+  const steps = [{ what: 'cut', at: 450, done: 450, replica: 'r1' } as const];
 
   test.each([
     ['opened and kept', [session('open', 1)], [0, 0, 0, 0]],
@@ -200,7 +202,7 @@ describe('long-lived connections', () => {
 test('a move is what the kernels did between saving the policy and the next step', () => {
   const steps = [
     { what: 'policy', at: 450, label: 'policy equal' } as const,
-    { what: 'cut', at: 900, replica: 'r1' } as const,
+    { what: 'cut', at: 900, done: 900, replica: 'r1' } as const,
   ];
   expect(measure({ steps })).toMatchObject({ 'move.slots': 1, 'move.durationMs': 71 });
   expect(measure({ steps: [{ what: 'policy', at: 600, label: '' }] })).toMatchObject({

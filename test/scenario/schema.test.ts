@@ -45,7 +45,7 @@ describe('scenario files', () => {
     ['name: short', 'name: a b', 'name: "a b" is not allowed, allowed is 1 to 10 lower-case letters and digits'],
     ['replicas: 3', 'replicas: 17', 'topology.replicas: 17 is not allowed, allowed is at most 16'],
     ['handoff: reset', 'handoff: never', 'policy.handoff: "never" is not allowed, allowed is reset'],
-    ['kind: http', 'kind: ftp', 'workloads[0].kind: "ftp" is not allowed, allowed are http, tcp-echo'],
+    ['kind: http', 'kind: ftp', 'workloads[0].kind: "ftp" is not allowed, allowed are http, tcp-echo, probe, ping'],
     ['ratePerSecond: 200', 'rate: 200', 'workloads[0].ratePerSecond: missing, allowed is a number'],
     ['ratePerSecond: 200', 'ratePerSecond: 0', 'workloads[0].ratePerSecond: 0 is not allowed, allowed is at least 1'],
     ['sessions: 24', 'sessions: 2.5', 'workloads[1].sessions: 2.5 is not allowed, allowed is a whole number'],
@@ -61,7 +61,7 @@ describe('scenario files', () => {
       'strategy: heaviest',
       'timeline[1].policy.strategy: "heaviest" is not allowed, allowed are equal, weighted, explicit',
     ],
-    ['cut: r3', 'cut: r4', 'timeline[2].cut: no such replica, allowed are r1, r2, r3'],
+    ['cut: r3', 'cut: r4', 'timeline[2].cut: no such replica, allowed are r1, r2, r3, coordinator, member'],
     [
       'requests.failed',
       'requests.lost',
