@@ -18,6 +18,7 @@ import type {
   StepRecord,
   TableRecord,
 } from './records.ts';
+import type { RepetitionReport } from './repetition.ts';
 import { reportOf, type ScenarioReport } from './report.ts';
 import type { Scenario } from './schema.ts';
 import { serversFor } from './servers.ts';
@@ -72,6 +73,12 @@ export function writeReport(directory: string, { report, records }: ScenarioRun)
   writeFileSync(join(directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
   const picture = timelinePicture(title, records, partition.slotCount, slotOfClient);
   writeFileSync(join(directory, 'timeline.svg'), picture);
+}
+
+/** Writes `report.json` alone: a picture shows one run. */
+export function writeRepetition(directory: string, repetition: RepetitionReport): void {
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'report.json'), `${JSON.stringify(repetition, null, 2)}\n`);
 }
 
 function slotOfClient(client: string): number {

@@ -6,12 +6,17 @@ import { policySchema } from '../policy/index.ts';
 /** Instead of a name: whoever is the coordinator, or the first replica that is not, when the timeline first asks; the same for the rest of the run. */
 export const roles = ['coordinator', 'member'] as const;
 
+/** In a block: all replicas but the one at its other end. */
+export const others = 'others';
+
 const replica = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'a name of lower-case letters, digits and "-", at most 32');
 const named = replica.describe(
   'Name, such as `r3`, or `coordinator`, or `member`: a replica that is not the coordinator.',
 );
+
+const blockEnd = replica.describe(`As elsewhere, or \`${others}\`: all replicas but the one at the other end.`);
 
 /** Each step by its key. */
 const stepSchemas = {
@@ -57,11 +62,11 @@ const stepSchemas = {
     .strictObject({
       block: z
         .strictObject({
-          from: named.optional(),
-          to: named.optional(),
-          between: z.array(replica).length(2).optional().describe('Two names: both ways.'),
+          from: blockEnd.optional(),
+          to: blockEnd.optional(),
+          between: z.array(blockEnd).length(2).optional().describe('Two of them: both ways.'),
         })
-        .refine(isOneBlock, 'either from and to, or between')
+        .refine(isOneBlock, `either from and to, or between; at most one of them ${others}`)
         .describe('`from` and `to`: one way.'),
     })
     .describe('Drop all frames from one replica to another, at the switch.'),
@@ -101,8 +106,9 @@ export function stepComplaint(timeline: readonly unknown[]): string | null {
 
 /** The first name that is not there, as one line; null for none. */
 export function strangerComplaint(timeline: readonly Step[], replicas: readonly string[]): string | null {
-  const allowed = [...replicas, ...(replicas.length > 1 ? roles : [])];
+  const several = replicas.length > 1;
   for (const [i, step] of timeline.entries()) {
+    const allowed = [...replicas, ...(several ? roles : []), ...(several && 'block' in step ? [others] : [])];
     for (const [path, name] of namesIn(step)) {
       if (!allowed.includes(name)) return `timeline[${i}].${path}: no such replica, allowed are ${allowed.join(', ')}`;
     }
@@ -128,6 +134,14 @@ function hasOneField(fields: object): boolean {
   return Object.values(fields).filter((value) => value !== undefined).length === 1;
 }
 
-function isOneBlock({ from, to, between }: { from?: unknown; to?: unknown; between?: unknown }): boolean {
-  return between === undefined ? from !== undefined && to !== undefined : from === undefined && to === undefined;
+interface BlockEnds {
+  readonly from?: string | undefined;
+  readonly to?: string | undefined;
+  readonly between?: readonly string[] | undefined;
+}
+
+function isOneBlock({ from, to, between }: BlockEnds): boolean {
+  const ends: readonly (string | undefined)[] = between ?? [from, to];
+  const mixed = between !== undefined && (from !== undefined || to !== undefined);
+  return !mixed && !ends.includes(undefined) && ends.some((each) => each !== others);
 }

@@ -20,7 +20,7 @@ import {
 import { unixMsOf } from '../platform/monotonic-clock.ts';
 import { createCast } from './cast.ts';
 import type { ReplicaStep, StepRecord } from './records.ts';
-import type { Step } from './step-schema.ts';
+import { others, type Step } from './step-schema.ts';
 
 export interface Stepper {
   /** Does one step; resolves when the timeline may go on. */
@@ -138,12 +138,14 @@ async function restart(stage: Stage, replica: string): Promise<void> {
 async function block(stage: Stage, { block: { from, to, between } }: BlockStep): Promise<void> {
   const [one = '', other = ''] = await Promise.all((between ?? [from ?? '', to ?? '']).map(stage.replicaOf));
   const at = now();
-  const pairs: SwitchFaults['blocks'] = between
-    ? [
-        [one, other],
-        [other, one],
-      ]
-    : [[one, other]];
+  const names = stage.lab.plan.replicas.map(({ name }) => name);
+  const meant = (end: string, opposite: string): string[] =>
+    end === others ? names.filter((each) => each !== opposite) : [end];
+  const oneWay = meant(one, other).flatMap((sender) =>
+    meant(other, one).map((receiver) => [sender, receiver] as const),
+  );
+  const back = between ? oneWay.map(([sender, receiver]) => [receiver, sender] as const) : [];
+  const pairs: SwitchFaults['blocks'] = [...oneWay, ...back];
   setSwitch(stage, { ...stage.atSwitch, blocks: [...stage.atSwitch.blocks, ...pairs] });
   const which = between ? `between ${one} and ${other}` : `from ${one} to ${other}`;
   stage.onStep({ what: 'block', at, label: `no frames ${which}` });
