@@ -40,6 +40,8 @@ export async function run(file: string, { on, repeat, ...output }: RunOptions): 
   const interrupted = new AbortController();
   // On, and not once: a second Ctrl-C must not kill what takes the network down.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupted.abort());
+  // Nor whoever stops reading what is printed.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => interrupted.abort());
   try {
     const running = times === null ? runOnce : runOften(times);
     const passed = await running(scenario, output, interrupted.signal);

@@ -29,9 +29,10 @@ export function setSwitchFaults(plan: LabPlan, faults: SwitchFaults): void {
 /** For `nft -f`. The forward hook sees a flooded frame once for each port that it leaves by, so pairs of ports are told apart. */
 export function switchRules({ control }: LabPlan, { blocks, loss }: SwitchFaults): string {
   const rules = blocks.map(([from, to]) => `iifname "${from}" oifname "${to}" drop`);
-  // `numgen` rather than netem, which not every kernel has.
-  const others = loss.spared.map((name) => `iifname != "${name}" oifname != "${name}" `).join('');
-  if (loss.percent > 0) rules.push(`${others}udp dport ${control.port} numgen random mod 100 < ${loss.percent} drop`);
+  const spared = loss.spared.map((name) => `iifname != "${name}" oifname != "${name}" `).join('');
+  // `numgen` rather than netem, which not every kernel has; it does not compare with 100.
+  const chance = loss.percent < 100 ? ` numgen random mod 100 < ${loss.percent}` : '';
+  if (loss.percent > 0) rules.push(`${spared}udp dport ${control.port}${chance} drop`);
   return `table bridge ${table}
 delete table bridge ${table}
 table bridge ${table} {

@@ -19,12 +19,14 @@ export function createCast(lab: Lab): (name: string) => Promise<string> {
   };
 }
 
+/** By the first agent that names one: all that do name the same, but for the instants of a change, and one that is stopped says nothing. */
 async function coordinatorOf(lab: Lab): Promise<string> {
-  const asked = lab.plan.replicas.map(({ name }) =>
-    askAgentOnce<ReplicaStatus>(lab.socketOf(name), 'GET', '/v1/status').catch(() => null),
-  );
-  // All that have one name the same, but for the instants of a change.
-  const named = (await Promise.all(asked)).find((status) => status?.coordinator)?.coordinator;
-  if (!named) throw new OperatingError('scenario', 'no agent knows a coordinator');
-  return named;
+  const asked = lab.plan.replicas.map(async ({ name }) => {
+    const { coordinator } = await askAgentOnce<ReplicaStatus>(lab.socketOf(name), 'GET', '/v1/status');
+    if (coordinator === null) throw new OperatingError('scenario', `${name} knows no coordinator`);
+    return coordinator;
+  });
+  return Promise.any(asked).catch((cause) => {
+    throw new OperatingError('scenario', 'no agent knows a coordinator', { cause });
+  });
 }

@@ -181,7 +181,7 @@ function failoverGaps(
         .filter((answered) => answered > at);
       return Math.min(end, ...answers) - at;
     });
-    longest[what] = Math.round(Math.max(longest[what] ?? 0, ...gaps));
+    if (gaps.length > 0) longest[what] = Math.round(Math.max(longest[what] ?? 0, ...gaps));
   }
   return longest;
 }

@@ -46,7 +46,7 @@ function begin(client: string): { tell(): void; end(): void } {
     const stop = (): void => {
       over = true;
       clearTimeout(timer);
-      socket.resetAndDestroy();
+      socket.destroy();
     };
     const again = (): void => {
       if (over) return;

@@ -34,11 +34,12 @@ function beginDue(): void {
 function attempt(client: string): void {
   const started = performance.now();
   const socket = connect({ host: task.service, port: 80, localAddress: client });
-  // A reset, so that no port waits for late segments of a connection that is over.
   const drop = (): void => {
     clearTimeout(timeout);
     underWay.delete(drop);
-    socket.resetAndDestroy();
+    // A reset, so that no port waits for late segments of a connection that is over; it would wait for one that is not yet.
+    if (socket.connecting) socket.destroy();
+    else socket.resetAndDestroy();
   };
   const end = (opened: boolean): void => {
     if (!underWay.has(drop)) return;

@@ -26,6 +26,10 @@ test('loss concerns the control channel alone, and not those that are spared', (
   ]);
 });
 
+test('loss of everything is not left to chance', () => {
+  expect(rules({ blocks: [], loss: { percent: 100, spared: [] } })).toEqual(['udp dport 7746 drop']);
+});
+
 test('without faults there is no rule', () => {
   expect(rules({ blocks: [], loss: { percent: 0, spared: ['r3'] } })).toEqual([]);
 });
