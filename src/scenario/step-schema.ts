@@ -28,7 +28,7 @@ const stepSchemas = {
   heal: z
     .strictObject({ heal: named })
     .describe(
-      'Plug the cable of a replica in again; end every block that concerns it, and the loss on the control channel.',
+      'Plug the cable of a replica in again; end every block that concerns it, and its part in the loss on the control channel.',
     ),
   kill: z
     .strictObject({
