@@ -1,7 +1,7 @@
 // Runs every scenario of scenarios/faults so many times and writes what came out to docs/faults.md: `node scripts/faults.mjs --repeat 10`.
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { release } from 'node:os';
+import { cpus, release } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -50,8 +50,8 @@ function page() {
 
     node scripts/faults.mjs --repeat ${values.repeat}
 
-${new Date().toISOString().slice(0, 10)}, Linux ${release()}, Node ${process.versions.node}; runs of each scenario: ${values.repeat}, on one machine in network
-namespaces. Where runs differ: median / worst. The measures are explained in the [reference](reference/scenario.md#measures): \`served.gapMs\` is
+${new Date().toISOString().slice(0, 10)}, Linux ${release()}, Node ${process.versions.node}; runs of each scenario: ${values.repeat}, in network namespaces of one
+machine with ${cpus().length} cores. Where runs differ: median / worst. The measures are explained in the [reference](reference/scenario.md#measures): \`served.gapMs\` is
 the longest time in which some client address got no fresh connection opened, of those asked for every 10 ms; \`ping.gapMs\` the longest pause of
 long-lived connections that exchange a line every millisecond, those of the faulty replica too.
 
