@@ -101,6 +101,7 @@ scenario
   .command('run <file>')
   .description('run it; exit code 2 when an expectation fails')
   .requiredOption('--on <where>', 'where: lab')
+  .option('--repeat <n>', 'run it so many times: medians and worst of each measure')
   .option('--report <dir>', 'write report.json and timeline.svg there')
   .option('--json', 'print the report as JSON')
   .action(async (file, options) => (await import('./scenario.ts')).run(file, options));

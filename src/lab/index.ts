@@ -13,6 +13,8 @@ export {
 } from './lab.ts';
 export { setCable } from './network.ts';
 export type { LabClient, LabNode, LabPlan } from './plan.ts';
+export { destroyState, isAgentAlive, killHost, killServers, restartAgent, signalAgent } from './replica-processes.ts';
+export { type SwitchFaults, setSwitchFaults, switchRules } from './switch-faults.ts';
 export {
   hasEntered,
   holdNamespace,

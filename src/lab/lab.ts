@@ -1,14 +1,15 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { OperatingError } from '../base/operating-error.ts';
 import { askAgentOnce } from '../platform/agent-client.ts';
 import { attendTo } from './attached-process.ts';
+import { environmentOf } from './environment.ts';
 import { buildNetwork, existingNamespaces, removeNamespace } from './network.ts';
 import { type LabNode, type LabPlan, type LabSize, planLab } from './plan.ts';
-import { endProcess, isAlive, type ProcessRecord, spawnDetached } from './process-record.ts';
+import { endProcess, isAlive, type ProcessRecord } from './process-record.ts';
 import { policyPath, replicaFiles, writeReplicaFiles } from './replica-files.ts';
+import { agentPatienceMs, spawnAgent, spawnServer } from './replica-processes.ts';
 import {
   createLabDirectory,
   type LabState,
@@ -46,6 +47,7 @@ export interface ReplicaStatus {
   readonly verdict: string;
   readonly epoch: number;
   readonly settled: boolean;
+  readonly coordinator: string | null;
   readonly owners: readonly {
     readonly name: string;
     readonly slots: string;
@@ -54,11 +56,8 @@ export interface ReplicaStatus {
   }[];
 }
 
-const command = fileURLToPath(new URL('../cli/main.js', import.meta.url));
 const readyMsMax = 20_000;
 const pollMs = 50;
-/** An agent takes up to three seconds to hand everything off. */
-const agentPatienceMs = 8000;
 const serverPatienceMs = 2000;
 const logLinesShown = 8;
 
@@ -138,15 +137,8 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   writeReplicaFiles(directory, plan, options.policy, options.ports);
   for (const replica of plan.replicas) {
     checkInterrupted(options.signal);
-    const { config, agentLog, serverLog, directory: cwd } = replicaFiles(directory, replica.name);
-    const start = (argv: readonly string[], log: string): ProcessRecord =>
-      spawnDetached(['ip', 'netns', 'exec', replica.namespace, ...argv], log, {
-        ...process.env,
-        ...environmentOf(plan, replica.name),
-        MANYCAST_DIRECTORY: cwd,
-      });
-    agents.push(start([process.execPath, command, 'agent', '-c', config], agentLog));
-    for (const each of options.serve) servers.push(start(['sh', '-c', each], serverLog));
+    agents.push(spawnAgent(plan, replica));
+    for (const each of options.serve) servers.push(spawnServer(plan, replica, each));
     save();
   }
   onProgress(`agents: ${plan.replicas.map(({ name }) => name).join(', ')}`);
@@ -202,11 +194,6 @@ async function stateOf(socket: string): Promise<'ready' | 'not ready'> {
   } catch {
     return 'not ready';
   }
-}
-
-function environmentOf(plan: LabPlan, node: string): NodeJS.ProcessEnv {
-  const socket = replicaFiles(labDirectory(plan.name), node).socket;
-  return { MANYCAST_NODE: node, MANYCAST_SERVICE_ADDRESS: plan.service.address, MANYCAST_SOCKET: socket };
 }
 
 function namespaceOf(plan: LabPlan, name: string): string {

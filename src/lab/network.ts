@@ -41,6 +41,12 @@ export function existingNamespaces(name: string): string[] {
 
 /** Ends whatever still runs in a namespace, and removes it. */
 export function removeNamespace(namespace: string): void {
+  endNamespaceProcesses(namespace);
+  ip(['netns', 'delete', namespace]);
+}
+
+/** Kills whatever runs in a namespace. */
+export function endNamespaceProcesses(namespace: string): void {
   for (const pid of ip(['netns', 'pids', namespace]).split('\n').filter(Boolean)) {
     try {
       process.kill(Number(pid), 'SIGKILL');
@@ -48,7 +54,6 @@ export function removeNamespace(namespace: string): void {
       // Ended by itself meanwhile.
     }
   }
-  ip(['netns', 'delete', namespace]);
 }
 
 function addresses(node: LabNode, more: readonly string[]): string[] {

@@ -33,14 +33,17 @@ export function isAlive({ pid, startTime }: ProcessRecord): boolean {
 
 /** Asks the process and all of its group to end; insists after `patienceMs`. Resolves when the process is gone; others of its group may outlive it. */
 export async function endProcess(record: ProcessRecord, patienceMs: number): Promise<void> {
-  signal(record, 'SIGTERM');
+  signalProcess(record, 'SIGTERM');
+  // One that is stopped does not hear it before it goes on.
+  signalProcess(record, 'SIGCONT');
   for (let waited = 0; isAlive(record); waited += pollMs) {
-    if (waited >= patienceMs) signal(record, 'SIGKILL');
+    if (waited >= patienceMs) signalProcess(record, 'SIGKILL');
     await delay(pollMs);
   }
 }
 
-function signal(record: ProcessRecord, name: NodeJS.Signals): void {
+/** Signals the process and all of its group, if it lives. */
+export function signalProcess(record: ProcessRecord, name: NodeJS.Signals): void {
   if (!isAlive(record)) return;
   try {
     process.kill(-record.pid, name);

@@ -12,6 +12,8 @@ export interface ReplicaFiles {
   readonly directory: string;
   readonly config: string;
   readonly socket: string;
+  /** What the agent remembers. */
+  readonly state: string;
   readonly agentLog: string;
   readonly serverLog: string;
 }
@@ -23,6 +25,7 @@ export function replicaFiles(labDirectory: string, replica: string): ReplicaFile
     directory,
     config: file('agent.yaml'),
     socket: file('agent.sock'),
+    state: file('state'),
     agentLog: file('agent.log'),
     serverLog: file('server.log'),
   };

@@ -3,10 +3,10 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { OperatingError } from '../base/operating-error.ts';
 import { type LabPlan, spawnOn } from '../lab/index.ts';
-import type { RequestRecord, SessionRecord } from './records.ts';
+import type { PingRecord, ProbeRecord, RequestRecord, SessionRecord } from './records.ts';
 import type { Workload } from './schema.ts';
 
-export type ClientRecord = RequestRecord | SessionRecord;
+export type ClientRecord = RequestRecord | SessionRecord | ProbeRecord | PingRecord;
 
 export interface RunningClients {
   /** Lets everything under way end, then resolves. */
@@ -32,21 +32,46 @@ export function startClients(
   };
 }
 
-const programs = { http: 'http-client-main.js', 'tcp-echo': 'tcp-echo-client-main.js' } as const;
+const programs = {
+  http: 'http-client-main.js',
+  'tcp-echo': 'tcp-echo-client-main.js',
+  probe: 'probe-client-main.js',
+  ping: 'ping-client-main.js',
+} as const;
 
 /** The part of a workload that one client machine does. */
 function taskOf(workload: Workload, index: number, plan: LabPlan, which: number): Readonly<Record<string, unknown>> {
   const addresses = plan.clients[which]?.addresses ?? [];
   const machines = plan.clients.length;
-  if (workload.kind === 'http') {
-    return { addresses, ratePerSecond: workload.ratePerSecond / machines, timeoutMs: workload.timeoutMs };
+  switch (workload.kind) {
+    case 'http':
+      return { addresses, ratePerSecond: workload.ratePerSecond / machines, timeoutMs: workload.timeoutMs };
+    case 'probe':
+      return { addresses, intervalMs: workload.intervalMs, timeoutMs: workload.timeoutMs };
+    case 'tcp-echo': {
+      const mine = spread(workload.sessions, machines, which, addresses);
+      const sessions = mine.map(({ i, client }) => ({ name: `${index}.${i}`, client }));
+      return { sessions, intervalMs: workload.intervalMs, stallMs: workload.stallMs };
+    }
+    case 'ping': {
+      const clients = spread(workload.connections, machines, which, addresses).map(({ client }) => client);
+      return { clients, intervalMs: workload.intervalMs, stallMs: workload.stallMs };
+    }
   }
-  const mine = Array.from({ length: workload.sessions }, (_, i) => i).filter((i) => i % machines === which);
-  const sessions = mine.map((i, k) => {
-    const client = addresses[Math.floor((k * addresses.length) / mine.length) % addresses.length];
-    return { name: `${index}.${i}`, client };
-  });
-  return { sessions, intervalMs: workload.intervalMs, stallMs: workload.stallMs };
+}
+
+/** Of `total` connections, numbered from 0, those of one machine, spread over its addresses. */
+function spread(
+  total: number,
+  machines: number,
+  which: number,
+  addresses: readonly string[],
+): { readonly i: number; readonly client: string }[] {
+  const mine = Array.from({ length: total }, (_, i) => i).filter((i) => i % machines === which);
+  return mine.map((i, k) => ({
+    i,
+    client: addresses[Math.floor((k * addresses.length) / mine.length) % addresses.length] ?? '',
+  }));
 }
 
 function startClient(

@@ -1,4 +1,5 @@
 import { Agent, type ClientRequest, request } from 'node:http';
+import { unixMsOf } from '../platform/monotonic-clock.ts';
 import type { RequestRecord } from './records.ts';
 
 // Runs on a client machine: GET requests to port 80 of a service, at a steady rate and from each address in turn; one record a line. Every other
@@ -48,7 +49,7 @@ async function fetchOne(index: number): Promise<void> {
   if (retried) outcome = await attempt(client, undefined);
   const record: RequestRecord = {
     kind: 'request',
-    at: performance.timeOrigin + started,
+    at: unixMsOf(started),
     durationMs: performance.now() - started,
     client,
     clientPort: outcome.clientPort,

@@ -1,42 +1,53 @@
+import { lapsesOf } from './lapses.ts';
 import type { Measures } from './measures.ts';
 import { type Ownership, ownershipFrom } from './ownership.ts';
 import type { RequestRecord, RunRecords, SessionRecord, StepRecord } from './records.ts';
+import { serviceMeasures } from './service-gaps.ts';
 
-/** How long after the last cut a failed request may still be blamed on it, beyond the moment its slot was taken over. */
+/** How long after the loss of a host a failed request may still be blamed on it, beyond the moment its slot was taken over. */
 const graceMs = 50;
 
 export interface Verdict {
   readonly measures: Measures;
-  /** Requests that failed and are blamed on nobody's cut: what to look at. */
+  /** Of each way in which hosts were lost, the longest that clients waited for another replica. */
+  readonly failovers: Readonly<Partial<Record<HostLoss['what'], number>>>;
+  /** Requests that failed and are blamed on no lost host: what to look at. */
   readonly failures: readonly RequestRecord[];
 }
 
 /** What the records say: pure, so that it can be shown bad examples. */
 export function judge(records: RunRecords, slotOfClient: (client: string) => number): Verdict {
-  const ownership = ownershipFrom(records.tables);
-  const cuts = records.steps.filter((step) => step.what === 'cut');
+  const ownership = ownershipFrom(records.tables, lapsesOf(records));
+  const losses = records.steps.filter((step) => step.what === 'cut' || step.what === 'kill host') as HostLoss[];
   const failed = records.requests.filter(({ failure }) => failure !== null);
-  const lost = failed.filter((request) => lostToCut(request, cuts, ownership, slotOfClient(request.client)));
+  const lost = failed.filter((request) => lostWithHost(request, losses, ownership, slotOfClient(request.client)));
   const failures = failed.filter((request) => !lost.includes(request));
+  const failovers = failoverGaps(records, losses, ownership, slotOfClient);
   const measures: Measures = {
     'requests.total': records.requests.length,
     'requests.failed': failures.length,
     'requests.cut': lost.length,
     'requests.retried': records.requests.filter(({ retried }) => retried).length,
     ...answerMeasures(records, ownership, slotOfClient),
-    ...connectionMeasures(records, cuts),
+    ...connectionMeasures(records, losses),
     ...moveMeasures(records),
-    'failover.gapMs': failoverGap(records, cuts, ownership, slotOfClient),
+    'failover.gapMs': Math.max(0, ...Object.values(failovers)),
+    ...serviceMeasures(records),
     'capture.drops': records.drops,
   };
-  return { measures, failures };
+  return { measures, failovers, failures };
 }
 
-type Cut = Extract<StepRecord, { what: 'cut' }>;
+type HostLoss = Extract<StepRecord, { replica: string }> & { readonly what: 'cut' | 'kill host' };
 
-/** Its slot was the cut replica's, and the request began before anybody else had taken the slot over. */
-function lostToCut(request: RequestRecord, cuts: readonly Cut[], ownership: Ownership, slot: number): boolean {
-  return cuts.some(({ at, replica }) => {
+/** Its slot was the lost host's, and the request began before anybody else had taken the slot over. */
+function lostWithHost(
+  request: RequestRecord,
+  losses: readonly HostLoss[],
+  ownership: Ownership,
+  slot: number,
+): boolean {
+  return losses.some(({ at, replica }) => {
     if (ownership.ownerAt(slot, at) !== replica || request.at + request.durationMs < at) return false;
     const taken = ownership.takenOver(slot, replica, at);
     return taken === null || request.at <= taken + graceMs;
@@ -88,7 +99,7 @@ function answerMeasures(
 
 function connectionMeasures(
   { sessions, sessionsAsked }: RunRecords,
-  cuts: readonly Cut[],
+  losses: readonly HostLoss[],
 ): Pick<
   Measures,
   'connections.total' | 'connections.reset' | 'connections.reconnected' | 'connections.cut' | 'connections.broken'
@@ -99,7 +110,7 @@ function connectionMeasures(
   for (const events of bySession.values()) {
     let lostBy: 'reset' | 'other' | null = null;
     for (const { what, at, replica } of events) {
-      const cut = cuts.some((each) => each.replica === replica && at >= each.at);
+      const cut = losses.some((each) => each.replica === replica && at >= each.at);
       if (what === 'open') {
         if (lostBy === 'reset') counts.reconnected++;
         lostBy = null;
@@ -127,7 +138,9 @@ function connectionMeasures(
 }
 
 /** For each saved policy, what the kernels did until the next step. */
-function moveMeasures({ steps, tables, end }: RunRecords): Pick<Measures, 'move.slots' | 'move.durationMs'> {
+function moveMeasures(records: RunRecords): Pick<Measures, 'move.slots' | 'move.durationMs'> {
+  const { steps, tables, end } = records;
+  const lapses = lapsesOf(records);
   let slots = 0;
   let durationMs = 0;
   for (const [i, step] of steps.entries()) {
@@ -136,8 +149,14 @@ function moveMeasures({ steps, tables, end }: RunRecords): Pick<Measures, 'move.
     const during = tables.filter((table) => table.begin >= step.at && table.end <= until);
     if (during.length === 0) continue;
     const last = Math.max(...during.map((table) => table.end));
-    const before = ownershipFrom(tables.filter((table) => table.end <= step.at));
-    const after = ownershipFrom(tables.filter((table) => table.end <= last));
+    const before = ownershipFrom(
+      tables.filter((table) => table.end <= step.at),
+      lapses,
+    );
+    const after = ownershipFrom(
+      tables.filter((table) => table.end <= last),
+      lapses,
+    );
     const known = new Set(tables.flatMap((table) => [...table.slots]));
     slots += [...known].filter((slot) => before.ownerAt(slot, step.at) !== after.ownerAt(slot, last)).length;
     durationMs = Math.max(durationMs, last - step.at);
@@ -145,22 +164,24 @@ function moveMeasures({ steps, tables, end }: RunRecords): Pick<Measures, 'move.
   return { 'move.slots': slots, 'move.durationMs': Math.round(durationMs) };
 }
 
-function failoverGap(
+function failoverGaps(
   { requests, end }: RunRecords,
-  cuts: readonly Cut[],
+  losses: readonly HostLoss[],
   ownership: Ownership,
   slotOfClient: (client: string) => number,
-): number {
+): Verdict['failovers'] {
   const clients = [...new Set(requests.map(({ client }) => client))];
-  const gaps = cuts.flatMap(({ at, replica }) => {
+  const longest: Partial<Record<HostLoss['what'], number>> = {};
+  for (const { what, at, replica } of losses) {
     const orphans = clients.filter((client) => ownership.ownerAt(slotOfClient(client), at) === replica);
-    return orphans.map((orphan) => {
+    const gaps = orphans.map((orphan) => {
       const answers = requests
         .filter((request) => request.client === orphan && request.failure === null && request.replica !== replica)
         .map((request) => request.at + request.durationMs)
         .filter((answered) => answered > at);
       return Math.min(end, ...answers) - at;
     });
-  });
-  return Math.round(Math.max(0, ...gaps));
+    if (gaps.length > 0) longest[what] = Math.round(Math.max(longest[what] ?? 0, ...gaps));
+  }
+  return longest;
 }

@@ -34,10 +34,46 @@ export interface TableRecord {
   readonly slots: ReadonlySet<number>;
 }
 
-/** A step of the timeline, when it was done. */
+/** A fresh connection that a client asked for. */
+export interface ProbeRecord {
+  readonly kind: 'probe';
+  readonly at: number;
+  readonly durationMs: number;
+  readonly client: string;
+  /** Whether it was opened. */
+  readonly opened: boolean;
+}
+
+/** A while of a connection that is never silent. */
+export interface PingRecord {
+  readonly kind: 'ping';
+  /** When the longest pause of this while ended, with an answer or with the run. */
+  readonly at: number;
+  readonly client: string;
+  /** The longest pause between two answers. */
+  readonly gapMs: number;
+  /** Times that the connection was lost. */
+  readonly lost: number;
+}
+
+/** What may happen to one replica; `continue` ends a `stop`. */
+export type ReplicaStep =
+  | 'cut'
+  | 'heal'
+  | 'kill agent'
+  | 'kill host'
+  | 'kill server'
+  | 'stop'
+  | 'continue'
+  | 'restart'
+  | 'leave'
+  | 'destroy state'
+  | 'flush';
+
+/** A step of the timeline: when it began; for that of one replica also when it had its effect. */
 export type StepRecord =
-  | { readonly what: 'policy'; readonly at: number; readonly label: string }
-  | { readonly what: 'cut'; readonly at: number; readonly replica: string };
+  | { readonly what: 'policy' | 'block' | 'loss'; readonly at: number; readonly label: string }
+  | { readonly what: ReplicaStep; readonly at: number; readonly done: number; readonly replica: string };
 
 /** All that a run recorded. */
 export interface RunRecords {
@@ -47,6 +83,8 @@ export interface RunRecords {
   readonly sessionsAsked: number;
   readonly requests: readonly RequestRecord[];
   readonly sessions: readonly SessionRecord[];
+  readonly probes: readonly ProbeRecord[];
+  readonly pings: readonly PingRecord[];
   readonly tables: readonly TableRecord[];
   readonly steps: readonly StepRecord[];
   readonly segments: readonly CapturedSegment[];

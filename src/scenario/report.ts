@@ -1,6 +1,6 @@
 import type { ReplicaStatus } from '../lab/index.ts';
+import type { Verdict } from './judge.ts';
 import { type MeasureName, type Measures, measureMeanings } from './measures.ts';
-import { ownershipFrom } from './ownership.ts';
 import type { RequestRecord, RunRecords } from './records.ts';
 import type { Expectation, Scenario } from './schema.ts';
 
@@ -27,7 +27,8 @@ export interface ScenarioReport {
     readonly broken: number;
   };
   readonly move: { readonly slots: number; readonly durationMs: number };
-  readonly failover: { readonly gapMs: number };
+  /** `byLoss`: of each way in which hosts were lost, the longest. */
+  readonly failover: { readonly gapMs: number; readonly byLoss: Verdict['failovers'] };
   readonly measures: Measures;
   readonly expectations: readonly ExpectationOutcome[];
   /** The first requests that failed for no cut, to look at. */
@@ -47,8 +48,7 @@ const failuresShown = 20;
 export function reportOf(
   scenario: Scenario,
   records: RunRecords,
-  measures: Measures,
-  failures: readonly RequestRecord[],
+  { measures, failovers, failures }: Verdict,
   statuses: readonly (ReplicaStatus & { readonly node: string })[],
 ): ScenarioReport {
   const expectations = scenario.expect.map((each) => outcomeOf(each, measures));
@@ -65,7 +65,7 @@ export function reportOf(
       broken: measures['connections.broken'],
     },
     move: { slots: measures['move.slots'], durationMs: measures['move.durationMs'] },
-    failover: { gapMs: measures['failover.gapMs'] },
+    failover: { gapMs: measures['failover.gapMs'], byLoss: failovers },
     measures,
     expectations,
     failures: failures.slice(0, failuresShown),
@@ -84,16 +84,21 @@ function replicaReport(
   records: RunRecords,
   statuses: readonly (ReplicaStatus & { readonly node: string })[],
 ): ReplicaReport {
-  const cut = records.steps.some((step) => step.what === 'cut' && step.replica === name);
+  const cut = isCut(name, records);
   const requests = records.requests.filter(({ replica }) => replica === name).length;
   // A replica that is cut off still has the map that it last heard of; the others tell theirs.
-  const teller = statuses.find(({ node }) => (cut ? node === name : !isCut(node, records)));
+  const others = statuses.filter(({ node }) => !isCut(node, records));
+  const teller = cut
+    ? statuses.find(({ node }) => node === name)
+    : (others.find(({ verdict }) => verdict === 'serving') ?? others[0]);
   const share = teller?.owners.find((each) => each.name === name);
   return { name, cut, slots: share?.count ?? 0, filters: share?.filters ?? [], requests };
 }
 
+/** At the end of the run. */
 function isCut(name: string, { steps }: RunRecords): boolean {
-  return steps.some((step) => step.what === 'cut' && step.replica === name);
+  const cables = steps.filter((step) => (step.what === 'cut' || step.what === 'heal') && step.replica === name);
+  return cables.at(-1)?.what === 'cut';
 }
 
 /** What a person reads at the end. */
@@ -108,15 +113,16 @@ export function formatReport(report: ScenarioReport, records: RunRecords): strin
     const mark = outcomes.map(({ allowed, passed }) => `${passed ? 'ok' : 'FAILED'}, ${allowed}`).join('; ');
     return `${name.padEnd(width)} ${String(value).padStart(8)}  ${mark}`.trimEnd();
   });
-  const held = ownershipFrom(records.tables);
-  const programmed = records.replicas.reduce((sum, name) => sum + held.tablesOf(name).length, 0);
+  const losses = Object.entries(report.failover.byLoss);
+  const byLoss = losses.length > 1 ? losses.map(([what, gapMs]) => `failover after ${what}: ${gapMs} ms`) : [];
   return [
     'replica  slots  filters  requests',
     ...replicas,
     '',
     ...measures,
+    ...byLoss,
     '',
-    `${report.name}: ${report.passed ? 'passed' : 'FAILED'} (${((records.end - records.begin) / 1000).toFixed(1)} s, kernels programmed ${programmed} times)`,
+    `${report.name}: ${report.passed ? 'passed' : 'FAILED'} (${((records.end - records.begin) / 1000).toFixed(1)} s, kernels programmed ${records.tables.length} times)`,
     '',
   ].join('\n');
 }

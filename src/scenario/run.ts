@@ -1,19 +1,30 @@
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { parseIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
-import { OperatingError } from '../base/operating-error.ts';
-import { captureAtSwitch, type Lab, labDown, labUp, type ReplicaStatus, setCable } from '../lab/index.ts';
-import { askAgent, askAgentOnce } from '../platform/agent-client.ts';
-import { type Partition, parseSlots, partitionOf, slotOf } from '../space/index.ts';
-import { startClients } from './clients.ts';
+import { captureAtSwitch, type Lab, labDown, labUp, type ReplicaStatus } from '../lab/index.ts';
+import { askAgentOnce } from '../platform/agent-client.ts';
+import { unixMsOf } from '../platform/monotonic-clock.ts';
+import { type Partition, partitionOf, slotOf } from '../space/index.ts';
+import { type ClientRecord, startClients } from './clients.ts';
 import { judge } from './judge.ts';
-import type { RequestRecord, RunRecords, SessionRecord, StepRecord, TableRecord } from './records.ts';
+import type {
+  PingRecord,
+  ProbeRecord,
+  RequestRecord,
+  RunRecords,
+  SessionRecord,
+  StepRecord,
+  TableRecord,
+} from './records.ts';
+import type { RepetitionReport } from './repetition.ts';
 import { reportOf, type ScenarioReport } from './report.ts';
 import type { Scenario } from './schema.ts';
 import { serversFor } from './servers.ts';
+import { stepLabel } from './step-label.ts';
+import { createStepper } from './steps.ts';
+import { watchTables } from './table-watch.ts';
 import { timelinePicture } from './timeline-picture.ts';
 
 export interface RunOptions {
@@ -47,17 +58,8 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
     onProgress(`servers: ${servers.map(({ description }) => description).join(', ')}`);
     const records = await record(scenario, lab, onProgress, signal);
     const statuses = await Promise.all(lab.plan.replicas.map(({ name }) => statusOf(lab, name)));
-    const { measures, failures } = judge(records, slotOfClient);
-    return {
-      report: reportOf(
-        scenario,
-        records,
-        measures,
-        failures,
-        statuses.filter((each) => each !== null),
-      ),
-      records,
-    };
+    const told = statuses.filter((each) => each !== null);
+    return { report: reportOf(scenario, records, judge(records, slotOfClient), told), records };
   } finally {
     onProgress('taking the network down');
     await labDown(scenario.name);
@@ -73,6 +75,12 @@ export function writeReport(directory: string, { report, records }: ScenarioRun)
   writeFileSync(join(directory, 'timeline.svg'), picture);
 }
 
+/** Writes `report.json` alone: a picture shows one run. */
+export function writeRepetition(directory: string, repetition: RepetitionReport): void {
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'report.json'), `${JSON.stringify(repetition, null, 2)}\n`);
+}
+
 function slotOfClient(client: string): number {
   const address = parseIp(client);
   return slotOf(partition, defined(address.ok ? address.value : null, 'an address of the lab'));
@@ -84,81 +92,74 @@ async function record(
   onProgress: (line: string) => void,
   signal: AbortSignal,
 ): Promise<RunRecords> {
-  const requests: RequestRecord[] = [];
-  const sessions: SessionRecord[] = [];
   const tables: TableRecord[] = [];
   const steps: StepRecord[] = [];
+  const seen = clientRecords();
   const watching = new AbortController();
   const watchers = Promise.all(
-    lab.plan.replicas.map(({ name }) => watchTables(lab.socketOf(name), name, tables, watching.signal)),
+    lab.plan.replicas.map(({ name }) =>
+      watchTables(lab.socketOf(name), name, partition, (table) => tables.push(table), watching.signal),
+    ),
   );
   // Looked at in the end; until then a failure of it must not end the program, which has a network to take down.
   watchers.catch(() => {});
   const capture = await captureAtSwitch(lab.plan);
   const begin = unixMs();
-  const clients = startClients(lab.plan, scenario.workloads, (each) => {
-    if (each.kind === 'request') requests.push(each);
-    else sessions.push(each);
+  const clients = startClients(lab.plan, scenario.workloads, seen.add);
+  const progress = setInterval(() => onProgress(`${seconds(begin)}  ${seen.summary()}`), progressMs);
+  const stepper = createStepper(lab, signal, (step) => {
+    onProgress(`${seconds(begin)}  ${stepLabel(step)}`);
+    steps.push(step);
   });
-  const summary = (): void => {
-    const good = requests.filter(({ failure }) => failure === null).length;
-    const opened = sessions.filter(({ what }) => what === 'open').length;
-    onProgress(
-      `${seconds(begin)}  ${good} requests answered, ${requests.length - good} failed; ${opened} sessions opened`,
-    );
-  };
-  const progress = setInterval(summary, progressMs);
   try {
-    for (const step of scenario.timeline) {
-      if ('wait' in step) await delay(step.wait * 1000, undefined, { signal });
-      else if ('policy' in step) {
-        steps.push({ what: 'policy', at: unixMs(), label: `policy ${step.policy.strategy}` });
-        onProgress(`${seconds(begin)}  policy saved: ${JSON.stringify(step.policy)}`);
-        savePolicy(lab, stringify(step.policy));
-      } else {
-        onProgress(`${seconds(begin)}  ${step.cut} cut off`);
-        steps.push({ what: 'cut', at: unixMs(), replica: step.cut });
-        setCable(lab.plan, step.cut, 'down');
-      }
-    }
+    for (const step of scenario.timeline) await stepper.take(step);
     const end = unixMs();
+    stepper.checkAgents();
     await clients.end();
     const { segments, drops } = await capture.end();
     return {
-      ...{ begin, end, requests, sessions, tables, steps, segments, drops },
+      ...{ begin, end, ...seen.records, tables, steps, segments, drops },
       replicas: lab.plan.replicas.map(({ name }) => name),
       sessionsAsked: scenario.workloads.reduce((sum, each) => sum + (each.kind === 'tcp-echo' ? each.sessions : 0), 0),
     };
   } finally {
+    stepper.close();
     clearInterval(progress);
     watching.abort();
     await watchers;
   }
 }
 
-/** As an editor does: written aside, then renamed over the old one. */
-function savePolicy(lab: Lab, text: string): void {
-  writeFileSync(`${lab.policyFile}.new`, text, { mode: 0o600 });
-  renameSync(`${lab.policyFile}.new`, lab.policyFile);
+interface ClientRecords {
+  readonly records: Pick<RunRecords, 'requests' | 'sessions' | 'probes' | 'pings'>;
+  add(record: ClientRecord): void;
+  /** So far, in a line. */
+  summary(): string;
 }
 
-/** What a replica's kernel accepts, from now until `signal`. */
-async function watchTables(socket: string, replica: string, tables: TableRecord[], signal: AbortSignal): Promise<void> {
-  try {
-    for await (const line of askAgent(socket, 'GET', '/v1/events', '', signal)) {
-      if (line.type !== 'table') continue;
-      const slots = parseSlots(String(line.slots), partition.slotCount);
-      tables.push({
-        replica,
-        begin: Number(line.begin),
-        end: Number(line.end),
-        slots: new Set(defined(slots.ok ? slots.value : null, 'slots that exist')),
-      });
-    }
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
-  if (!signal.aborted) throw new OperatingError('scenario', `the agent of ${replica} ended early`);
+function clientRecords(): ClientRecords {
+  const requests: RequestRecord[] = [];
+  const sessions: SessionRecord[] = [];
+  const probes: ProbeRecord[] = [];
+  const pings: PingRecord[] = [];
+  return {
+    records: { requests, sessions, probes, pings },
+    add(record): void {
+      if (record.kind === 'request') requests.push(record);
+      else if (record.kind === 'session') sessions.push(record);
+      else if (record.kind === 'probe') probes.push(record);
+      else pings.push(record);
+    },
+    summary(): string {
+      const good = requests.filter(({ failure }) => failure === null).length;
+      const opened = sessions.filter(({ what }) => what === 'open').length;
+      const probed = probes.filter((probe) => probe.opened).length;
+      return [
+        `${good} requests answered, ${requests.length - good} failed; ${opened} sessions opened`,
+        ...(probes.length > 0 ? [`${probed} probes opened, ${probes.length - probed} not`] : []),
+      ].join('; ');
+    },
+  };
 }
 
 async function statusOf(lab: Lab, replica: string): Promise<(ReplicaStatus & { node: string }) | null> {
@@ -171,7 +172,7 @@ function defaultPartition(): Partition {
 }
 
 function unixMs(): number {
-  return performance.timeOrigin + performance.now();
+  return unixMsOf(performance.now());
 }
 
 function seconds(begin: number): string {

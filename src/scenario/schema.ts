@@ -5,8 +5,8 @@ import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { firstIssue } from '../base/schema-issue.ts';
 import { policySchema } from '../policy/index.ts';
 import { measureNames } from './measures.ts';
+import { stepComplaint, stepSchema, strangerComplaint } from './step-schema.ts';
 
-const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'a name of lower-case letters, digits and "-", at most 32');
 const count = (max: number): z.ZodNumber => z.number().int().min(1).max(max);
 
 const http = z
@@ -32,13 +32,26 @@ const echo = z
   })
   .describe('Sessions that count lines and check each answer.');
 
-const step = z.union([
-  z.strictObject({ wait: z.number().min(0).max(600).describe('Seconds.') }).describe('Let time pass.'),
-  z
-    .strictObject({ policy: policySchema.describe('As in `policy.yaml`.') })
-    .describe('Save the policy file that all agents watch.'),
-  z.strictObject({ cut: name.describe('Name, such as `r3`.') }).describe('Pull the cable of a replica, for good.'),
-]);
+const probe = z
+  .strictObject({
+    kind: z.literal('probe').describe('TCP connections to port 80, closed as soon as they are open.'),
+    intervalMs: count(1000)
+      .default(10)
+      .describe('A new one from each client address after this long, whatever became of those before.'),
+    timeoutMs: count(60_000).default(1000).describe('A connection not open after this long is given up.'),
+  })
+  .describe('Fresh connections from every client address, to see for how long there are none.');
+
+const ping = z
+  .strictObject({
+    kind: z.literal('ping').describe('Long-lived TCP connections to port 7, one short line to and fro.'),
+    connections: count(64).default(1).describe('Connections, spread over the client addresses.'),
+    intervalMs: count(1000).default(1).describe('Pause between an answer and the next line sent.'),
+    stallMs: count(60_000)
+      .default(1500)
+      .describe('A line without an answer after this long: the client connects anew.'),
+  })
+  .describe('Connections that are never silent, to see the longest pause in them.');
 
 const expectation = z.strictObject({
   measure: z.enum(measureNames).describe('Name of the measure.'),
@@ -62,11 +75,11 @@ export const scenarioSchema = z.strictObject({
     .describe('The network.'),
   policy: policySchema.describe('Policy in force at the beginning, as in `policy.yaml`.'),
   workloads: z
-    .array(z.discriminatedUnion('kind', [http, echo]))
+    .array(z.discriminatedUnion('kind', [http, echo, probe, ping]))
     .min(1)
     .max(8)
     .describe('What the clients do.'),
-  timeline: z.array(step).min(1).max(100).describe('What happens, one step after the other.'),
+  timeline: z.array(stepSchema).min(1).max(100).describe('What happens, one step after the other.'),
   expect: z.array(expectation).max(50).describe('What must be true of the measures at the end.'),
 });
 
@@ -83,18 +96,16 @@ export function readScenario(path: string): Scenario {
     const [line = ''] = messageOf(cause).split('\n');
     throw new OperatingError('scenario', `${path}: ${line}`, { cause });
   }
+  const timelineGiven = (input as { timeline?: unknown } | null)?.timeline;
+  const misshapen = Array.isArray(timelineGiven) ? stepComplaint(timelineGiven) : null;
+  if (misshapen) throw new OperatingError('scenario', `${path}: ${misshapen}`);
   const checked = scenarioSchema.safeParse(input);
   if (!checked.success) {
     throw new OperatingError('scenario', `${path}: ${firstIssue(scenarioSchema, checked.error, input)}`);
   }
   const { timeline, topology } = checked.data;
   const replicas = Array.from({ length: topology.replicas }, (_, i) => `r${i + 1}`);
-  const stranger = timeline.findIndex((each) => 'cut' in each && !replicas.includes(each.cut));
-  if (stranger >= 0) {
-    throw new OperatingError(
-      'scenario',
-      `${path}: timeline[${stranger}].cut: no such replica, allowed are ${replicas.join(', ')}`,
-    );
-  }
+  const stranger = strangerComplaint(timeline, replicas);
+  if (stranger) throw new OperatingError('scenario', `${path}: ${stranger}`);
   return checked.data;
 }

@@ -17,8 +17,8 @@ export interface Server {
 export function serversFor(workloads: readonly Workload[]): Server[] {
   const kinds = new Set(workloads.map(({ kind }) => kind));
   const servers: Server[] = [];
-  if (kinds.has('http')) servers.push(hasNginx() ? nginx : nodeHttp);
-  if (kinds.has('tcp-echo')) servers.push(echo);
+  if (kinds.has('http') || kinds.has('probe')) servers.push(hasNginx() ? nginx : nodeHttp);
+  if (kinds.has('tcp-echo') || kinds.has('ping')) servers.push(echo);
   return servers;
 }
 

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
+import { unixMsOf } from '../platform/monotonic-clock.ts';
 import type { SessionRecord } from './records.ts';
 
 // Runs on a client machine: long-lived sessions with port 7 of a service. Each sends numbered lines one at a time and checks every
@@ -78,7 +79,7 @@ function begin(session: string, client: string, next: number): void {
 }
 
 function record(what: SessionRecord['what'], session: string, client: string, replica: string | null): void {
-  const at = performance.timeOrigin + performance.now();
+  const at = unixMsOf(performance.now());
   const line: SessionRecord = { kind: 'session', what, at, session, client, replica };
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }

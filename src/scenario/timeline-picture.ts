@@ -1,5 +1,8 @@
+import { slotRanges } from '../space/index.ts';
+import { lapsesOf } from './lapses.ts';
 import { ownershipFrom } from './ownership.ts';
-import type { RunRecords, TableRecord } from './records.ts';
+import type { RunRecords, StepRecord } from './records.ts';
+import { stepLabel } from './step-label.ts';
 
 const size = { width: 1000, height: 520 } as const;
 const plot = { left: 64, top: 64, width: 800, height: 400 } as const;
@@ -7,8 +10,9 @@ const plot = { left: 64, top: 64, width: 800, height: 400 } as const;
 const colours = ['#56b4e9', '#e69f00', '#009e73', '#f0e442', '#cc79a7', '#0072b2', '#d55e00', '#999999'] as const;
 const ink = '#222222';
 const alarm = '#b00020';
+const harmless: readonly StepRecord['what'][] = ['policy', 'heal', 'continue', 'restart', 'leave'];
 
-/** Slots by owner over time, as the kernels were programmed; saved policies and cuts; resets, stalls and failed requests where they hit. An SVG document. */
+/** Slots by owner over time, as the kernels were programmed; steps of the timeline; resets, stalls and failed requests where they hit. An SVG document. */
 export function timelinePicture(
   title: string,
   records: RunRecords,
@@ -38,21 +42,17 @@ export function timelinePicture(
 type Scale = (value: number) => number;
 
 function shares(records: RunRecords, x: Scale, y: Scale): string[] {
-  const ownership = ownershipFrom(records.tables);
-  return records.replicas.flatMap((replica, i) => {
-    const tables = ownership.tablesOf(replica);
-    const cut =
-      records.steps.find((step) => step.what === 'cut' && step.replica === replica)?.at ?? Number.POSITIVE_INFINITY;
-    return tables.flatMap((table, k) => {
-      const until = Math.min(tables[k + 1]?.end ?? records.end, cut, records.end);
-      return table.end < until ? blocks(table, x, y, until, colourOf(i)) : [];
-    });
-  });
+  const ownership = ownershipFrom(records.tables, lapsesOf(records));
+  return records.replicas.flatMap((replica, i) =>
+    ownership.spansOf(replica).flatMap(({ certain, until, slots }) => {
+      const end = Math.min(until, records.end);
+      return certain < end ? blocks(slots, x(certain), x(end), y, colourOf(i)) : [];
+    }),
+  );
 }
 
-function blocks(table: TableRecord, x: Scale, y: Scale, until: number, colour: string): string[] {
-  const [left, right] = [x(table.end), x(until)];
-  return runsOf(table.slots).map(
+function blocks(slots: ReadonlySet<number>, left: number, right: number, y: Scale, colour: string): string[] {
+  return slotRanges(slots).map(
     ([first, last]) =>
       `<rect x="${round(left)}" y="${round(y(first))}" width="${round(right - left)}" height="${round(y(last + 1) - y(first))}" fill="${colour}"/>`,
   );
@@ -79,12 +79,11 @@ function axes({ begin, end }: RunRecords, x: Scale, y: Scale, slotCount: number)
 
 function steps(records: RunRecords, x: Scale): string[] {
   return records.steps.flatMap((step) => {
-    const colour = step.what === 'cut' ? alarm : ink;
-    const label = step.what === 'cut' ? `${step.replica} cut off` : step.label;
+    const colour = harmless.includes(step.what) ? ink : alarm;
     const at = round(x(step.at));
     return [
       `<line x1="${at}" y1="${plot.top - 8}" x2="${at}" y2="${plot.top + plot.height}" stroke="${colour}" stroke-width="1.5" stroke-dasharray="5 3"/>`,
-      `<text x="${at}" y="${plot.top - 14}" text-anchor="middle" fill="${colour}">${escaped(label)}</text>`,
+      `<text x="${at}" y="${plot.top - 14}" text-anchor="middle" fill="${colour}">${escaped(stepLabel(step))}</text>`,
     ];
   });
 }
@@ -128,16 +127,6 @@ function stall(x: number, y: number): string {
 
 function failed(x: number, y: number): string {
   return `<path d="M${round(x - 4)} ${round(y - 4)} l8 8 m0 -8 l-8 8" stroke="${alarm}" stroke-width="2"/>`;
-}
-
-function runsOf(slots: ReadonlySet<number>): [number, number][] {
-  const runs: [number, number][] = [];
-  for (const slot of [...slots].sort((a, b) => a - b)) {
-    const run = runs.at(-1);
-    if (run && run[1] === slot - 1) run[1] = slot;
-    else runs.push([slot, slot]);
-  }
-  return runs;
 }
 
 function colourOf(index: number): string {

@@ -3,15 +3,20 @@ import { ok, type Result, refuse } from '../base/result.ts';
 
 /** Slots as text, "0-63,70,128-255"; the empty set is "". */
 export function formatSlots(slots: Iterable<number>): string {
-  const sorted = [...new Set(slots)].sort((a, b) => a - b);
-  const ranges: string[] = [];
-  for (let i = 0; i < sorted.length; ) {
-    let end = i;
-    while (sorted[end + 1] === (sorted[end] as number) + 1) end++;
-    ranges.push(end === i ? `${sorted[i]}` : `${sorted[i]}-${sorted[end]}`);
-    i = end + 1;
+  return slotRanges(slots)
+    .map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`))
+    .join(',');
+}
+
+/** The fewest ranges, both ends included, that hold exactly these slots; ascending. */
+export function slotRanges(slots: Iterable<number>): [first: number, last: number][] {
+  const ranges: [number, number][] = [];
+  for (const slot of [...new Set(slots)].sort((a, b) => a - b)) {
+    const newest = ranges.at(-1);
+    if (newest && newest[1] === slot - 1) newest[1] = slot;
+    else ranges.push([slot, slot]);
   }
-  return ranges.join(',');
+  return ranges;
 }
 
 /** The slots of text as `formatSlots` writes it, each below `slotCount`, ascending. */

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import type { RepetitionReport } from '../../src/scenario/index.ts';
 import { labName, leftovers, manycast } from './lab-under-test.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
@@ -49,10 +50,47 @@ expect: [{ measure: requests.total, atLeast: 1000000 }, { measure: requests.fail
   expect(leftovers(name)).toEqual([]);
 });
 
+test('run several times: medians and worst, all reports in one file, and one failure is enough', async () => {
+  const name = labName('t');
+  const file = join(directory, 'repeated.yaml');
+  const text = (atLeast: number): string => `name: ${name}
+description: some requests
+topology: { replicas: 1, clients: 1, addresses: 2 }
+policy: { strategy: equal }
+workloads: [{ kind: http, ratePerSecond: 20 }]
+timeline: [{ wait: 0.5 }]
+expect: [{ measure: requests.total, atLeast: ${atLeast} }]
+`;
+  for (const [atLeast, code] of [
+    [1, 0],
+    [1e6, 2],
+  ] as const) {
+    writeFileSync(file, text(atLeast));
+    const ran = await manycast('scenario', 'run', file, '--on', 'lab', '--repeat', '2', '--report', directory);
+    expect(ran.code).toBe(code);
+    expect(ran.stdout).toContain(`${name}: ${code === 0 ? 'passed in all 2 runs' : 'FAILED in 2 of 2 runs'}`);
+    const report = JSON.parse(readFileSync(join(directory, 'report.json'), 'utf8')) as RepetitionReport;
+    const totals = report.runs.map(({ measures }) => measures['requests.total']);
+    expect(totals).toHaveLength(2);
+    expect(report.measures['requests.total'].worst).toBe(Math.max(...totals));
+    expect(leftovers(name)).toEqual([]);
+  }
+});
+
+test.each(['0', '1.5', 'often'])('--repeat %s is refused in one line', async (times) => {
+  const ran = await manycast('scenario', 'run', 'scenarios/demo.yaml', '--on', 'lab', '--repeat', times);
+  expect(ran).toMatchObject({
+    code: 1,
+    stderr: `manycast: --repeat: "${times}" is not allowed, allowed is 1 to 1000\n`,
+  });
+});
+
 test('a bad file is one line, and nothing is built', async () => {
   const file = join(directory, 'bad.yaml');
   writeFileSync(file, readFileSync('scenarios/demo.yaml', 'utf8').replace('cut: r3', 'cut: r9'));
   const ran = await manycast('scenario', 'run', file, '--on', 'lab');
   expect(ran.code).toBe(1);
-  expect(ran.stderr).toBe(`manycast: ${file}: timeline[3].cut: no such replica, allowed are r1, r2, r3\n`);
+  expect(ran.stderr).toBe(
+    `manycast: ${file}: timeline[3].cut: no such replica, allowed are r1, r2, r3, coordinator, member\n`,
+  );
 });

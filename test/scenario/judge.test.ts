@@ -2,7 +2,14 @@ import { describe, expect, test } from 'vitest';
 import type { CapturedSegment } from '../../src/lab/index.ts';
 import { judge } from '../../src/scenario/judge.ts';
 import type { Measures } from '../../src/scenario/measures.ts';
-import type { RequestRecord, RunRecords, SessionRecord, TableRecord } from '../../src/scenario/records.ts';
+import type {
+  PingRecord,
+  ProbeRecord,
+  RequestRecord,
+  RunRecords,
+  SessionRecord,
+  TableRecord,
+} from '../../src/scenario/records.ts';
 
 /** Two replicas: r1 accepts slot 1 from 0, r2 slot 2; at 500 to 520 slot 1 goes to r2. Clients are "1" and "2", by their slot. */
 const tables: TableRecord[] = [
@@ -24,6 +31,8 @@ function measure(records: Partial<RunRecords>): Measures {
     sessionsAsked: 0,
     requests: [],
     sessions: [],
+    probes: [],
+    pings: [],
     steps: [],
     segments: [],
     drops: 0,
@@ -115,7 +124,7 @@ describe('who answered', () => {
 });
 
 describe('requests', () => {
-  const steps = [{ what: 'cut', at: 450, replica: 'r1' } as const];
+  const steps = [{ what: 'cut', at: 450, done: 450, replica: 'r1' } as const];
 
   test('that fail count as failed', () => {
     const measures = measure({ requests: [request(10), request(20, { failure: 'reset', replica: null })] });
@@ -156,7 +165,7 @@ describe('long-lived connections', () => {
       measures['connections.broken'],
     ];
   };
-  const steps = [{ what: 'cut', at: 450, replica: 'r1' } as const];
+  const steps = [{ what: 'cut', at: 450, done: 450, replica: 'r1' } as const];
 
   test.each([
     ['opened and kept', [session('open', 1)], [0, 0, 0, 0]],
@@ -200,11 +209,80 @@ describe('long-lived connections', () => {
 test('a move is what the kernels did between saving the policy and the next step', () => {
   const steps = [
     { what: 'policy', at: 450, label: 'policy equal' } as const,
-    { what: 'cut', at: 900, replica: 'r1' } as const,
+    { what: 'cut', at: 900, done: 900, replica: 'r1' } as const,
   ];
   expect(measure({ steps })).toMatchObject({ 'move.slots': 1, 'move.durationMs': 71 });
   expect(measure({ steps: [{ what: 'policy', at: 600, label: '' }] })).toMatchObject({
     'move.slots': 0,
     'move.durationMs': 0,
+  });
+});
+
+describe('service after a step', () => {
+  const probe = (at: number, client = '1', opened = true): ProbeRecord => {
+    return { kind: 'probe', at, durationMs: 5, client, opened };
+  };
+  const steps = [{ what: 'kill agent', at: 450, done: 451, replica: 'r1' } as const];
+
+  test('is away from the step, or the last fresh connection, to the next that opens; the longest of all clients', () => {
+    const probes = [
+      probe(100),
+      probe(460),
+      probe(700),
+      probe(720, '1', false),
+      probe(990),
+      probe(460, '2'),
+      probe(800, '2'),
+      probe(990, '2'),
+    ];
+    expect(measure({ steps, probes })).toMatchObject({ 'served.gapMs': 340, 'served.refused': 1 });
+    expect(measure({ steps, probes: probes.filter(({ client }) => client === '1') })['served.gapMs']).toBe(290);
+  });
+
+  test('is away until the end for a client that opens none any more', () => {
+    expect(measure({ steps, probes: [probe(440, '1'), probe(600, '1', false)] })['served.gapMs']).toBe(550);
+  });
+
+  test('is not judged where nobody asks', () => {
+    expect(measure({ steps })).toMatchObject({ 'served.gapMs': 0, 'ping.gapMs': 0 });
+  });
+
+  test('pauses for connections that are never silent; before the step only what reaches beyond it', () => {
+    const ping = (at: number, gapMs: number, lost = 0): PingRecord => ({ kind: 'ping', at, client: '1', gapMs, lost });
+    expect(measure({ steps, pings: [ping(400, 300), ping(500, 2, 1), ping(600, 3)] })).toMatchObject({
+      'ping.gapMs': 3,
+      'ping.lost': 1,
+    });
+    expect(measure({ steps, pings: [ping(460, 300)] })['ping.gapMs']).toBe(10);
+  });
+});
+
+describe('hosts that are lost', () => {
+  const steps = [
+    { what: 'cut', at: 200, done: 210, replica: 'r1' } as const,
+    { what: 'kill host', at: 700, done: 710, replica: 'r2' } as const,
+  ];
+  const requests = [
+    request(505, { replica: 'r2' }),
+    request(800),
+    request(940, { client: '2', replica: 'r1', durationMs: 10 }),
+  ];
+
+  test('are told apart by how, the longest gap is the measure', () => {
+    const records = { ...{ begin: 0, end: 1000, replicas: ['r1', 'r2'], sessionsAsked: 0 } };
+    const rest = { sessions: [], probes: [], pings: [], segments: [], drops: 0, requests, steps, tables };
+    const { failovers, measures } = judge({ ...records, ...rest }, Number);
+    expect(failovers).toEqual({ cut: 306, 'kill host': 250 });
+    expect(measures['failover.gapMs']).toBe(306);
+  });
+
+  test('an answer of one after its death is wrong; of one whose agent was killed, once the lease is over', () => {
+    const answered = [segment('syn', 600, 'c1'), segment('syn-ack', 601, 'r1')];
+    const wrong = (what: 'kill host' | 'kill agent', at: number): number =>
+      measure({ tables: tables.slice(0, 2), segments: answered, steps: [{ what, at, done: at, replica: 'r1' }] })[
+        'answers.wrongReplica'
+      ];
+    expect([wrong('kill host', 596), wrong('kill host', 590)]).toEqual([0, 1]);
+    expect([wrong('kill agent', 96), wrong('kill agent', 90)]).toEqual([0, 1]);
   });
 });

@@ -52,6 +52,9 @@ describe('who has a slot', () => {
 });
 
 test('tables are told oldest first, and none for a replica that told nothing', () => {
-  expect(ownership.tablesOf('r1').map(({ begin }) => begin)).toEqual([100, 500]);
-  expect(ownership.tablesOf('r3')).toEqual([]);
+  expect(ownership.spansOf('r1').map(({ begin, until }) => [begin, until])).toEqual([
+    [100, 510],
+    [500, Number.POSITIVE_INFINITY],
+  ]);
+  expect(ownership.spansOf('r3')).toEqual([]);
 });

@@ -36,13 +36,15 @@ const records: RunRecords = {
     { kind: 'session', what: 'reset', at: 5000, session: '0', client: '10.77.101.3', replica: 'r1' },
     { kind: 'session', what: 'stall', at: 6000, session: '0', client: '10.77.101.3', replica: 'r1' },
   ],
+  probes: [],
+  pings: [],
   tables: [
     { replica: 'r1', begin: 0, end: 0, slots: new Set([0, 1, 2, 3, 8, 9]) },
     { replica: 'r2', begin: 0, end: 0, slots: new Set([4, 5, 6, 7]) },
   ],
   steps: [
     { what: 'policy', at: 4000, label: 'policy <new>' },
-    { what: 'cut', at: 8000, replica: 'r2' },
+    { what: 'cut', at: 8000, done: 8000, replica: 'r2' },
   ],
   segments: [],
   drops: 0,
@@ -60,16 +62,22 @@ describe('a report', () => {
     filters: ['0.0.0.0/0.0.0.1'],
   });
   const statuses = [
-    { node: 'r1', verdict: 'serving', epoch: 9, settled: true, owners: [share('r1', '0-15', 16)] },
-    { node: 'r2', verdict: 'fenced', epoch: 5, settled: true, owners: [share('r1', '0-7', 8), share('r2', '8-15', 8)] },
+    { node: 'r1', verdict: 'serving', epoch: 9, settled: true, coordinator: 'r1', owners: [share('r1', '0-15', 16)] },
+    {
+      node: 'r2',
+      verdict: 'fenced',
+      epoch: 5,
+      settled: true,
+      coordinator: null,
+      owners: [share('r1', '0-7', 8), share('r2', '8-15', 8)],
+    },
   ];
   const scenario = readScenario('scenarios/demo.yaml');
   const withExpectations = (expect: Scenario['expect']): ReturnType<typeof reportOf> =>
     reportOf(
       { ...scenario, expect },
       records,
-      { ...measures, 'requests.total': 2, 'requests.failed': 1 },
-      [],
+      { measures: { ...measures, 'requests.total': 2, 'requests.failed': 1 }, failovers: {}, failures: [] },
       statuses,
     );
 

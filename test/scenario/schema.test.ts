@@ -30,7 +30,8 @@ function read(text: string): ReturnType<typeof readScenario> {
 }
 
 describe('scenario files', () => {
-  test.each(readdirSync('scenarios'))('scenarios/%s is good', (file) => {
+  const all = readdirSync('scenarios', { recursive: true, encoding: 'utf8' }).filter((each) => each.endsWith('.yaml'));
+  test.each(all)('scenarios/%s is good', (file) => {
     expect(readScenario(join('scenarios', file)).expect.length).toBeGreaterThan(0);
   });
 
@@ -45,7 +46,7 @@ describe('scenario files', () => {
     ['name: short', 'name: a b', 'name: "a b" is not allowed, allowed is 1 to 10 lower-case letters and digits'],
     ['replicas: 3', 'replicas: 17', 'topology.replicas: 17 is not allowed, allowed is at most 16'],
     ['handoff: reset', 'handoff: never', 'policy.handoff: "never" is not allowed, allowed is reset'],
-    ['kind: http', 'kind: ftp', 'workloads[0].kind: "ftp" is not allowed, allowed are http, tcp-echo'],
+    ['kind: http', 'kind: ftp', 'workloads[0].kind: "ftp" is not allowed, allowed are http, tcp-echo, probe, ping'],
     ['ratePerSecond: 200', 'rate: 200', 'workloads[0].ratePerSecond: missing, allowed is a number'],
     ['ratePerSecond: 200', 'ratePerSecond: 0', 'workloads[0].ratePerSecond: 0 is not allowed, allowed is at least 1'],
     ['sessions: 24', 'sessions: 2.5', 'workloads[1].sessions: 2.5 is not allowed, allowed is a whole number'],
@@ -61,7 +62,7 @@ describe('scenario files', () => {
       'strategy: heaviest',
       'timeline[1].policy.strategy: "heaviest" is not allowed, allowed are equal, weighted, explicit',
     ],
-    ['cut: r3', 'cut: r4', 'timeline[2].cut: no such replica, allowed are r1, r2, r3'],
+    ['cut: r3', 'cut: r4', 'timeline[2].cut: no such replica, allowed are r1, r2, r3, coordinator, member'],
     [
       'requests.failed',
       'requests.lost',
@@ -72,6 +73,49 @@ describe('scenario files', () => {
     expect(() => read(good.replace(from, to))).toThrow(
       expect.objectContaining({ code: 'scenario', message: `${join(directory, 'scenario.yaml')}: ${line}` }),
     );
+  });
+
+  test.each([
+    [
+      'ct: r3',
+      'timeline[0].ct: unknown step, allowed are wait, policy, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+    ],
+    [
+      'wait: 5, cut: r3',
+      'timeline[0]: a step has one key, allowed are wait, policy, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+    ],
+    ['kill: { agnt: r2 }', 'timeline[0].kill.agnt: unknown field, allowed are agent, host, server'],
+    [
+      'kill: { agent: r2, host: r2 }',
+      'timeline[0].kill: {"agent":"r2","host":"r2"} is not allowed, allowed is one of agent, host, server',
+    ],
+    ['kill: { host: r4 }', 'timeline[0].kill.host: no such replica, allowed are r1, r2, r3, coordinator, member'],
+    ['stop: { agent: r2 }', 'timeline[0].stop.seconds: missing, allowed is a number'],
+    ['restart: r2', 'timeline[0].restart: "r2" is not allowed, allowed is fields with values'],
+    [
+      'block: { from: r1 }',
+      'timeline[0].block: {"from":"r1"} is not allowed, allowed is either from and to, or between; at most one of them others',
+    ],
+    [
+      'block: { between: [others, others] }',
+      'timeline[0].block: {"between":["others","others"]} is not allowed, allowed is either from and to, or between; at most one of them others',
+    ],
+    ['block: { between: [r1] }', 'timeline[0].block.between: ["r1"] is not allowed, allowed is a list of at least 2'],
+    [
+      'block: { between: [r1, r5] }',
+      'timeline[0].block.between: no such replica, allowed are r1, r2, r3, coordinator, member, others',
+    ],
+    ['leave: others', 'timeline[0].leave: no such replica, allowed are r1, r2, r3, coordinator, member'],
+    ['loss: { percent: 101 }', 'timeline[0].loss.percent: 101 is not allowed, allowed is at most 100'],
+  ])('a step "%s" is refused in one line', (step, line) => {
+    expect(() => read(good.replace('wait: 5', `{ ${step} }`))).toThrow(
+      expect.objectContaining({ code: 'scenario', message: `${join(directory, 'scenario.yaml')}: ${line}` }),
+    );
+  });
+
+  test('a lone replica has no others to play a role', () => {
+    const lone = good.replace('replicas: 3', 'replicas: 1').replace('cut: r3', 'cut: member');
+    expect(() => read(lone)).toThrow('timeline[2].cut: no such replica, allowed are r1');
   });
 
   test('that are no YAML, or not there, are refused in one line with their name', () => {

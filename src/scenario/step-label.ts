@@ -1,0 +1,20 @@
+import type { ReplicaStep, StepRecord } from './records.ts';
+
+const done: Readonly<Record<ReplicaStep, string>> = {
+  cut: 'cut off',
+  heal: 'healed',
+  'kill agent': 'agent killed',
+  'kill host': 'host killed',
+  'kill server': 'server killed',
+  stop: 'agent stopped',
+  continue: 'agent goes on',
+  restart: 'agent restarted',
+  leave: 'leaves',
+  'destroy state': 'state destroyed',
+  flush: 'rules flushed',
+};
+
+/** What a step did, in a few words. */
+export function stepLabel(step: StepRecord): string {
+  return 'replica' in step ? `${step.replica} ${done[step.what]}` : step.label;
+}

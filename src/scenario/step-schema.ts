@@ -1,0 +1,147 @@
+import { z } from 'zod';
+import { oneLine } from '../base/one-line.ts';
+import { firstIssue } from '../base/schema-issue.ts';
+import { policySchema } from '../policy/index.ts';
+
+/** Instead of a name: whoever is the coordinator, or the first replica that is not, when the timeline first asks; the same for the rest of the run. */
+export const roles = ['coordinator', 'member'] as const;
+
+/** In a block: all replicas but the one at its other end. */
+export const others = 'others';
+
+const replica = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'a name of lower-case letters, digits and "-", at most 32');
+const named = replica.describe(
+  'Name, such as `r3`, or `coordinator`, or `member`: a replica that is not the coordinator.',
+);
+
+const blockEnd = replica.describe(`As elsewhere, or \`${others}\`: all replicas but the one at the other end.`);
+
+/** Each step by its key. */
+const stepSchemas = {
+  wait: z.strictObject({ wait: z.number().min(0).max(600).describe('Seconds.') }).describe('Let time pass.'),
+  policy: z
+    .strictObject({ policy: policySchema.describe('As in `policy.yaml`.') })
+    .describe('Save the policy file that all agents watch.'),
+  cut: z.strictObject({ cut: named }).describe('Pull the cable of a replica.'),
+  heal: z
+    .strictObject({ heal: named })
+    .describe(
+      'Plug the cable of a replica in again; end every block that concerns it, and its part in the loss on the control channel.',
+    ),
+  kill: z
+    .strictObject({
+      kill: z
+        .strictObject({
+          agent: named.optional(),
+          host: named.optional(),
+          server: named.optional(),
+        })
+        .refine(hasOneField, 'one of agent, host, server')
+        .describe(
+          '`agent`: nothing else. `server`: what serves beside the agent. `host`: the cable, then every process, as when a machine loses power.',
+        ),
+    })
+    .describe('Kill with SIGKILL.'),
+  stop: z
+    .strictObject({
+      stop: z
+        .strictObject({
+          agent: named,
+          seconds: z.number().min(0).max(600).describe('How long, while the timeline goes on.'),
+        })
+        .describe('SIGSTOP, then SIGCONT.'),
+    })
+    .describe('Stop an agent for a while, as when its machine is starved.'),
+  restart: z
+    .strictObject({ restart: z.strictObject({ agent: named }).describe('Whose agent.') })
+    .describe('Start an agent again; one that lives gets a SIGTERM first, and the timeline waits for its end.'),
+  leave: z.strictObject({ leave: named }).describe('SIGTERM to the agent of a replica, which hands everything off.'),
+  block: z
+    .strictObject({
+      block: z
+        .strictObject({
+          from: blockEnd.optional(),
+          to: blockEnd.optional(),
+          between: z.array(blockEnd).length(2).optional().describe('Two of them: both ways.'),
+        })
+        .refine(isOneBlock, `either from and to, or between; at most one of them ${others}`)
+        .describe('`from` and `to`: one way.'),
+    })
+    .describe('Drop all frames from one replica to another, at the switch.'),
+  loss: z
+    .strictObject({
+      loss: z
+        .strictObject({ percent: z.number().int().min(0).max(100).describe('Of the datagrams; 0 ends it.') })
+        .describe('At random, for each receiver by itself.'),
+    })
+    .describe('Lose datagrams of the control channel at the switch.'),
+  destroyState: z
+    .strictObject({ destroyState: named })
+    .describe("Kill a replica's agent and remove all that it remembers; `restart` begins anew."),
+  flush: z.strictObject({ flush: named }).describe('`nft flush ruleset` on a replica, as by a careless firewall.'),
+} as const;
+
+export const stepSchema = z.union(Object.values(stepSchemas));
+export type Step = z.output<typeof stepSchema>;
+
+/** What is wrong with the form of a timeline, as one line; null for nothing. Says more than the union of all steps could. */
+export function stepComplaint(timeline: readonly unknown[]): string | null {
+  for (const [i, step] of timeline.entries()) {
+    const keys = typeof step === 'object' && step !== null ? Object.keys(step) : [];
+    const [key = ''] = keys;
+    if (keys.length !== 1) {
+      return `timeline[${i}]: a step has one key, allowed are ${Object.keys(stepSchemas).join(', ')}`;
+    }
+    if (!Object.hasOwn(stepSchemas, key)) {
+      return `timeline[${i}].${oneLine(key)}: unknown step, allowed are ${Object.keys(stepSchemas).join(', ')}`;
+    }
+    const schema = stepSchemas[key as keyof typeof stepSchemas];
+    const checked = schema.safeParse(step);
+    if (!checked.success) return `timeline[${i}].${firstIssue(schema, checked.error, step)}`;
+  }
+  return null;
+}
+
+/** The first name that is not there, as one line; null for none. */
+export function strangerComplaint(timeline: readonly Step[], replicas: readonly string[]): string | null {
+  const several = replicas.length > 1;
+  for (const [i, step] of timeline.entries()) {
+    const allowed = [...replicas, ...(several ? roles : []), ...(several && 'block' in step ? [others] : [])];
+    for (const [path, name] of namesIn(step)) {
+      if (!allowed.includes(name)) return `timeline[${i}].${path}: no such replica, allowed are ${allowed.join(', ')}`;
+    }
+  }
+  return null;
+}
+
+/** Every replica that a step names, with where it does. */
+function namesIn(step: Step): (readonly [path: string, name: string])[] {
+  return Object.entries(step).flatMap(([key, value]: [string, unknown]) => {
+    if (key === 'policy') return [];
+    if (typeof value === 'string') return [[key, value] as const];
+    if (typeof value !== 'object' || value === null) return [];
+    return Object.entries(value).flatMap(([field, name]: [string, unknown]) =>
+      (Array.isArray(name) ? name : [name])
+        .filter((each) => typeof each === 'string')
+        .map((each) => [`${key}.${field}`, each] as const),
+    );
+  });
+}
+
+function hasOneField(fields: object): boolean {
+  return Object.values(fields).filter((value) => value !== undefined).length === 1;
+}
+
+interface BlockEnds {
+  readonly from?: string | undefined;
+  readonly to?: string | undefined;
+  readonly between?: readonly string[] | undefined;
+}
+
+function isOneBlock({ from, to, between }: BlockEnds): boolean {
+  const ends: readonly (string | undefined)[] = between ?? [from, to];
+  const mixed = between !== undefined && (from !== undefined || to !== undefined);
+  return !mixed && !ends.includes(undefined) && ends.some((each) => each !== others);
+}

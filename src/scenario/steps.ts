@@ -1,0 +1,188 @@
+import { once } from 'node:events';
+import { renameSync, writeFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { stringify } from 'yaml';
+import { defined } from '../base/assert.ts';
+import { OperatingError } from '../base/operating-error.ts';
+import {
+  destroyState,
+  isAgentAlive,
+  killHost,
+  killServers,
+  type Lab,
+  restartAgent,
+  type SwitchFaults,
+  setCable,
+  setSwitchFaults,
+  signalAgent,
+  spawnOn,
+} from '../lab/index.ts';
+import { unixMsOf } from '../platform/monotonic-clock.ts';
+import { createCast } from './cast.ts';
+import type { ReplicaStep, StepRecord } from './records.ts';
+import { others, type Step } from './step-schema.ts';
+
+export interface Stepper {
+  /** Does one step; resolves when the timeline may go on. */
+  take(step: Step): Promise<void>;
+  /** Throws when an agent is dead that no step has ended. */
+  checkAgents(): void;
+  /** Lets nothing outlast the timeline. */
+  close(): void;
+}
+
+type KillStep = Extract<Step, { kill: unknown }>;
+type BlockStep = Extract<Step, { block: unknown }>;
+
+const intact: SwitchFaults = { blocks: [], loss: { percent: 0, spared: [] } };
+
+/** Does the steps of a timeline on a lab, and tells each when it is done; a stop once more when it is over. */
+export function createStepper(lab: Lab, signal: AbortSignal, onStep: (step: StepRecord) => void): Stepper {
+  const stage: Stage = {
+    ...{ lab, onStep, replicaOf: createCast(lab), atSwitch: intact },
+    stopped: new Map(),
+    ended: new Set(),
+  };
+  return {
+    take: (step) => ('wait' in step ? delay(step.wait * 1000, undefined, { signal }) : take(stage, step)),
+    checkAgents(): void {
+      const { replicas } = lab.plan;
+      const dead = replicas.find(({ name }) => !stage.ended.has(name) && !isAgentAlive(lab.plan, name));
+      if (dead) throw new OperatingError('scenario', `the agent of ${dead.name} ended by itself`);
+    },
+    close(): void {
+      for (const replica of [...stage.stopped.keys()]) goOn(stage, replica);
+    },
+  };
+}
+
+interface Stage {
+  readonly lab: Lab;
+  readonly onStep: (step: StepRecord) => void;
+  readonly replicaOf: (name: string) => Promise<string>;
+  /** Replicas whose agent is stopped, with what lets it go on. */
+  readonly stopped: Map<string, NodeJS.Timeout>;
+  /** Replicas whose agent may be dead. */
+  readonly ended: Set<string>;
+  atSwitch: SwitchFaults;
+}
+
+async function take(stage: Stage, step: Exclude<Step, { wait: unknown }>): Promise<void> {
+  const { plan } = stage.lab;
+  if ('policy' in step) {
+    stage.onStep({ what: 'policy', at: now(), label: `policy ${step.policy.strategy}` });
+    savePolicy(stage.lab, stringify(step.policy));
+  } else if ('cut' in step) await onReplica(stage, 'cut', step.cut, (each) => setCable(plan, each, 'down'));
+  else if ('heal' in step) await onReplica(stage, 'heal', step.heal, (each) => heal(stage, each));
+  else if ('kill' in step) await kill(stage, step);
+  else if ('stop' in step) {
+    await onReplica(stage, 'stop', step.stop.agent, (each) => stop(stage, each, step.stop.seconds));
+  } else if ('restart' in step) await onReplica(stage, 'restart', step.restart.agent, (each) => restart(stage, each));
+  else if ('leave' in step) await endAgent(stage, 'leave', step.leave, (each) => signalAgent(plan, each, 'SIGTERM'));
+  else if ('block' in step) await block(stage, step);
+  else if ('loss' in step) lose(stage, step.loss.percent);
+  else if ('destroyState' in step) {
+    await endAgent(stage, 'destroy state', step.destroyState, (each) => destroyState(plan, each));
+  } else await onReplica(stage, 'flush', step.flush, (each) => flushRules(stage.lab, each));
+}
+
+async function onReplica(
+  stage: Stage,
+  what: ReplicaStep,
+  name: string,
+  does: (replica: string) => unknown,
+): Promise<void> {
+  const replica = await stage.replicaOf(name);
+  const at = now();
+  await does(replica);
+  stage.onStep({ what, at, done: now(), replica });
+}
+
+/** As `onReplica`, for what an agent does not survive. */
+function endAgent(stage: Stage, what: ReplicaStep, name: string, does: (replica: string) => unknown): Promise<void> {
+  return onReplica(stage, what, name, (replica) => {
+    stage.ended.add(replica);
+    does(replica);
+    goOn(stage, replica);
+  });
+}
+
+function kill(stage: Stage, { kill: { agent, host, server } }: KillStep): Promise<void> {
+  const { plan } = stage.lab;
+  if (agent !== undefined) return endAgent(stage, 'kill agent', agent, (each) => signalAgent(plan, each, 'SIGKILL'));
+  if (host !== undefined) return endAgent(stage, 'kill host', host, (each) => killHost(plan, each));
+  return onReplica(stage, 'kill server', defined(server, 'one of three'), (each) => killServers(plan, each));
+}
+
+function stop(stage: Stage, replica: string, seconds: number): void {
+  signalAgent(stage.lab.plan, replica, 'SIGSTOP');
+  clearTimeout(stage.stopped.get(replica));
+  const timer = setTimeout(() => goOn(stage, replica), seconds * 1000);
+  stage.stopped.set(replica, timer);
+}
+
+function goOn({ lab, stopped, onStep }: Stage, replica: string): void {
+  clearTimeout(stopped.get(replica));
+  if (!stopped.delete(replica)) return;
+  const at = now();
+  signalAgent(lab.plan, replica, 'SIGCONT');
+  onStep({ what: 'continue', at, done: now(), replica });
+}
+
+async function restart(stage: Stage, replica: string): Promise<void> {
+  goOn(stage, replica);
+  await restartAgent(stage.lab.plan, replica);
+  stage.ended.delete(replica);
+}
+
+async function block(stage: Stage, { block: { from, to, between } }: BlockStep): Promise<void> {
+  const [one = '', other = ''] = await Promise.all((between ?? [from ?? '', to ?? '']).map(stage.replicaOf));
+  const at = now();
+  const names = stage.lab.plan.replicas.map(({ name }) => name);
+  const meant = (end: string, opposite: string): string[] =>
+    end === others ? names.filter((each) => each !== opposite) : [end];
+  const oneWay = meant(one, other).flatMap((sender) =>
+    meant(other, one).map((receiver) => [sender, receiver] as const),
+  );
+  const back = between ? oneWay.map(([sender, receiver]) => [receiver, sender] as const) : [];
+  const pairs: SwitchFaults['blocks'] = [...oneWay, ...back];
+  setSwitch(stage, { ...stage.atSwitch, blocks: [...stage.atSwitch.blocks, ...pairs] });
+  const which = between ? `between ${one} and ${other}` : `from ${one} to ${other}`;
+  stage.onStep({ what: 'block', at, label: `no frames ${which}` });
+}
+
+function lose(stage: Stage, percent: number): void {
+  const at = now();
+  setSwitch(stage, { ...stage.atSwitch, loss: { percent, spared: [] } });
+  stage.onStep({ what: 'loss', at, label: `control channel loses ${percent} %` });
+}
+
+function heal(stage: Stage, replica: string): void {
+  const { blocks, loss } = stage.atSwitch;
+  setSwitch(stage, {
+    blocks: blocks.filter((pair) => !pair.includes(replica)),
+    loss: { ...loss, spared: [...new Set([...loss.spared, replica])] },
+  });
+  setCable(stage.lab.plan, replica, 'up');
+}
+
+function setSwitch(stage: Stage, faults: SwitchFaults): void {
+  stage.atSwitch = faults;
+  setSwitchFaults(stage.lab.plan, faults);
+}
+
+/** As an editor does: written aside, then renamed over the old one. */
+function savePolicy(lab: Lab, text: string): void {
+  writeFileSync(`${lab.policyFile}.new`, text, { mode: 0o600 });
+  renameSync(`${lab.policyFile}.new`, lab.policyFile);
+}
+
+async function flushRules(lab: Lab, replica: string): Promise<void> {
+  const child = spawnOn(lab.plan, replica, ['nft', 'flush', 'ruleset'], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const [code] = await once(child, 'exit');
+  if (code !== 0) throw new OperatingError('scenario', `nft flush ruleset failed on ${replica}`);
+}
+
+function now(): number {
+  return unixMsOf(performance.now());
+}
