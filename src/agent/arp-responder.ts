@@ -20,7 +20,7 @@ export interface ArpResponder {
 export function createArpResponder(
   service: ServiceEntry,
   link: () => LinkSocket | null,
-  onReply: (from: IpAddress) => void = () => {},
+  { onReply }: { readonly onReply?: (from: IpAddress) => void } = {},
 ): ArpResponder {
   const { address, groupMac } = service;
   return {
@@ -29,7 +29,7 @@ export function createArpResponder(
       const socket = link();
       if (!socket || !request.ok) return;
       const { operation, senderMac, senderIp, targetIp } = request.value;
-      if (operation === 'reply') onReply(senderIp);
+      if (operation === 'reply') onReply?.(senderIp);
       if (operation !== 'request' || !sameIp(targetIp, address) || sameIp(senderIp, address)) return;
       socket.send(
         encodeArp({

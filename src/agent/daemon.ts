@@ -1,36 +1,30 @@
 import type { Logger } from 'pino';
-import { formatIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
 import { type Control, createControl } from '../control/control.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
-import type { Rows, ServiceEntry } from '../dataplane/forwarding-table.ts';
-import { createNftDataPlane } from '../dataplane/nft.ts';
 import { bootNumber } from '../platform/boot.ts';
 import { readKeyring } from '../platform/keyring.ts';
-import { openNftables } from '../platform/libnftables.ts';
-import { createLinuxHost } from '../platform/linux-host.ts';
 import { monotonicClock, unixMsOf } from '../platform/monotonic-clock.ts';
-import { hasAddress, interfaceMac, openPacketSocket } from '../platform/packet-socket.ts';
+import { interfaceMac } from '../platform/packet-socket.ts';
 import { openFlowTable } from '../platform/socket-diagnostics.ts';
 import { openStateDirectory } from '../platform/state-directory.ts';
 import { openUdpControlNetwork } from '../platform/udp-control-network.ts';
 import { watchFile } from '../platform/watched-file.ts';
 import type { ControlNetwork } from '../ports/control-network.ts';
-import type { LinkSocket } from '../ports/link-socket.ts';
-import type { StateStore } from '../ports/state-store.ts';
-import { arpEtherType } from '../wire/arp.ts';
 import type { Partition } from '../space/partition.ts';
 import type { Via } from '../wire/envelope.ts';
-import { createArpResponder } from './arp-responder.ts';
-import { type AgentConfig, addressOf, serviceOf } from './config.ts';
+import { type AgentConfig, addressOf, healthChecksOf, serviceOf } from './config.ts';
 import { type ControlChannel, createControlChannel } from './control-channel.ts';
 import { openControlSocket } from './control-socket.ts';
 import { type Driver, ledgerRecord, startDriver } from './driver.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
+import { watchHealth } from './health.ts';
+import { type TakenHost, takeHost, watchHost } from './host.ts';
 import { logEvent } from './log-event.ts';
 import { type PolicyFile, watchPolicyFile } from './policy-file.ts';
 import { agentRoutes } from './routes.ts';
+import { joinSegment } from './segment.ts';
 import { type AgentStatus, statusOf } from './status.ts';
 
 /** A running agent. */
@@ -44,23 +38,20 @@ export interface Agent {
 /** What closes all that was opened, to be called newest first, also when opening the next thing fails. */
 type Closers = (() => unknown)[];
 
-/** What undoes all that was done to the host; what an earlier agent left going stays when this one cannot start. */
-interface HostHold {
-  readonly undo: Closers;
-  adopted: boolean;
-}
-
 export async function startAgent(config: AgentConfig, version: string, log: Logger): Promise<Agent> {
   const closers: Closers = [];
-  const host: HostHold = { undo: [], adopted: false };
+  const taken: { host: TakenHost | null } = { host: null };
   try {
-    const driver = await assemble(config, version, log, closers, host);
+    const driver = await assemble(config, version, log, closers, taken);
+    if (config.voters.length % 2 === 0) {
+      log.warn(`${config.voters.length} voters survive no more losses than ${config.voters.length - 1} would`);
+    }
     return {
       async stop(): Promise<void> {
         log.info('leaving: handing everything off');
         await driver.leave();
         await closeAll(closers, log);
-        await closeAll(host.undo, log);
+        await taken.host?.release();
         log.info('agent stopped, the host is as it was');
       },
       async detach(): Promise<void> {
@@ -70,7 +61,8 @@ export async function startAgent(config: AgentConfig, version: string, log: Logg
     };
   } catch (error) {
     await closeAll(closers, log);
-    if (!host.adopted) await closeAll(host.undo, log);
+    // What an earlier agent left going stays when this one cannot start.
+    if (taken.host?.rows.size === 0) await taken.host.release();
     throw error;
   }
 }
@@ -80,7 +72,7 @@ async function assemble(
   version: string,
   log: Logger,
   closers: Closers,
-  host: HostHold,
+  taken: { host: TakenHost | null },
 ): Promise<Driver> {
   const service = serviceOf(config, interfaceMac(config.interface));
   const { partition } = service;
@@ -93,31 +85,25 @@ async function assemble(
   // First, because only one process can have the address and port: whoever fails here has touched nothing of the running agent's.
   const network = await openControl(config, log, (datagram, via) => driver?.receive(datagram, via));
   closers.push(() => network.close());
-  const { dataPlane, rows } = await takeHost(config, service, store, host);
-  const segment = joinSegment(config, service, (peer) => driver?.alive(peer));
+  const host = await takeHost(service, addressOf(config.service.group), store);
+  taken.host = host;
+  const { dataPlane, rows } = host;
+  const segment = joinSegment(config, service, log, (peer) => driver?.alive(peer));
   closers.push(() => segment.close());
 
-  const policyFile = watchPolicyFile(
-    config.policy,
-    partition.slotCount,
-    (policy) => driver?.propose(policy),
-    (line) => log.error(`policy file refused, the policy in force stays: ${line}`),
-  );
+  const refused = (line: string): void => log.error(`policy file refused, the policy in force stays: ${line}`);
+  const policyFile = watchPolicyFile(config.policy, partition.slotCount, (policy) => driver?.propose(policy), refused);
   closers.push(() => policyFile.close());
   const channel = createControlChannel(config, keyring, store);
   closers.push(watchKeyring(config.control.keyring, channel, log));
   const control = createControl({
-    session: channel.session,
-    node: config.node,
+    ...{ session: channel.session, node: config.node, voters: config.voters, partition, rows },
     peers: Object.keys(config.control.peers),
-    voters: config.voters,
-    partition,
     start: clock.now(),
     ledger: store.read(ledgerRecord),
     policy: policyFile.read(),
     boot: bootNumber(),
     mac: service.ownMac,
-    rows,
   });
   const running = startDriver({
     ...{ control, channel, network, dataPlane, service, store, clock },
@@ -131,14 +117,28 @@ async function assemble(
   });
   driver = running;
   closers.push(() => running.stop());
-
-  const socket = await openAdministration(config, version, { partition, dataPlane, policyFile, control, eventLog, driver });
+  closers.push(watchHost(host.setup, log, { inspect: running.inspect, announce: segment.announce }));
+  closers.push(watchServer(config, log, running));
+  const asked: Asked = { partition, dataPlane, policyFile, control, eventLog, driver };
+  const socket = await openAdministration(config, version, asked);
   closers.push(() => socket.close());
-  if (config.voters.length % 2 === 0) {
-    log.warn(`${config.voters.length} voters survive no more losses than ${config.voters.length - 1} would`);
-  }
   log.info({ version, service: config.service.address, adopted: rows.size }, 'agent started');
   return running;
+}
+
+/** Checks the local server, and tells when it begins or ceases to answer. Returns what ends it. */
+function watchServer(config: AgentConfig, log: Logger, driver: Driver): () => void {
+  const health = watchHealth({
+    checks: healthChecksOf(config),
+    clock: monotonicClock,
+    onChange(healthy, reason) {
+      if (healthy) log.info('the local server is healthy');
+      else log.warn(`the local server is not healthy: ${reason}`);
+      driver.health(healthy);
+    },
+  });
+  driver.health(health.view().healthy);
+  return () => health.stop();
 }
 
 /** Parts that the local socket asks. */
@@ -198,67 +198,6 @@ function watchKeyring(path: string, channel: ControlChannel, log: Logger): () =>
     }
   });
   return () => watched.close();
-}
-
-/**
- * Goes on from what an earlier agent left in the kernel, when that was for the same service. Otherwise undoes it, then sets the host up: a table that takes nothing
- * before the address that needs it.
- */
-async function takeHost(
-  config: AgentConfig,
-  service: ServiceEntry,
-  store: StateStore,
-  hold: HostHold,
-): Promise<{ readonly dataPlane: DataPlane; readonly rows: Rows }> {
-  const dataPlane = createNftDataPlane(openNftables(), service);
-  const host = createLinuxHost(store);
-  const needs = { device: service.device, serviceAddress: service.address, group: addressOf(config.service.group) };
-  const adopted = await dataPlane.adopt();
-  hold.adopted = adopted !== null;
-  if (!adopted) host.undo();
-  hold.undo.push(() => dataPlane.remove());
-  if (!adopted) await dataPlane.apply({ service, rows: new Map() });
-  hold.undo.push(() => host.undo());
-  host.prepare(needs);
-  return { dataPlane, rows: adopted ?? new Map() };
-}
-
-/** This host on the segment that carries the service. */
-interface Segment {
-  /** Corrects whoever learned a host's own link address for the service. */
-  announce(): void;
-  probe(peers: readonly string[]): void;
-  close(): Promise<void>;
-}
-
-function joinSegment({ node, control }: AgentConfig, service: ServiceEntry, onAlive: (peer: string) => void): Segment {
-  const names = new Map(Object.entries(control.peers).map(([name, address]) => [address, name]));
-  const own = defined(control.peers[node], 'the checked address of this node');
-  // Elsewhere nobody would answer for a peer's address, and silence would say nothing.
-  const onSegment = hasAddress(service.device, own);
-  let link: LinkSocket | null = null;
-  const arp = createArpResponder(
-    service,
-    () => link,
-    (from) => {
-      const peer = names.get(formatIp(from));
-      if (peer !== undefined) onAlive(peer);
-    },
-  );
-  const opened = openPacketSocket(service.device, arpEtherType, arp.onFrame);
-  link = opened;
-  arp.announce(opened);
-  return {
-    announce: () => arp.announce(opened),
-    probe(peers: readonly string[]): void {
-      for (const peer of peers) {
-        const address = control.peers[peer];
-        if (address === undefined || !onSegment) onAlive(peer);
-        else arp.ask(opened, addressOf(own), addressOf(address));
-      }
-    },
-    close: () => opened.close(),
-  };
 }
 
 async function closeAll(closers: Closers, log: Logger): Promise<void> {

@@ -64,7 +64,10 @@ export function startDriver(parts: DriverParts): Driver {
     programmed: (revision) => feed({ kind: 'programmed', at: clock.now(), revision }),
     rebuilt: () => feed({ kind: 'rebuilt', at: clock.now() }),
   });
-  const perform = performer(parts, kernel, { left: () => left(), holding: (slots) => answer({ kind: 'holding', at: clock.now(), slots }) });
+  const perform = performer(parts, kernel, {
+    left: () => left(),
+    holding: (slots) => answer({ kind: 'holding', at: clock.now(), slots }),
+  });
   let cancelTick = (): void => {};
   let stopped = false;
   let left = (): void => {};

@@ -43,6 +43,7 @@ export function createKernelQueue(
   news: KernelNews,
 ): KernelQueue {
   let wanted: { revision: number; rows: Rows } | null = null;
+  let taken: ReadonlySet<number> | null = null;
   let running = Promise.resolve();
   let stopped = false;
   let cancelRetry = (): void => {};
@@ -64,7 +65,8 @@ export function createKernelQueue(
       return;
     }
     const slots = new Set([...rows].flatMap(([slot, row]) => (takesNew(row) ? [slot] : [])));
-    onEvent({ kind: 'table', begin, end: clock.now(), slots });
+    if (!taken || !sameSet(taken, slots)) onEvent({ kind: 'table', begin, end: clock.now(), slots });
+    taken = slots;
     await new Promise<void>((resolve) => clock.wakeAt(clock.now() + settlingMs, resolve));
     if (!stopped) news.programmed(revision);
   }
@@ -95,6 +97,10 @@ export function createKernelQueue(
       cancelRetry();
     },
   };
+}
+
+function sameSet(a: ReadonlySet<number>, b: ReadonlySet<number>): boolean {
+  return a.size === b.size && [...a].every((each) => b.has(each));
 }
 
 /** Compares the kernel's table with what it should be, now and then and when asked to, in turn with other work. */

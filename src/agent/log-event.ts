@@ -28,7 +28,7 @@ export function logEvent(log: Logger, event: DriverEvent): void {
       log.info(`policy ${event.outcome}`);
       break;
     case 'repaired':
-      log.warn('somebody else removed the kernel table; it is back');
+      log.warn('somebody else removed or changed the kernel table; it is back');
       break;
     case 'failure':
       log.error({ err: event.error }, `${event.doing} failed: ${messageOf(event.error)}`);

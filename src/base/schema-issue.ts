@@ -38,9 +38,9 @@ function closestBranch(branches: readonly (readonly Issue[])[]): Issue | undefin
 function wanted(issue: Issue): string {
   switch (issue.code) {
     case 'invalid_value':
-      return issue.message.startsWith('Invalid')
-        ? `allowed ${issue.values.length === 1 ? 'is' : 'are'} ${issue.values.map(String).join(', ')}`
-        : `allowed is ${issue.message}`;
+      return `allowed ${issue.values.length === 1 ? 'is' : 'are'} ${
+        issue.message.startsWith('Invalid') ? issue.values.map(String).join(', ') : issue.message
+      }`;
     case 'invalid_key':
       return `allowed is ${issue.issues[0]?.message ?? 'another name'}`;
     case 'invalid_union':

@@ -1,6 +1,7 @@
 import pino from 'pino';
 import { readAgentConfig } from '../agent/config.ts';
 import { startAgent } from '../agent/daemon.ts';
+import { raisePriority } from '../platform/process-priority.ts';
 import { version } from './version.ts';
 
 interface AgentOptions {
@@ -19,6 +20,7 @@ export async function runAgent({ config: path, logLevel: level }: AgentOptions):
     log.fatal({ err: error }, 'the agent ends; its kernel goes on until the next start');
     process.exit(1);
   });
+  log.info(`scheduling priority: ${raisePriority()}`);
   const agent = await startAgent(config, version, log);
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     for (const each of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(each, resolve);

@@ -5,13 +5,13 @@ import { encodeMessage, type Heartbeat, heartbeatFits } from '../wire/control-me
 import { compareVersions, decodeLedger, noVersion, versionOf } from '../wire/ledger.ts';
 import { changeEvents } from './change.ts';
 import { coordinate } from './coordinate.ts';
+import { Drained, Draining } from './draining.ts';
 import { type Durable, decodeDurable, encodeDurable } from './durable.ts';
+import { Fences } from './fences.ts';
 import { Following } from './following.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
 import { LedgerExchange } from './ledger-exchange.ts';
-import { Drained, Draining } from './draining.ts';
-import { Fences } from './fences.ts';
 import { createMembership } from './membership.ts';
 import type { ControlConfig, Parts } from './parts.ts';
 import { Probing } from './probing.ts';
@@ -284,7 +284,10 @@ class Machine implements Control {
     share.close();
     this.#persist();
     this.#program();
-    this.#outputs.push({ kind: 'event', event: { kind: 'verdict', verdict: 'leaving', cause: `${config.node} leaves` } });
+    this.#outputs.push({
+      kind: 'event',
+      event: { kind: 'verdict', verdict: 'leaving', cause: `${config.node} leaves` },
+    });
   }
 
   /** How long an agent that leaves waits, given what is left to wait for. */

@@ -66,7 +66,13 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
   };
 }
 
-function hasDrained({ config, drained, probing, timers }: Parts, holder: Holder, slot: number, deadlineMs: number, now: number): boolean {
+function hasDrained(
+  { config, drained, probing, timers }: Parts,
+  holder: Holder,
+  slot: number,
+  deadlineMs: number,
+  now: number,
+): boolean {
   if (holder.name === config.node && holder.boot !== config.boot) return true;
   return (
     drained.reported(holder, slot) ||

@@ -71,7 +71,9 @@ export class Draining {
   /** The report as long as the ledger names this host a holder of what it says; null when there is nothing to say. */
   report(known: Ledger, node: string): Uint8Array | null {
     const { seen, slots } = this.#empty;
-    const named = new Set(known.holders.flatMap((holder) => (holder.name === node && holder.since <= seen ? holder.slots : [])));
+    const named = new Set(
+      known.holders.flatMap((holder) => (holder.name === node && holder.since <= seen ? holder.slots : [])),
+    );
     const news = slots.filter((slot) => named.has(slot));
     return news.length > 0 ? encodeDrained({ seen, slots: news }) : null;
   }
@@ -117,6 +119,7 @@ export class Drained {
   prune(holders: readonly Holder[]): void {
     const keys = new Set(holders.map(({ name, boot, since }) => `${name} ${boot} ${since}`));
     for (const key of this.#firstSeen.keys()) if (!keys.has(key)) this.#firstSeen.delete(key);
-    for (const name of this.#reports.keys()) if (!holders.some((holder) => holder.name === name)) this.#reports.delete(name);
+    for (const name of this.#reports.keys())
+      if (!holders.some((holder) => holder.name === name)) this.#reports.delete(name);
   }
 }

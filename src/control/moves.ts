@@ -129,10 +129,16 @@ function withHolders(
     if (slots.length === holder.slots.length) return [holder];
     return slots.length > 0 ? [{ ...holder, slots }] : [];
   });
-  const added = [...now].map(([name, { boot, slots }]) => ({ name, boot, since: epoch, slots: [...slots].sort(ascending) }));
+  const added = [...now].map(([name, { boot, slots }]) => ({
+    name,
+    boot,
+    since: epoch,
+    slots: [...slots].sort(ascending),
+  }));
   const holders = [...kept];
   for (const each of added) {
-    const fits = holders.length < ledgerBounds.holders && heldSlots(holders) + each.slots.length <= ledgerBounds.heldSlots;
+    const fits =
+      holders.length < ledgerBounds.holders && heldSlots(holders) + each.slots.length <= ledgerBounds.heldSlots;
     if (fits) holders.push(each);
   }
   return holders;

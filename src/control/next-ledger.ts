@@ -65,7 +65,9 @@ export function nextLedger(
   const { gone, proposed, partition } = situation;
   const who = membersAfter(ledger, situation);
   const owners = ledger.owners.filter((name) => name !== null);
-  const evicted = who.members.some((name) => !gone(name)) ? [...new Set([...ledger.members, ...owners])].filter(gone) : [];
+  const evicted = who.members.some((name) => !gone(name))
+    ? [...new Set([...ledger.members, ...owners])].filter(gone)
+    : [];
   const policy = proposed ?? situation.policy;
   const hosts = { gone, programmed: situation.programmed, bootOf: bootsOf(ledger) };
 
@@ -140,7 +142,8 @@ function withHosts(ledger: Ledger, { hostOf }: Situation): Ledger {
 }
 
 function causeOf(before: Ledger, after: Who, evicted: readonly string[], policyChanged: boolean): string {
-  const list = (names: readonly string[], what: string): string => (names.length > 0 ? `${names.join(', ')} ${what}` : '');
+  const list = (names: readonly string[], what: string): string =>
+    names.length > 0 ? `${names.join(', ')} ${what}` : '';
   const minus = (a: readonly string[], b: readonly string[]): string[] => a.filter((name) => !b.includes(name));
   const present = (names: readonly string[]): string[] => names.filter((name) => after.members.includes(name));
   const causes = [

@@ -29,7 +29,8 @@ export interface Standing {
 export function verdictOf(standing: Standing): { readonly verdict: Verdict; readonly cause: string } {
   const { slots, slotCount } = standing;
   if (standing.leaving) {
-    const left = slots > 0 ? `${slots} of ${slotCount} slots to hand off` : `connections of ${standing.draining} slots may go on`;
+    const left =
+      slots > 0 ? `${slots} of ${slotCount} slots to hand off` : `connections of ${standing.draining} slots may go on`;
     return { verdict: 'leaving', cause: `leaving: ${left}` };
   }
   if (standing.serving && (standing.member || slots > 0)) {

@@ -24,28 +24,12 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
   const name = tableName(service);
   /** What the kernel is known to hold; null when that must be established by replacing it whole. */
   let known: ForwardingTable | null = null;
+  const standing = (): Rows | null => standingRows(runNft, service);
 
   function run(transactions: readonly string[], next: ForwardingTable): void {
     known = null;
     for (const transaction of transactions) runNft(transaction);
     known = next;
-  }
-
-  function list(command: string): Listing['nftables'] {
-    return (JSON.parse(runNft(command)) as Listing).nftables;
-  }
-
-  /** What stands in the kernel; null when that is not wholly a table of these rules. */
-  function standing(): Rows | null {
-    try {
-      const made = list(`list chain netdev ${name} ${fingerprintOf(service)}`);
-      if (!made.some(({ chain }) => chain)) return null;
-      const settled = new Set(list(`list set ip ${name} settled`).flatMap(({ set }) => set?.elem ?? []));
-      const elements = list(`list map netdev ${name} slots`).flatMap(({ map }) => map?.elem ?? []);
-      return rowsOf(service, elements, settled);
-    } catch {
-      return null;
-    }
   }
 
   return {
@@ -74,21 +58,41 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
       run(installTransactions(known), known);
       return true;
     },
-    async counters(): Promise<DataPlaneCounters> {
-      const listed = ['netdev', 'ip'].flatMap((family) => list(`list counters table ${family} ${name}`));
-      const packets = new Map(listed.flatMap(({ counter }) => (counter ? [[counter.name, counter.packets]] : [])));
-      const count = (counter: string) => packets.get(counter) ?? 0;
-      return {
-        accepted: count('accepted'),
-        relayed: count('relayed'),
-        dropped: count('dropped'),
-        resetsWithheld: count('withheld'),
-      };
-    },
+    counters: async () => countersOf(runNft, name),
     async remove(): Promise<void> {
       known = null;
       runNft(removeTransaction(service));
     },
+  };
+}
+
+function list(runNft: RunNft, command: string): Listing['nftables'] {
+  return (JSON.parse(runNft(command)) as Listing).nftables;
+}
+
+/** What stands in the kernel; null when that is not wholly a table of these rules. */
+function standingRows(runNft: RunNft, service: ServiceEntry): Rows | null {
+  const name = tableName(service);
+  try {
+    const made = list(runNft, `list chain netdev ${name} ${fingerprintOf(service)}`);
+    if (!made.some(({ chain }) => chain)) return null;
+    const settled = new Set(list(runNft, `list set ip ${name} settled`).flatMap(({ set }) => set?.elem ?? []));
+    const elements = list(runNft, `list map netdev ${name} slots`).flatMap(({ map }) => map?.elem ?? []);
+    return rowsOf(service, elements, settled);
+  } catch {
+    return null;
+  }
+}
+
+function countersOf(runNft: RunNft, name: string): DataPlaneCounters {
+  const listed = ['netdev', 'ip'].flatMap((family) => list(runNft, `list counters table ${family} ${name}`));
+  const packets = new Map(listed.flatMap(({ counter }) => (counter ? [[counter.name, counter.packets]] : [])));
+  const count = (counter: string) => packets.get(counter) ?? 0;
+  return {
+    accepted: count('accepted'),
+    relayed: count('relayed'),
+    dropped: count('dropped'),
+    resetsWithheld: count('withheld'),
   };
 }
 

@@ -12,7 +12,7 @@ const notBuiltYet = ['transfer', 'tag'];
 const handoff = z
   .enum(['forward', 'reset'], {
     error: ({ input }) =>
-      notBuiltYet.includes(String(input)) ? `forward or reset ("${input}" is not built yet)` : undefined,
+      notBuiltYet.includes(String(input)) ? `forward, reset ("${input}" is not built yet)` : undefined,
   })
   .default('forward')
   .describe(

@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type PolicyFile, watchPolicyFile } from '../../src/agent/policy-file.ts';
 import type { Policy } from '../../src/policy/index.ts';
 
-const equal: Policy = { strategy: 'equal', handoff: 'reset' };
-const weighted: Policy = { strategy: 'weighted', weights: { r1: 1, r2: 2 }, handoff: 'reset' };
+const equal: Policy = { strategy: 'equal', handoff: 'forward', drainDeadline: 3600 };
+const weighted: Policy = { strategy: 'weighted', weights: { r1: 1, r2: 2 }, handoff: 'forward', drainDeadline: 3600 };
 
 let directory: string;
 let path: string;

@@ -18,7 +18,7 @@ describe('the command line', () => {
     const good = file('good.yaml', 'strategy: explicit\nshares: { r1: 0-15 }\n');
     expect(await manycast('policy', 'check', good)).toEqual({
       code: 0,
-      stdout: `${good}: good, strategy explicit, handoff reset\n`,
+      stdout: `${good}: good, strategy explicit, handoff forward\n`,
       stderr: '',
     });
     expect(await manycast('policy', 'check', good, '--partition', '0.0.0.7')).toEqual({
@@ -29,11 +29,11 @@ describe('the command line', () => {
   });
 
   test('says in one line what is wrong with a bad one', async () => {
-    const bad = file('bad.yaml', 'strategy: equal\nhandoff: forward\n');
+    const bad = file('bad.yaml', 'strategy: equal\nhandoff: transfer\n');
     expect(await manycast('policy', 'check', bad)).toEqual({
       code: 1,
       stdout: '',
-      stderr: `manycast: ${bad}: handoff: "forward" is not allowed, allowed is reset ("forward" is not built yet)\n`,
+      stderr: `manycast: ${bad}: handoff: "transfer" is not allowed, allowed are forward, reset ("transfer" is not built yet)\n`,
     });
   });
 

@@ -6,7 +6,12 @@ import { scaledTimers } from '../../src/control/timers.ts';
 import type { Policy } from '../../src/policy/index.ts';
 import { VirtualNetwork } from './virtual-network.ts';
 
-const halfToFirst: Policy = { strategy: 'weighted', handoff: 'reset', drainDeadline: 60, weights: { r1: 50, r2: 25, r3: 25 } };
+const halfToFirst: Policy = {
+  strategy: 'weighted',
+  handoff: 'reset',
+  drainDeadline: 60,
+  weights: { r1: 50, r2: 25, r3: 25 },
+};
 const allToSecond: Policy = { strategy: 'weighted', handoff: 'reset', drainDeadline: 60, weights: { r2: 1 } };
 
 function started(options: ConstructorParameters<typeof VirtualNetwork>[0] = {}): VirtualNetwork {
@@ -433,7 +438,17 @@ describe('the control channel', () => {
     const peers = Array.from({ length: 60 }, (_, i) => `a-replica-with-a-long-name-${i}`);
     const { partition } = new VirtualNetwork();
     const config = { node: peers[0] ?? '', peers, voters: peers.slice(0, 3), partition, start: 0 };
-    expect(() => createControl({ ...config, ledger: null, policy: null })).toThrow(OperatingError);
+    expect(() =>
+      createControl({
+        ...config,
+        ledger: null,
+        policy: null,
+        session: 1,
+        boot: 1,
+        mac: '02:00:00:00:00:01',
+        rows: new Map(),
+      }),
+    ).toThrow(OperatingError);
   });
 });
 

@@ -9,9 +9,24 @@ const hosts = { gone: (_name: string) => false, bootOf: (_name: string) => 1 };
 const confirming = (programmed: (name: string) => number) => ({ ...hosts, programmed });
 const settled: Allocation = { owners: ['a', 'a', 'b', 'b'], moves: [], nextMoveId: 1, holders: [] };
 const moving = redirect(settled, ['a', 'b', 'b', 'b'], 2, hosts);
-const left = advance(moving, 3, confirming(() => 2)) ?? settled;
-const owned = advance(left, 4, confirming(() => 3)) ?? settled;
-const done = advance(owned, 5, confirming(() => 4)) ?? settled;
+const left =
+  advance(
+    moving,
+    3,
+    confirming(() => 2),
+  ) ?? settled;
+const owned =
+  advance(
+    left,
+    4,
+    confirming(() => 3),
+  ) ?? settled;
+const done =
+  advance(
+    owned,
+    5,
+    confirming(() => 4),
+  ) ?? settled;
 
 const macs = { a: '02:00:00:00:00:0a', b: '02:00:00:00:00:0b', c: '02:00:00:00:00:0c' };
 
@@ -40,13 +55,43 @@ describe('a move', () => {
   });
 
   test('goes on when the kernels whose turn it is have confirmed, and not before', () => {
-    expect(advance(moving, 3, confirming(() => 1))).toBe(null);
-    expect(advance(moving, 3, confirming((name) => (name === 'b' ? 9 : 0)))).toBe(null);
-    expect(advance(moving, 3, confirming((name) => (name === 'a' ? 9 : 0)))).toBe(null);
+    expect(
+      advance(
+        moving,
+        3,
+        confirming(() => 1),
+      ),
+    ).toBe(null);
+    expect(
+      advance(
+        moving,
+        3,
+        confirming((name) => (name === 'b' ? 9 : 0)),
+      ),
+    ).toBe(null);
+    expect(
+      advance(
+        moving,
+        3,
+        confirming((name) => (name === 'a' ? 9 : 0)),
+      ),
+    ).toBe(null);
     expect(left).toMatchObject({ owners: settled.owners, moves: [{ id: 1, since: 3, phase: 'leave' }] });
-    expect(advance(left, 4, confirming((name) => (name === 'b' ? 9 : 2)))).toBe(null);
+    expect(
+      advance(
+        left,
+        4,
+        confirming((name) => (name === 'b' ? 9 : 2)),
+      ),
+    ).toBe(null);
     expect(owned).toMatchObject({ owners: ['a', 'b', 'b', 'b'], moves: [{ id: 1, since: 4, phase: 'owned' }] });
-    expect(advance(owned, 5, confirming((name) => (name === 'a' ? 9 : 3)))).toBe(null);
+    expect(
+      advance(
+        owned,
+        5,
+        confirming((name) => (name === 'a' ? 9 : 3)),
+      ),
+    ).toBe(null);
     expect(done).toMatchObject({ owners: ['a', 'b', 'b', 'b'], moves: [], nextMoveId: 2 });
   });
 
@@ -75,7 +120,12 @@ describe('a move', () => {
 
   test('back while the connections still drain makes the holder the owner, and the owner a holder', () => {
     const back = [3, 4, 5, 6].reduce<Allocation>(
-      (from, epoch) => advance(from, epoch + 3, confirming(() => 99)) ?? from,
+      (from, epoch) =>
+        advance(
+          from,
+          epoch + 3,
+          confirming(() => 99),
+        ) ?? from,
       redirect(done, settled.owners, 6, hosts),
     );
     expect(back.owners).toEqual(settled.owners);
@@ -91,7 +141,9 @@ describe('a move', () => {
       expect(redirect(early, settled.owners, 9, hosts)).toEqual({ ...settled, nextMoveId: 2 });
     }
     expect(redirect(owned, settled.owners, 9, hosts).moves).toEqual(owned.moves);
-    expect(redirect(done, settled.owners, 9, hosts).moves).toMatchObject([{ id: 2, phase: 'prepare', from: 'b', to: 'a' }]);
+    expect(redirect(done, settled.owners, 9, hosts).moves).toMatchObject([
+      { id: 2, phase: 'prepare', from: 'b', to: 'a' },
+    ]);
   });
 
   test('that the new target wants too keeps its number', () => {
@@ -135,7 +187,9 @@ test('whatever is wanted, gone and confirmed, in any order: one host takes a slo
       let now: Allocation = settled;
       for (const [i, { target, gone, confirmed, redirects, drained }] of steps.entries()) {
         const world = { ...hosts, gone: (each: string) => each === gone };
-        const wanted = target.map((each) => (each === gone ? (['a', 'b', 'c'].find((other) => other !== gone) ?? 'a') : each));
+        const wanted = target.map((each) =>
+          each === gone ? (['a', 'b', 'c'].find((other) => other !== gone) ?? 'a') : each,
+        );
         if (redirects) now = redirect(now, wanted, i + 2, world);
         now = advance(now, i + 2, { ...world, programmed: (each) => (confirmed.includes(each) ? 99 : 0) }) ?? now;
         if (drained) now = settle(now, () => true) ?? now;

@@ -79,7 +79,16 @@ export class VirtualNetwork {
     this.partition = defined(partition.ok ? partition.value : null, 'a partition');
     for (const [i, name] of this.names.entries()) {
       this.#hosts.set(name, {
-        ...{ name, control: null, session: 0, counter: 0, disk: null, mac: `02:00:00:00:00:0${i + 1}`, boot: 1, up: true },
+        ...{
+          name,
+          control: null,
+          session: 0,
+          counter: 0,
+          disk: null,
+          mac: `02:00:00:00:00:0${i + 1}`,
+          boot: 1,
+          up: true,
+        },
         ...{ rows: new Map(), armed: new Map<number, number>(), current: 0, holding: new Set<number>() },
         ...{ wanted: null, programming: false, ticksAt: Number.POSITIVE_INFINITY, epoch: 0, left: false },
         stoppedUntil: 0,

@@ -112,7 +112,7 @@ describe('a lab of three replicas', () => {
     expect(await fetchFrom('c1', '10.77.1.1')).toBe(ownerOf(await statusOf(name, 'r1'), '10.77.1.1'));
   });
 
-  test('a connection that says nothing is told when its slot moves, by its old replica', async () => {
+  test('a connection that says nothing is told when its slot moves by reset, by its old replica', async () => {
     const idle = `const s = require('net').connect({ host: '${serviceAddress}', port: 80, localAddress: '10.77.1.1' });
       s.once('connect', () => console.log('open'));
       s.once('error', (error) => console.log(error.code));`;
@@ -120,7 +120,7 @@ describe('a lab of three replicas', () => {
     const said: string[] = [];
     for await (const line of createInterface({ input: client.stdout ?? process.stdin })) {
       said.push(line);
-      if (line === 'open') writeFileSync(policyFile, 'strategy: explicit\nshares: { r3: 0-127 }\n');
+      if (line === 'open') writeFileSync(policyFile, 'strategy: explicit\nshares: { r3: 0-127 }\nhandoff: reset\n');
     }
     expect(said).toEqual(['open', 'ECONNRESET']);
     writeFileSync(policyFile, equal);

@@ -9,14 +9,14 @@ function refusal(text: string): string {
 
 describe('a policy file', () => {
   test.each([
-    ['strategy: equal', { strategy: 'equal', handoff: 'reset' }],
+    ['strategy: equal', { strategy: 'equal', handoff: 'forward', drainDeadline: 3600 }],
     [
       '{ strategy: weighted, weights: { r1: 50, r2: 0 } }',
-      { strategy: 'weighted', weights: { r1: 50, r2: 0 }, handoff: 'reset' },
+      { strategy: 'weighted', weights: { r1: 50, r2: 0 }, handoff: 'forward', drainDeadline: 3600 },
     ],
     [
       'strategy: explicit\nshares: { r1: "0-63,128", r2: "" }',
-      { strategy: 'explicit', shares: { r1: '0-63,128', r2: '' }, handoff: 'reset' },
+      { strategy: 'explicit', shares: { r1: '0-63,128', r2: '' }, handoff: 'forward', drainDeadline: 3600 },
     ],
   ])('%s', (text, policy) => {
     expect(parsePolicy(text, 256)).toEqual({ ok: true, value: policy });
@@ -25,17 +25,18 @@ describe('a policy file', () => {
   test.each([
     ['', 'missing, allowed is fields with values'],
     ['strategy: even', 'strategy: "even" is not allowed, allowed are equal, weighted, explicit'],
-    ['strategy: equal\nhandof: reset', 'handof: unknown field, allowed are strategy, handoff'],
-    [
-      'strategy: equal\nhandoff: forward',
-      'handoff: "forward" is not allowed, allowed is reset ("forward" is not built yet)',
-    ],
+    ['strategy: equal\nhandof: reset', 'handof: unknown field, allowed are strategy, handoff, drainDeadline'],
+    ['strategy: equal\ndrainDeadline: 0', 'drainDeadline: 0 is not allowed, allowed is at least 1'],
+    ['strategy: equal\ndrainDeadline: 90000', 'drainDeadline: 90000 is not allowed, allowed is at most 86400'],
     [
       'strategy: equal\nhandoff: transfer',
-      'handoff: "transfer" is not allowed, allowed is reset ("transfer" is not built yet)',
+      'handoff: "transfer" is not allowed, allowed are forward, reset ("transfer" is not built yet)',
     ],
-    ['strategy: equal\nhandoff: tag', 'handoff: "tag" is not allowed, allowed is reset ("tag" is not built yet)'],
-    ['strategy: equal\nhandoff: gentle', 'handoff: "gentle" is not allowed, allowed is reset'],
+    [
+      'strategy: equal\nhandoff: tag',
+      'handoff: "tag" is not allowed, allowed are forward, reset ("tag" is not built yet)',
+    ],
+    ['strategy: equal\nhandoff: gentle', 'handoff: "gentle" is not allowed, allowed are forward, reset'],
     ['strategy: weighted', 'weights: missing, allowed is names with values'],
     ['strategy: weighted\nweights: { r1: -1 }', 'weights.r1: -1 is not allowed, allowed is at least 0'],
     ['strategy: weighted\nweights: { r1: 1001 }', 'weights.r1: 1001 is not allowed, allowed is at most 1000'],
@@ -52,7 +53,10 @@ describe('a policy file', () => {
       'strategy: [',
       'not YAML: Flow sequence in block collection must be sufficiently indented and end with a ] at line 1, column 12',
     ],
-    ['strategy: equal\n"two\\nlines": 1', 'two\\u000alines: unknown field, allowed are strategy, handoff'],
+    [
+      'strategy: equal\n"two\\nlines": 1',
+      'two\\u000alines: unknown field, allowed are strategy, handoff, drainDeadline',
+    ],
     [
       'strategy: explicit\nshares: { r1: "1\\n2" }',
       'shares.r1: "1\\u000a2" is not a slot or a range of slots such as "0-63"',
@@ -61,7 +65,7 @@ describe('a policy file', () => {
       `strategy: explicit\nshares: { r1: ${'x'.repeat(60_000)} }`,
       `shares.r1: "${'x'.repeat(60)}…" is not a slot or a range of slots such as "0-63"`,
     ],
-    ['strategy: equal\nhandoff: &a [*a]', 'handoff: a value within itself is not allowed, allowed is reset'],
+    ['strategy: equal\nhandoff: &a [*a]', 'handoff: a value within itself is not allowed, allowed are forward, reset'],
     ['&a [*a]', 'a value within itself is not allowed, allowed is fields with values'],
     ['strategy: weighted\nweights: { r1: 0.5 }', 'weights.r1: 0.5 is not allowed, allowed is a whole number'],
     ['strategy: weighted\nweights: { r1: 1, r1: 2 }', 'not YAML: Map keys must be unique at line 2, column 19'],
@@ -180,14 +184,14 @@ describe('the canonical text of a policy', () => {
   };
 
   test('names every field, sorted', () => {
-    expect(canonicalOf('strategy: equal')).toBe('{"handoff":"reset","strategy":"equal"}');
+    expect(canonicalOf('strategy: equal')).toBe('{"drainDeadline":3600,"handoff":"forward","strategy":"equal"}');
   });
 
   test.each(['"0-3,5"', '"5,0-3"', '"0,1,2,3,5"', '" 2-3 , 0-2,\t5,5"'])(
     'is the same for slots written %s',
     (slots) => {
       expect(canonicalOf(`strategy: explicit\nshares: { r2: "", r1: ${slots} }`)).toBe(
-        '{"handoff":"reset","shares":{"r1":"0-3,5","r2":""},"strategy":"explicit"}',
+        '{"drainDeadline":3600,"handoff":"forward","shares":{"r1":"0-3,5","r2":""},"strategy":"explicit"}',
       );
     },
   );
@@ -207,7 +211,7 @@ describe('the canonical text of a policy', () => {
         expect(JSON.parse(text)).toMatchObject({ weights: Object.fromEntries(weights) });
         expect(canonicalOf(text)).toBe(text);
         if (weights.length === 0) return;
-        expect(canonicalOf(`handoff: reset\nweights:\n${write([...weights].reverse())}\nstrategy: weighted`)).toBe(
+        expect(canonicalOf(`handoff: forward\nweights:\n${write([...weights].reverse())}\nstrategy: weighted`)).toBe(
           text,
         );
       }),
@@ -216,9 +220,9 @@ describe('the canonical text of a policy', () => {
 
   test('is the same for the same content in another order and form', () => {
     const texts = [
-      'strategy: weighted\nweights: { r2: 1, r1: 2 }\nhandoff: reset\n',
+      'strategy: weighted\nweights: { r2: 1, r1: 2 }\nhandoff: forward\n',
       '# by hand\nweights:\n  r1: 2\n  r2: 1\nstrategy: "weighted"\n',
-      '{"handoff":"reset","weights":{"r1":2,"r2":1},"strategy":"weighted"}',
+      '{"drainDeadline":3600,"handoff":"forward","weights":{"r1":2,"r2":1},"strategy":"weighted"}',
     ];
     const canonical = texts.map((text) => {
       const parsed = parsePolicy(text, 256);

@@ -14,8 +14,18 @@ type Owners = readonly (string | null)[];
 
 const bytes = partitionOfBits(8);
 const equal: Policy = { strategy: 'equal', handoff: 'reset', drainDeadline: 60 };
-const weighted = (weights: Record<string, number>): Policy => ({ strategy: 'weighted', weights, handoff: 'reset', drainDeadline: 60 });
-const explicit = (shares: Record<string, string>): Policy => ({ strategy: 'explicit', shares, handoff: 'reset', drainDeadline: 60 });
+const weighted = (weights: Record<string, number>): Policy => ({
+  strategy: 'weighted',
+  weights,
+  handoff: 'reset',
+  drainDeadline: 60,
+});
+const explicit = (shares: Record<string, string>): Policy => ({
+  strategy: 'explicit',
+  shares,
+  handoff: 'reset',
+  drainDeadline: 60,
+});
 const plan = (policy: Policy, members: readonly string[], current: Owners = [], partition = bytes): (string | null)[] =>
   planShares({ partition, policy, members, current });
 const slotsOf = (owners: Owners, name: string): number[] =>

@@ -45,7 +45,7 @@ describe('scenario files', () => {
   test.each([
     ['name: short', 'name: a b', 'name: "a b" is not allowed, allowed is 1 to 10 lower-case letters and digits'],
     ['replicas: 3', 'replicas: 17', 'topology.replicas: 17 is not allowed, allowed is at most 16'],
-    ['handoff: reset', 'handoff: never', 'policy.handoff: "never" is not allowed, allowed is reset'],
+    ['handoff: reset', 'handoff: never', 'policy.handoff: "never" is not allowed, allowed are forward, reset'],
     ['kind: http', 'kind: ftp', 'workloads[0].kind: "ftp" is not allowed, allowed are http, tcp-echo, probe, ping'],
     ['ratePerSecond: 200', 'rate: 200', 'workloads[0].ratePerSecond: missing, allowed is a number'],
     ['ratePerSecond: 200', 'ratePerSecond: 0', 'workloads[0].ratePerSecond: 0 is not allowed, allowed is at least 1'],
