@@ -110,11 +110,6 @@ export const agentSchema = z.strictObject({
       keyring: z.string().min(1).describe('File with the keys of the control channel, made by `manycast keyring new`.'),
     })
     .describe('How the agents talk.'),
-  voters: z
-    .array(name)
-    .min(1)
-    .max(7)
-    .describe('Replicas of which a majority must hear each other before anybody serves.'),
   stateDir: z.string().min(1).describe('Directory for what must survive a restart.'),
   socket: z.string().min(1).describe('Unix socket on which `manycast status` and `policy` ask.'),
   policy: z.string().min(1).describe('Policy file; saving it triggers a reallocation.'),
@@ -197,14 +192,10 @@ function rangeOf(text: string): readonly [number, number] {
 
 /** What no single field shows: the first contradiction between fields, as one line. */
 function disagreement(config: AgentConfig): string | null {
-  const { node, voters, control, service } = config;
+  const { node, control, service } = config;
   const partition = partitionOf(addressOf(service.partition));
   if (!partition.ok) return `service.partition: ${partition.reason}`;
   if (!Object.hasOwn(control.peers, node)) return `control.peers: "${node}", this node, is missing`;
-  const unknown = voters.find((voter) => !Object.hasOwn(control.peers, voter));
-  if (unknown)
-    return `voters: "${unknown}" is not in control.peers, allowed are ${Object.keys(control.peers).join(', ')}`;
-  if (new Set(voters).size < voters.length) return 'voters: a name stands twice';
   if (control.group === service.group) return 'control.group: must differ from service.group';
   if (Object.values(control.peers).includes(service.address))
     return 'service.address: is also a replica in control.peers';

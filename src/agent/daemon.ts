@@ -2,8 +2,10 @@ import type { Logger } from 'pino';
 import { defined } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
 import { type Control, createControl } from '../control/control.ts';
+import { type Durable, decodeDurable } from '../control/durable.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
-import { bootNumber } from '../platform/boot.ts';
+import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
+import { bootNumber, randomIncarnation } from '../platform/boot.ts';
 import { readKeyring } from '../platform/keyring.ts';
 import { monotonicClock, unixMsOf } from '../platform/monotonic-clock.ts';
 import { interfaceMac } from '../platform/packet-socket.ts';
@@ -12,20 +14,23 @@ import { openStateDirectory } from '../platform/state-directory.ts';
 import { openUdpControlNetwork } from '../platform/udp-control-network.ts';
 import { watchFile } from '../platform/watched-file.ts';
 import type { ControlNetwork } from '../ports/control-network.ts';
+import type { FlowTable } from '../ports/flow-table.ts';
+import type { StateStore } from '../ports/state-store.ts';
 import type { Partition } from '../space/partition.ts';
 import type { Via } from '../wire/envelope.ts';
 import { type AgentConfig, addressOf, healthChecksOf, serviceOf } from './config.ts';
 import { type ControlChannel, createControlChannel } from './control-channel.ts';
 import { openControlSocket } from './control-socket.ts';
-import { type Driver, ledgerRecord, startDriver } from './driver.ts';
+import { type Driver, startDriver, stateRecord } from './driver.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
 import { watchHealth } from './health.ts';
 import { type TakenHost, takeHost, watchHost } from './host.ts';
 import { logEvent } from './log-event.ts';
 import { type PolicyFile, watchPolicyFile } from './policy-file.ts';
 import { agentRoutes } from './routes.ts';
-import { joinSegment } from './segment.ts';
+import { joinSegment, type Segment } from './segment.ts';
 import { type AgentStatus, statusOf } from './status.ts';
+import { witnessHost } from './witness.ts';
 
 /** A running agent. */
 export interface Agent {
@@ -38,14 +43,16 @@ export interface Agent {
 /** What closes all that was opened, to be called newest first, also when opening the next thing fails. */
 type Closers = (() => unknown)[];
 
-export async function startAgent(config: AgentConfig, version: string, log: Logger): Promise<Agent> {
+/** A witness votes and serves nothing. */
+export interface Role {
+  readonly witness: boolean;
+}
+
+export async function startAgent(config: AgentConfig, version: string, log: Logger, role: Role): Promise<Agent> {
   const closers: Closers = [];
   const taken: { host: TakenHost | null } = { host: null };
   try {
-    const driver = await assemble(config, version, log, closers, taken);
-    if (config.voters.length % 2 === 0) {
-      log.warn(`${config.voters.length} voters survive no more losses than ${config.voters.length - 1} would`);
-    }
+    const driver = await assemble(config, version, log, role, closers, taken);
     return {
       async stop(): Promise<void> {
         log.info('leaving: handing everything off');
@@ -71,10 +78,11 @@ async function assemble(
   config: AgentConfig,
   version: string,
   log: Logger,
+  role: Role,
   closers: Closers,
   taken: { host: TakenHost | null },
 ): Promise<Driver> {
-  const service = serviceOf(config, interfaceMac(config.interface));
+  const service = serviceOf(config, role.witness ? noMac : interfaceMac(config.interface));
   const { partition } = service;
   const clock = monotonicClock;
   const keyring = readKeyring(config.control.keyring);
@@ -85,29 +93,37 @@ async function assemble(
   // First, because only one process can have the address and port: whoever fails here has touched nothing of the running agent's.
   const network = await openControl(config, log, (datagram, via) => driver?.receive(datagram, via));
   closers.push(() => network.close());
-  const host = await takeHost(service, addressOf(config.service.group), store);
+  const { host, segment, flows } = role.witness
+    ? witnessHost()
+    : await replicaHost(config, service, store, log, (peer) => driver?.alive(peer));
   taken.host = host;
-  const { dataPlane, rows } = host;
-  const segment = joinSegment(config, service, log, (peer) => driver?.alive(peer));
   closers.push(() => segment.close());
+  const { dataPlane, rows } = host;
 
   const refused = (line: string): void => log.error(`policy file refused, the policy in force stays: ${line}`);
-  const policyFile = watchPolicyFile(config.policy, partition.slotCount, (policy) => driver?.propose(policy), refused);
+  const policyFile = watchPolicyFile(
+    config.policy,
+    partition.slotCount,
+    (policy) => driver?.propose({ kind: 'policy', policy }),
+    refused,
+  );
   closers.push(() => policyFile.close());
   const channel = createControlChannel(config, keyring, store);
   closers.push(watchKeyring(config.control.keyring, channel, log));
   const control = createControl({
-    ...{ session: channel.session, node: config.node, voters: config.voters, partition, rows },
+    ...{ session: channel.session, node: config.node, partition, rows },
     peers: Object.keys(config.control.peers),
     start: clock.now(),
-    ledger: store.read(ledgerRecord),
+    durable: rememberedState(store, log),
+    newIncarnation: randomIncarnation(),
+    witness: role.witness,
     policy: policyFile.read(),
     boot: bootNumber(),
     mac: service.ownMac,
   });
   const running = startDriver({
     ...{ control, channel, network, dataPlane, service, store, clock },
-    flows: openFlowTable(service.address),
+    flows,
     probe: segment.probe,
     onEvent: (event) => {
       logEvent(log, event);
@@ -117,13 +133,42 @@ async function assemble(
   });
   driver = running;
   closers.push(() => running.stop());
-  closers.push(watchHost(host.setup, log, { inspect: running.inspect, announce: segment.announce }));
-  closers.push(watchServer(config, log, running));
+  if (!role.witness) {
+    closers.push(watchHost(host.setup, log, { inspect: running.inspect, announce: segment.announce }));
+    closers.push(watchServer(config, log, running));
+  }
   const asked: Asked = { partition, dataPlane, policyFile, control, eventLog, driver };
   const socket = await openAdministration(config, version, asked);
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address, adopted: rows.size }, 'agent started');
   return running;
+}
+
+/** What an earlier life stored. When that is damaged it is kept aside, and this agent votes again only once the others have seated it anew. */
+function rememberedState(store: StateStore, log: Logger): Durable | null {
+  const stored = store.read(stateRecord);
+  if (stored === null) return null;
+  const durable = decodeDurable(stored);
+  if (durable.ok) return durable.value;
+  store.write(`${stateRecord}.damaged`, stored);
+  log.error(
+    `the stored state is damaged: ${durable.reason}; it is kept as ${stateRecord}.damaged, and this replica begins anew`,
+  );
+  return null;
+}
+
+/** The link address of a witness, which carries nothing. */
+const noMac = '00:00:00:00:00:00';
+
+async function replicaHost(
+  config: AgentConfig,
+  service: ServiceEntry,
+  store: StateStore,
+  log: Logger,
+  onAlive: (peer: string) => void,
+): Promise<{ readonly host: TakenHost; readonly segment: Segment; readonly flows: FlowTable }> {
+  const host = await takeHost(service, addressOf(config.service.group), store);
+  return { host, segment: joinSegment(config, service, log, onAlive), flows: openFlowTable(service.address) };
 }
 
 /** Checks the local server, and tells when it begins or ceases to answer. Returns what ends it. */
@@ -167,6 +212,7 @@ function openAdministration(
     log: eventLog,
     view: () => control.view(),
     propose: driver.propose,
+    found: driver.found,
   });
   return openControlSocket(config.socket, routes);
 }

@@ -1,3 +1,4 @@
+import type { Change } from '../control/change.ts';
 import type { Control } from '../control/control.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
@@ -40,7 +41,9 @@ export interface DriverParts {
 /** Runs the control state machine against the world: feeds it input with its time, carries out what it wants, in its order. */
 export interface Driver {
   receive(datagram: Uint8Array, via: Via): void;
-  propose(policy: (ControlInput & { kind: 'propose' })['policy']): void;
+  propose(change: Change): void;
+  /** Begins a new cluster. */
+  found(): void;
   /** The host of a peer has answered. */
   alive(peer: string): void;
   /** The local server answers its checks, or does not. */
@@ -55,7 +58,8 @@ export interface Driver {
   stop(): void;
 }
 
-export const ledgerRecord = 'ledger';
+/** Name of the value that holds what an agent must not forget. */
+export const stateRecord = 'state';
 
 export function startDriver(parts: DriverParts): Driver {
   const { control, channel, clock } = parts;
@@ -93,7 +97,8 @@ export function startDriver(parts: DriverParts): Driver {
       if (opened.ok) feed({ kind: 'message', at: clock.now(), via, ...opened.value });
       else refused.set(opened.reason, (refused.get(opened.reason) ?? 0) + 1);
     },
-    propose: (policy) => feed({ kind: 'propose', at: clock.now(), policy }),
+    propose: (change) => feed({ kind: 'propose', at: clock.now(), change }),
+    found: () => feed({ kind: 'found', at: clock.now() }),
     alive: (peer) => feed({ kind: 'alive', at: clock.now(), peer }),
     health: (healthy) => feed({ kind: 'health', at: clock.now(), healthy }),
     inspect: () => kernel.inspect(),
@@ -127,7 +132,7 @@ function performer(parts: DriverParts, kernel: KernelQueue, answers: Answers): (
         send(network, output.to, channel.seal(output.body));
         break;
       case 'persist':
-        store.write(ledgerRecord, output.ledger);
+        store.write(stateRecord, output.state);
         break;
       case 'program':
         kernel.program(output.revision, output.rows);

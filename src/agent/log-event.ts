@@ -25,7 +25,8 @@ export function logEvent(log: Logger, event: DriverEvent): void {
       log.info({ connections: event.connections, slots: formatSlots(event.slots) }, 'connections reset');
       break;
     case 'proposal':
-      log.info(`policy ${event.outcome}`);
+      if (event.outcome === 'refused') log.warn(`${event.title} refused: ${event.reason}`);
+      else log.info(`${event.title} ${event.outcome}`);
       break;
     case 'repaired':
       log.warn('somebody else removed or changed the kernel table; it is back');

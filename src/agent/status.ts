@@ -14,9 +14,17 @@ export interface AgentStatus {
   readonly cause: string;
   readonly epoch: number;
   readonly coordinator: string | null;
+  /** Who votes, and whether it is heard; `forgetful`: has lost its memory and is to be seated anew. */
+  readonly voters: ControlView['voters'];
+  /** This kernel may take new connections now. */
+  readonly leased: boolean;
   readonly settled: boolean;
   readonly service: { readonly name: string; readonly address: string; readonly ports: readonly string[] };
   readonly owners: readonly ShareStatus[];
+  /** Replicas that may still hold connections of slots they gave away: slots as text, their count. */
+  readonly holders: readonly { readonly name: string; readonly slots: string; readonly count: number }[];
+  readonly unhealthy: readonly string[];
+  readonly drained: readonly string[];
   /** Slots without an owner, as text. */
   readonly unowned: string;
   /** Slots that this replica's kernel was told to accept, as text. */
@@ -49,7 +57,7 @@ export interface StatusParts {
 
 export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
   const { config, version, partition, view, policyFile, packets, refused } = parts;
-  const { verdict, cause, epoch, coordinator, settled, policy, peers } = view;
+  const { verdict, cause, epoch, coordinator, voters, leased, settled, policy, peers, unhealthy, drained } = view;
   const { name, address, ports } = config.service;
   return {
     node: config.node,
@@ -58,9 +66,14 @@ export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
     cause,
     epoch,
     coordinator,
+    voters,
+    leased,
     settled,
     service: { name, address, ports },
     owners: await sharesOf(partition, view.owners, view.members),
+    holders: holdersOf(view),
+    unhealthy,
+    drained,
     unowned: formatSlots(view.owners.flatMap((owner, slot) => (owner === null ? [slot] : []))),
     accepting: formatSlots(view.accepting),
     moves: view.moves.map(({ slots, from, to, phase }) => ({ slots: formatSlots(slots), from, to, phase })),
@@ -79,8 +92,14 @@ export function formatStatus(status: AgentStatus): string {
     `${status.node}: ${status.cause}`,
     `service ${service.name} at ${service.address}, ${service.ports.join(' ')}; epoch ${status.epoch}, coordinator ${status.coordinator ?? 'none'}`,
     policyLine(status),
+    voterLine(status),
     ...status.moves.map((move) => `moving ${move.slots} from ${move.from} to ${move.to}: ${move.phase}`),
   ];
+  lines.push(
+    ...status.holders.map(({ name, count }) => `${name} may still hold connections of ${count} slots it gave away`),
+  );
+  if (status.unhealthy.length > 0) lines.push(`unhealthy: ${status.unhealthy.join(', ')}`);
+  if (status.drained.length > 0) lines.push(`drained: ${status.drained.join(', ')}`);
   if (policyFile.problem) lines.push(`${policyFile.path}: ${policyFile.problem}`);
   const silent = status.peers.filter((peer) => peer.state !== 'heard');
   for (const peer of silent) lines.push(`${peer.name}: ${peer.state}`);
@@ -88,6 +107,20 @@ export function formatStatus(status: AgentStatus): string {
   if (status.unowned !== '') lines.push(`nobody: ${status.unowned}`);
   if (status.packets) lines.push('', `packets accepted ${status.packets.accepted}, dropped ${status.packets.dropped}`);
   return `${lines.join('\n')}\n`;
+}
+
+/** A host may be named several times, by the epochs in which it gave slots away. */
+function holdersOf({ holders }: ControlView): AgentStatus['holders'] {
+  const slots = new Map<string, number[]>();
+  for (const each of holders) slots.set(each.name, [...(slots.get(each.name) ?? []), ...each.slots]);
+  return [...slots].map(([name, all]) => ({ name, slots: formatSlots(all), count: new Set(all).size }));
+}
+
+const voterNotes = { heard: '', silent: ' (silent)', forgetful: ' (has lost its memory)' } as const;
+
+function voterLine({ voters, leased }: AgentStatus): string {
+  const names = voters.map(({ name, state }) => `${name}${voterNotes[state]}`).join(', ');
+  return `voters ${names || 'unknown'}; ${leased ? 'takes new connections' : 'takes no new connections'}`;
 }
 
 function policyLine({ policy, policyFile }: AgentStatus): string {

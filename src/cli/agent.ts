@@ -13,7 +13,10 @@ interface AgentOptions {
  * Runs until SIGTERM or SIGINT, then leaves in order; a second signal ends it at once. SIGHUP ends it without leaving: the kernel goes on with the connections it
  * has, and an agent that is started again, of a newer version perhaps, takes it over.
  */
-export async function runAgent({ config: path, logLevel: level }: AgentOptions): Promise<void> {
+export async function runAgent(
+  { config: path, logLevel: level }: AgentOptions,
+  role: { readonly witness: boolean } = { witness: false },
+): Promise<void> {
   const config = readAgentConfig(path);
   const log = pino({ base: { node: config.node }, level }, pino.destination({ sync: true }));
   process.once('uncaughtException', (error) => {
@@ -21,7 +24,7 @@ export async function runAgent({ config: path, logLevel: level }: AgentOptions):
     process.exit(1);
   });
   log.info(`scheduling priority: ${raisePriority()}`);
-  const agent = await startAgent(config, version, log);
+  const agent = await startAgent(config, version, log, role);
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     for (const each of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(each, resolve);
   });

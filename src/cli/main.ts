@@ -20,11 +20,70 @@ program
   .action(async (options) => (await import('./agent.ts')).runAgent(options));
 
 program
+  .command('witness')
+  .description('run an agent that votes and serves nothing')
+  .requiredOption('-c, --config <file>', 'agent.yaml')
+  .addOption(new Option('--log-level <level>', 'what to log').choices(logLevels).default('info'))
+  .action(async (options) => (await import('./agent.ts')).runAgent(options, { witness: true }));
+
+program
   .command('status')
   .description('ask the running agent: its verdict, the shares, what disagrees')
   .option('--socket <path>', "the agent's socket", process.env.MANYCAST_SOCKET ?? '/run/manycast/agent.sock')
   .option('--json', 'everything, as JSON')
   .action(async (options) => (await import('./status.ts')).showStatus(options));
+
+const socketOption = (): Option =>
+  new Option('--socket <path>', "the agent's socket").default(
+    process.env.MANYCAST_SOCKET ?? '/run/manycast/agent.sock',
+  );
+const jsonOption = (): Option => new Option('--json', 'as JSON lines');
+
+for (const [verb, does] of [
+  ['drain', 'give a replica no share; its connections go on until they end'],
+  ['undrain', 'give it a share again'],
+] as const) {
+  program
+    .command(`${verb} [replica]`)
+    .description(`${does} (this replica, unless another is named)`)
+    .addOption(socketOption())
+    .addOption(jsonOption())
+    .action(async (name, options) => (await import('./change.ts')).drain(verb, name, options));
+}
+program
+  .command('move <slots>')
+  .description('give slots such as 0-63,128 to a replica, until the policy or the members change')
+  .requiredOption('--to <replica>', 'to whom')
+  .option('--dry-run', 'only say what would move')
+  .addOption(socketOption())
+  .addOption(jsonOption())
+  .action(async (slots, options) => (await import('./change.ts')).move(slots, options));
+
+const cluster = program.command('cluster').description('begin a cluster; who votes in it');
+cluster
+  .command('init')
+  .description('begin a new cluster with this replica as its only voter: once, on one replica')
+  .addOption(socketOption())
+  .addOption(jsonOption())
+  .action(async (options) => (await import('./change.ts')).init(options));
+cluster
+  .command('add <name>')
+  .description('one more voter: three survive the loss of one, five of two')
+  .addOption(socketOption())
+  .addOption(jsonOption())
+  .action(async (name, options) => (await import('./change.ts')).voters(name, null, options));
+cluster
+  .command('remove <name>')
+  .description('one voter less')
+  .addOption(socketOption())
+  .addOption(jsonOption())
+  .action(async (name, options) => (await import('./change.ts')).voters(null, name, options));
+cluster
+  .command('replace <old> <new>')
+  .description('a voter in the place of another, which may be dead')
+  .addOption(socketOption())
+  .addOption(jsonOption())
+  .action(async (old, name, options) => (await import('./change.ts')).voters(name, old, options));
 
 const policy = program.command('policy').description('check, plan and apply a policy file');
 policy

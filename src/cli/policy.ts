@@ -5,11 +5,7 @@ import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { askAgent, askAgentOnce } from '../platform/agent-client.ts';
 import { parsePolicy } from '../policy/index.ts';
 import { partitionOf } from '../space/index.ts';
-
-interface AskOptions {
-  readonly socket: string;
-  readonly json?: boolean;
-}
+import { type AskOptions, showProgress } from './change.ts';
 
 export async function checkPolicy(file: string, { partition: mask }: { partition: string }): Promise<void> {
   const address = parseIp(mask);
@@ -31,12 +27,7 @@ export async function planPolicy(file: string, { socket, json }: AskOptions): Pr
 }
 
 export async function applyPolicy(file: string, { socket, json }: AskOptions): Promise<void> {
-  for await (const line of askAgent(socket, 'POST', '/v1/policy/apply', read(file))) {
-    if (json) process.stdout.write(`${JSON.stringify(line)}\n`);
-    else if (line.type === 'move')
-      process.stdout.write(`${line.slots} from ${line.from} to ${line.to}: ${line.phase}\n`);
-    else if (line.done) process.stdout.write(`policy ${line.outcome}, epoch ${line.epoch}\n`);
-  }
+  await showProgress(askAgent(socket, 'POST', '/v1/policy/apply', read(file)), 'policy', json ?? false);
 }
 
 function read(file: string): string {

@@ -1,26 +1,30 @@
-import { defined } from '../base/assert.ts';
 import { OperatingError } from '../base/operating-error.ts';
-import { type Policy, parsePolicy } from '../policy/index.ts';
-import { encodeMessage, type Heartbeat, heartbeatFits } from '../wire/control-message.ts';
-import { compareVersions, decodeLedger, noVersion, versionOf } from '../wire/ledger.ts';
-import { changeEvents } from './change.ts';
-import { coordinate } from './coordinate.ts';
+import { parsePolicy } from '../policy/index.ts';
+import { encodeMessage, heartbeatFits } from '../wire/control-message.ts';
+import { compareVersions, decodeLedger, type Ledger, type Voter, versionOf } from '../wire/ledger.ts';
+import { type Change, titleOf } from './change.ts';
+import { coordinate, type OwnState } from './coordinate.ts';
 import { Drained, Draining } from './draining.ts';
-import { type Durable, decodeDurable, encodeDurable } from './durable.ts';
+import { encodeDurable } from './durable.ts';
 import { Fences } from './fences.ts';
 import { Following } from './following.ts';
+import { heartbeatOf } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
+import { patienceMs } from './leaving.ts';
+import { changeEvents } from './ledger-events.ts';
 import { LedgerExchange } from './ledger-exchange.ts';
 import { createMembership } from './membership.ts';
 import type { ControlConfig, Parts } from './parts.ts';
 import { Probing } from './probing.ts';
 import { Proposals } from './proposals.ts';
 import { createRegister } from './register.ts';
+import { rememberingPolicies, usableLedger } from './remembered.ts';
 import { createRounds, type Rounds } from './rounds.ts';
 import { Share } from './share.ts';
 import { defaultTimers } from './timers.ts';
 import { type Observed, observe, peerState, viewOf } from './view.ts';
+import { createVoters } from './voters.ts';
 
 export type { ControlConfig } from './parts.ts';
 
@@ -57,26 +61,33 @@ class Machine implements Control {
   #persisted = '';
   #serving = false;
   #healthy = true;
+  #founders: readonly Voter[];
   #verdict: Verdict | null = null;
   #leavingSince: number | null = null;
   #left = false;
 
   constructor(config: ControlConfig) {
     const timers = config.timers ?? defaultTimers;
-    const { node, peers, voters, start, partition } = config;
-    const earlier = earlierLife(config);
-    this.#rounds = createRounds(2 * timers.deadMs);
+    const { node, peers, start, partition } = config;
+    const earlier = config.durable ?? { term: 0, follow: null, ledger: null, founders: [] };
+    const incarnation = config.durable?.incarnation ?? config.newIncarnation;
+    this.#rounds = createRounds(config.session, 2 * timers.deadMs);
     const membership = createMembership(node, peers, timers, start);
     const { term, follow: name } = earlier;
+    this.#founders = earlier.founders;
+    const founders = (): readonly Voter[] => this.#founders;
+    const held = (): Ledger | null => this.#parts?.register.held ?? usableLedger(config);
+    const voters = createVoters({ node, incarnation, founders, membership, held });
     const following = new Following({ node, voters, timers, membership, rounds: this.#rounds, start, term, name });
     this.#parts = {
-      config,
+      config: { ...config, incarnation },
       timers,
+      voters,
       membership,
       following,
-      register: createRegister({ node, voters, membership, following, held: earlier.ledger }),
+      register: createRegister({ node, incarnation, voters, membership, following, held: usableLedger(config) }),
       share: new Share({ node, boot: config.boot }, config.rows, start + timers.leaseMs),
-      proposals: new Proposals(partition.slotCount, timers.resendMs),
+      proposals: new Proposals(partition.slotCount, timers),
       draining: new Draining(timers),
       drained: new Drained(),
       probing: new Probing(membership, timers),
@@ -118,7 +129,10 @@ class Machine implements Control {
         this.#healthy = input.healthy;
         break;
       case 'propose':
-        this.#propose(input.policy);
+        this.#propose(input.change);
+        break;
+      case 'found':
+        this.#found();
         break;
       case 'leave':
         this.#leavingSince ??= this.#now;
@@ -172,11 +186,27 @@ class Machine implements Control {
     share.extendLease({ until: sentAt + timers.leaseMs, round, basis: said.basis });
   }
 
-  #propose(policy: Policy): void {
-    const { proposals, share } = this.#parts;
-    const { taken, outcomes } = proposals.propose(policy, share.known);
-    if (!taken) this.#inbox.refuse('policy too long');
-    for (const outcome of outcomes) this.#outputs.push({ kind: 'event', event: { kind: 'proposal', outcome } });
+  #found(): void {
+    const { config, membership, register } = this.#parts;
+    const others = membership.others.filter((name) => (membership.newest(name)?.held.epoch ?? 0) > 0);
+    const reason = register.held
+      ? `this replica is in a cluster already, at epoch ${register.held.epoch}`
+      : others.length > 0
+        ? `${others.join(', ')} ${others.length > 1 ? 'are' : 'is'} in a cluster already`
+        : null;
+    if (reason === null) this.#founders = [{ name: config.node, incarnation: config.incarnation }];
+    const outcome = reason === null ? ({ outcome: 'adopted' } as const) : ({ outcome: 'refused', reason } as const);
+    this.#outputs.push({ kind: 'event', event: { kind: 'proposal', title: 'init', ...outcome } });
+  }
+
+  #propose(change: Change): void {
+    const { config, proposals, share } = this.#parts;
+    const stranger = change.kind === 'voters' && change.name !== null && !config.peers.includes(change.name);
+    const reason = `"${change.kind === 'voters' ? change.name : ''}" is not in control.peers, allowed are ${config.peers.join(', ')}`;
+    const events = stranger
+      ? [{ kind: 'proposal', title: titleOf(change), outcome: 'refused', reason } as const]
+      : proposals.propose(change, share.known, this.#now);
+    for (const event of events) this.#outputs.push({ kind: 'event', event });
   }
 
   /** Everything that follows from what is known at this instant; what is stored comes before what is said. */
@@ -184,7 +214,10 @@ class Machine implements Control {
     const { config, following, register } = this.#parts;
     const now = this.#now;
     following.step(now, this.#mayStand());
-    coordinate(this.#parts, { leaving: this.#leavingSince !== null, healthy: this.#healthy }, now);
+    coordinate(this.#parts, this.#own(), now);
+    // A coordinator that votes no more makes room once the others know.
+    const isDone = compareVersions(register.committed(), versionOf(register.held)) === 0;
+    if (following.name === config.node && !this.#parts.voters.isVoter && isDone) following.resign(now);
     this.#persist();
     if (following.name === config.node) this.#grantOneself();
     this.#act();
@@ -207,13 +240,15 @@ class Machine implements Control {
   }
 
   #persist(): void {
-    const { following, register } = this.#parts;
+    const { config, following, register } = this.#parts;
+    const { incarnation } = config;
     const { term, name: follow } = following;
     const ledger = register.held;
-    const said = JSON.stringify([term, follow, versionOf(ledger)]);
-    if (said === this.#persisted || (term === 0 && ledger === null)) return;
+    const said = JSON.stringify([term, follow, versionOf(ledger), this.#founders]);
+    if (said === this.#persisted) return;
     this.#persisted = said;
-    this.#outputs.push({ kind: 'persist', ledger: encodeDurable({ term, follow, ledger }) });
+    const state = encodeDurable({ incarnation, founders: this.#founders, term, follow, ledger });
+    this.#outputs.push({ kind: 'persist', state });
   }
 
   /** Takes the ledger held for the one in force when the coordinator says that it is committed. */
@@ -226,8 +261,7 @@ class Machine implements Control {
     const before = share.known;
     share.act(held);
     for (const event of changeEvents(before, held)) this.#outputs.push({ kind: 'event', event });
-    const outcome = proposals.settle(held);
-    if (outcome) this.#outputs.push({ kind: 'event', event: { kind: 'proposal', outcome } });
+    for (const event of proposals.settle(held)) this.#outputs.push({ kind: 'event', event });
   }
 
   #program(): void {
@@ -278,7 +312,7 @@ class Machine implements Control {
     const alone = !membership.others.some(
       (peer) => membership.heard(peer, this.#now) && !membership.newest(peer)?.leaving,
     );
-    if (!alone && this.#now < since + this.#patienceMs()) return;
+    if (!alone && this.#now < since + patienceMs(this.#parts)) return;
     this.#left = true;
     following.resign(this.#now);
     share.close();
@@ -288,17 +322,6 @@ class Machine implements Control {
       kind: 'event',
       event: { kind: 'verdict', verdict: 'leaving', cause: `${config.node} leaves` },
     });
-  }
-
-  /** How long an agent that leaves waits, given what is left to wait for. */
-  #patienceMs(): number {
-    const { config, share, timers } = this.#parts;
-    const map = share.known;
-    if (!map) return timers.leaveMs;
-    const moving = map.moves.some(({ from, to }) => from === config.node || to === config.node);
-    if (moving || map.owners.includes(config.node)) return timers.leaveMs;
-    const holds = map.holders.some(({ name, boot }) => name === config.node && boot === config.boot);
-    return holds ? timers.leaveMs + this.#parts.policyOf(map.policy).drainDeadline * 1000 + timers.overdueMs : 0;
   }
 
   #tell(): void {
@@ -317,6 +340,7 @@ class Machine implements Control {
 
   #sendToCoordinator(): void {
     const { config, proposals, draining, share, following } = this.#parts;
+    for (const event of proposals.expire(this.#now)) this.#outputs.push({ kind: 'event', event });
     const to = following.coordinatorHeartbeat() ? following.name : null;
     if (to === null) return;
     const reports = share.known ? draining.toSend(share.known, config.node, this.#now) : [];
@@ -327,20 +351,8 @@ class Machine implements Control {
 
   /** When it is due, and at once when it says something else than the last. */
   #sendHeartbeat(): void {
-    const { config, membership, following, register, share, timers } = this.#parts;
-    const content: Omit<Heartbeat, 'round' | 'heard'> = {
-      term: following.term,
-      follow: following.name,
-      coordinating: following.hasAuthority(this.#now),
-      leaving: this.#leavingSince !== null,
-      held: versionOf(register.held),
-      committed: following.hasAuthority(this.#now) ? register.committed() : noVersion,
-      basis: following.hasAuthority(this.#now) ? register.basis() : noVersion,
-      programmed: share.programmedEpoch,
-      boot: config.boot,
-      mac: config.mac,
-      healthy: this.#healthy,
-    };
+    const { membership, register, timers } = this.#parts;
+    const content = heartbeatOf(this.#parts, this.#own(), this.#now);
     const says = JSON.stringify(content);
     if (this.#now < this.#heartbeatAt && says === this.#heartbeatSaid) return;
     this.#heartbeatSaid = says;
@@ -359,6 +371,10 @@ class Machine implements Control {
     }
   }
 
+  #own(): OwnState {
+    return { leaving: this.#leavingSince !== null, healthy: this.#healthy };
+  }
+
   #holdMs(): number {
     const { share, policyOf } = this.#parts;
     return share.known ? policyOf(share.known.policy).drainDeadline * 1000 : 0;
@@ -367,31 +383,4 @@ class Machine implements Control {
   #observed(): Observed {
     return { now: this.#now, serving: this.#serving, leaving: this.#leavingSince !== null };
   }
-}
-
-/** What was persisted before; a ledger for another partition is of no use. Unreadable state is for a person to look at. */
-function earlierLife({ ledger: stored, partition }: ControlConfig): Durable {
-  if (stored === null) return { term: 0, follow: null, ledger: null };
-  const durable = decodeDurable(stored);
-  if (!durable.ok) {
-    throw new OperatingError('state', `the stored ledger is not readable: ${durable.reason}`, {
-      remedy: 'remove the file "ledger" in stateDir: this replica then takes it from the others',
-    });
-  }
-  const { ledger } = durable.value;
-  const { slotCount } = partition;
-  const usable = ledger !== null && ledger.owners.length === slotCount && parsePolicy(ledger.policy, slotCount).ok;
-  return { ...durable.value, ledger: usable ? ledger : null };
-}
-
-/** Reads the policy text of checked ledgers; it rarely changes, so the last one is remembered. */
-function rememberingPolicies(slotCount: number): (text: string) => Policy {
-  let last: { readonly text: string; readonly policy: Policy } | null = null;
-  return (text) => {
-    if (last?.text !== text) {
-      const policy = parsePolicy(text, slotCount);
-      last = { text, policy: defined(policy.ok ? policy.value : null, 'the policy of a checked ledger') };
-    }
-    return last.policy;
-  };
 }

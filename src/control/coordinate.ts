@@ -31,10 +31,13 @@ function writeFirst(parts: Parts, author: Author, self: OwnState, now: number): 
   const heard = membership.others.filter((peer) => membership.heard(peer, now));
   const all = heard.length === membership.others.length;
   if (register.isBehind() || (!all && now < config.start + timers.gatherMs)) return;
-  const members = [config.node, ...heard].filter((name) => !isLeaving(parts, self, name));
+  const members = [config.node, ...heard].filter((name) => !isLeaving(parts, self, name) && !isWitness(parts, name));
   if (members.length === 0) return;
   const policy = config.policy ?? parts.policyOf('strategy: equal');
-  register.write(firstLedger(author, { ...situationOf(parts, null, self, now), policy, newcomers: members }), []);
+  register.write(
+    firstLedger(author, parts.voters.all, { ...situationOf(parts, null, self, now), policy, newcomers: members }),
+    [],
+  );
 }
 
 function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: number): Situation {
@@ -53,12 +56,14 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
   return {
     partition: config.partition,
     policy,
-    proposed: held && proposals.takeFor(held),
+    changes: held ? proposals.takeFor(held) : [],
+    incarnationOf: (name) => (isSelf(name) ? config.incarnation : (membership.newest(name)?.incarnation ?? null)),
     gone: (name) => settledIn && !isSelf(name) && membership.unanswered(name, now) >= timers.deadMs,
     leaving: (name) => isLeaving(parts, self, name),
+    hears: (name) => isSelf(name) || membership.heard(name, now),
     healthy: (name) => (isSelf(name) ? self.healthy : (membership.newest(name)?.healthy ?? null)),
     newcomers: [config.node, ...membership.others].filter(
-      (name) => isPresent(name) && !members.includes(name) && !isLeaving(parts, self, name),
+      (name) => isPresent(name) && !members.includes(name) && !isLeaving(parts, self, name) && !isWitness(parts, name),
     ),
     programmed: (name) => (isSelf(name) ? share.programmedEpoch : (membership.newest(name)?.programmed ?? 0)),
     hostOf: (name) => hostOf(parts, name),
@@ -85,6 +90,10 @@ function hostOf({ config, membership }: Parts, name: string): Host | null {
   if (name === config.node) return { name, boot: config.boot, mac: config.mac };
   const said = membership.newest(name);
   return said && { name, boot: said.boot, mac: said.mac };
+}
+
+function isWitness({ config, membership }: Parts, name: string): boolean {
+  return name === config.node ? config.witness : (membership.newest(name)?.witness ?? false);
 }
 
 function isLeaving({ config, membership }: Parts, self: OwnState, name: string): boolean {

@@ -17,7 +17,7 @@ export class Fences {
   readonly #base: number;
   readonly #timers: Timers;
   /** The newest round whose mark holds, and whether it was granted. */
-  #hold: { readonly round: number; readonly granted: boolean } = { round: 0, granted: true };
+  #hold: { readonly round: number; readonly granted: boolean } = { round: -1, granted: true };
   #holds = false;
   #armHoldAt = Number.NEGATIVE_INFINITY;
 
@@ -49,7 +49,7 @@ export class Fences {
   /** The kernel goes by no hold any more: the next one is armed at once. */
   loseHold(): void {
     this.#armHoldAt = Number.NEGATIVE_INFINITY;
-    this.#hold = { round: 0, granted: true };
+    this.#hold = { round: -1, granted: true };
     this.#holds = false;
   }
 

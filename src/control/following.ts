@@ -2,10 +2,11 @@ import type { Heartbeat } from '../wire/control-message.ts';
 import type { Membership } from './membership.ts';
 import type { Rounds } from './rounds.ts';
 import type { Timers } from './timers.ts';
+import type { Voters } from './voters.ts';
 
 export interface FollowingConfig {
   readonly node: string;
-  readonly voters: readonly string[];
+  readonly voters: Voters;
   readonly timers: Timers;
   readonly membership: Membership;
   readonly rounds: Rounds;
@@ -13,10 +14,6 @@ export interface FollowingConfig {
   /** From an earlier life. */
   readonly term: number;
   readonly name: string | null;
-}
-
-export function majorityOf(voters: readonly string[]): number {
-  return Math.floor(voters.length / 2) + 1;
 }
 
 /**
@@ -29,7 +26,6 @@ export function majorityOf(voters: readonly string[]): number {
  */
 export class Following {
   readonly #config: FollowingConfig;
-  readonly #isVoter: boolean;
   /** By voter: when the newest own heartbeat was sent that it answered in this term. */
   readonly #answered = new Map<string, number>();
   #term: number;
@@ -41,7 +37,6 @@ export class Following {
 
   constructor(config: FollowingConfig) {
     this.#config = config;
-    this.#isVoter = config.voters.includes(config.node);
     this.#term = config.term;
     // An earlier life's support for itself ended with it; for another it still binds.
     this.#name = config.name === config.node ? null : config.name;
@@ -65,8 +60,7 @@ export class Following {
   }
 
   hear(sender: string, heartbeat: Heartbeat, now: number): void {
-    const { voters } = this.#config;
-    const stands = heartbeat.follow === sender && voters.includes(sender);
+    const stands = heartbeat.follow === sender;
     this.#noteAnswer(sender, heartbeat);
     this.#noteAuthority(now);
     if (this.#name === sender && heartbeat.term >= this.#term) {
@@ -106,8 +100,10 @@ export class Following {
   /** When the newest own heartbeat was sent that a majority of the voters answered; -Infinity when none was. */
   quorumAt(now: number): number {
     if (this.#name !== this.#config.node) return Number.NEGATIVE_INFINITY;
-    const times = [now, ...this.#answered.values()].sort((a, b) => b - a);
-    return times[majorityOf(this.#config.voters) - 1] ?? Number.NEGATIVE_INFINITY;
+    const { voters } = this.#config;
+    const answered = voters.others().flatMap((voter) => this.#answered.get(voter) ?? []);
+    const times = [...(voters.isVoter ? [now] : []), ...answered].sort((a, b) => b - a);
+    return times[voters.majority - 1] ?? Number.NEGATIVE_INFINITY;
   }
 
   /** The newest heartbeat of the followed coordinator, when it says that it has authority; null when that is oneself. */
@@ -138,7 +134,7 @@ export class Following {
   #noteAnswer(sender: string, heartbeat: Heartbeat): void {
     const { node, voters, rounds } = this.#config;
     const supports = this.#name === node && heartbeat.follow === node && heartbeat.term === this.#term;
-    if (!supports || !voters.includes(sender)) return;
+    if (!supports || !voters.counts(sender)) return;
     const round = heartbeat.heard.find((each) => each.name === node)?.round;
     const sentAt = round === undefined ? undefined : rounds.sentAt(round);
     if (sentAt === undefined || sentAt < this.#stoodAt) return;
@@ -149,36 +145,39 @@ export class Following {
     if (this.hasAuthority(now)) this.#authoritySince = Math.min(this.#authoritySince, now);
   }
 
-  /** The vote is given to the first that asks, but not before an earlier vote that a lost disk forgot has run out. */
+  /**
+   * Support is given to the first that asks, whether this agent knows itself or the other for a voter or not: who counts is the other's to know, whose ledger may be
+   * newer. Not before the support of an earlier life has run out.
+   */
   #maySupport(now: number): boolean {
     const { start, timers } = this.#config;
-    return this.#isVoter && this.#name === null && now >= start + timers.silenceMs;
+    return this.#name === null && now >= start + timers.silenceMs;
   }
 
   #isTimeToStand(now: number): boolean {
     const { voters, node, timers, membership, start } = this.#config;
-    if (!this.#maySupport(now)) return false;
+    if (!voters.isVoter || !this.#maySupport(now)) return false;
     const free = this.#freeVoters(now);
     const before = free.filter((voter) => voter < node && !membership.newest(voter)?.leaving).length;
     const since = Math.max(this.#freeSince, start + timers.silenceMs);
-    return free.length >= majorityOf(voters) && now >= since + before * timers.standAfterMs;
+    return free.length >= voters.majority && now >= since + before * timers.standAfterMs;
   }
 
   /** Voters that would give their vote, asked before a term is spent on it (Ongaro 2014, section 9.6). */
   #freeVoters(now: number): string[] {
     const { voters, node, membership } = this.#config;
-    return voters.filter((voter) => {
-      if (voter === node) return true;
+    const others = voters.others().filter((voter) => {
       const said = membership.newest(voter);
       return said?.follow === null && membership.heard(voter, now) && membership.answers(voter);
     });
+    return voters.isVoter ? [node, ...others] : others;
   }
 
-  /** A voter heard in a later term cannot follow this coordinator any more, unless it stands again above that. */
+  /** Who is heard in a later term cannot follow this coordinator any more, unless it stands again above that. */
   #isLeftBehind(now: number): boolean {
-    const { voters, node, membership } = this.#config;
-    return voters.some(
-      (voter) => voter !== node && membership.heard(voter, now) && (membership.newest(voter)?.term ?? 0) > this.#term,
+    const { membership } = this.#config;
+    return membership.others.some(
+      (name) => membership.heard(name, now) && (membership.newest(name)?.term ?? 0) > this.#term,
     );
   }
 }

@@ -3,6 +3,7 @@ import type { Rows } from '../dataplane/forwarding-table.ts';
 import type { Policy } from '../policy/schema.ts';
 import type { Via } from '../wire/envelope.ts';
 import type { Move } from '../wire/ledger.ts';
+import type { Change } from './change.ts';
 
 /** All that reaches the state machine from outside. `at` is monotonic milliseconds and never decreases. */
 export type ControlInput =
@@ -28,8 +29,10 @@ export type ControlInput =
   | { readonly kind: 'alive'; readonly at: number; readonly peer: string }
   /** The server of this replica answers its checks, or does not; it does at the start. */
   | { readonly kind: 'health'; readonly at: number; readonly healthy: boolean }
-  /** A person saved or applied this policy at this agent. */
-  | { readonly kind: 'propose'; readonly at: number; readonly policy: Policy }
+  /** A person saved or applied this at this agent. */
+  | { readonly kind: 'propose'; readonly at: number; readonly change: Change }
+  /** A person wants a new cluster, begun by this agent. */
+  | { readonly kind: 'found'; readonly at: number }
   /** Hand everything off, then leave. */
   | { readonly kind: 'leave'; readonly at: number };
 
@@ -37,7 +40,7 @@ export type ControlInput =
 export type ControlOutput =
   | { readonly kind: 'send'; readonly to: 'group' | { readonly peer: string }; readonly body: Uint8Array }
   /** Stored, whole, before any later output is carried out. */
-  | { readonly kind: 'persist'; readonly ledger: Uint8Array }
+  | { readonly kind: 'persist'; readonly state: Uint8Array }
   /** The kernel is to have exactly these rows; answered by `programmed` with the same revision. Revisions grow; only the newest counts. */
   | { readonly kind: 'program'; readonly revision: number; readonly rows: Rows }
   /** Gives `mark` a fence in the kernel that ends by itself after `ms`; done before any later output, as asking for the lease is one. */
@@ -76,8 +79,14 @@ export type ControlEvent =
       readonly to: string;
       readonly phase: Move['phase'] | 'done';
     }
-  /** A proposal came into force, was in force already, or was superseded. */
-  | { readonly kind: 'proposal'; readonly outcome: 'adopted' | 'unchanged' | 'superseded' };
+  /** A change proposed here came into force, was in force already, was overtaken by another, or cannot be. */
+  | {
+      readonly kind: 'proposal';
+      readonly title: string;
+      readonly outcome: 'adopted' | 'unchanged' | 'superseded' | 'refused';
+      /** Of a refusal, one line. */
+      readonly reason?: string;
+    };
 
 /** `waiting`: no map yet, or not enough voters heard; `fenced`: takes nothing new because the coordinator is not heard. */
 export type Verdict = 'serving' | 'waiting' | 'fenced' | 'leaving';
@@ -93,6 +102,8 @@ export interface ControlView {
   /** 0 before the first map. */
   readonly epoch: number;
   readonly coordinator: string | null;
+  /** Who votes; empty before the first map. */
+  readonly voters: readonly { readonly name: string; readonly state: 'heard' | 'silent' | 'forgetful' }[];
   /** No move is under way. */
   readonly settled: boolean;
   /** Replicas that the map shares the slots among, sorted; empty before the first map. */

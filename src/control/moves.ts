@@ -3,7 +3,7 @@ import { type Holder, type Ledger, ledgerBounds, type Move } from '../wire/ledge
 type Owners = readonly (string | null)[];
 
 /** The part of a ledger that says who owns what, and who may still hold flows of it. */
-export type Allocation = Pick<Ledger, 'owners' | 'moves' | 'nextMoveId' | 'holders'>;
+export type Allocation = Pick<Ledger, 'owners' | 'moves' | 'nextMoveId' | 'holders' | 'unfinished'>;
 
 /** What moves depend on besides the allocation. */
 export interface Hosts {
@@ -33,9 +33,13 @@ export function redirect(ledger: Allocation, target: Owners, epoch: number, host
   const taken = new Map<string, number[]>();
   const fresh = new Map<string, Omit<Move, 'id' | 'slots'> & { slots: number[] }>();
   const keep = (move: Move, slot: number) => append(kept, move.id, slot);
+  let unfinished = false;
   const begin = (phase: Move['phase'], from: string, to: string, slot: number): void => {
     const key = `${phase} ${from} ${to}`;
-    if (!fresh.has(key) && fresh.size + ledger.moves.length >= ledgerBounds.moves) return;
+    if (!fresh.has(key) && fresh.size + ledger.moves.length >= ledgerBounds.moves) {
+      unfinished = true;
+      return;
+    }
     const move = fresh.get(key) ?? { phase, from, to, since: epoch, slots: [] };
     move.slots.push(slot);
     fresh.set(key, move);
@@ -53,9 +57,11 @@ export function redirect(ledger: Allocation, target: Owners, epoch: number, host
       owners[slot] = wanted;
     } else if (move?.phase === 'owned') {
       keep(move, slot);
+      if (wanted !== owner) unfinished = true;
     } else if (wanted !== null && wanted !== owner) {
       if (move?.to === wanted) keep(move, slot);
       else if (room) begin('prepare', owner, wanted, slot);
+      else unfinished = true;
     }
   }
   let { nextMoveId } = ledger;
@@ -65,7 +71,7 @@ export function redirect(ledger: Allocation, target: Owners, epoch: number, host
     return slots ? [{ ...move, slots }] : [];
   });
   const holders = withHolders(ledger.holders, owners, taken, epoch, hosts);
-  return { owners, moves: [...goingOn, ...begun], nextMoveId, holders };
+  return { owners, moves: [...goingOn, ...begun], nextMoveId, holders, unfinished };
 }
 
 /** Each move one phase on whose kernels have confirmed its last; null when none has. `programmed` is the epoch whose rows a kernel has. */
@@ -96,7 +102,7 @@ export function advance(
     }
   }
   const holders = withHolders(ledger.holders, owners, left, epoch, hosts);
-  return { owners, moves, nextMoveId: ledger.nextMoveId, holders };
+  return { owners, moves, nextMoveId: ledger.nextMoveId, holders, unfinished: ledger.unfinished };
 }
 
 /** Without the slots for which `ended` says that the holder has no flow any more; null when that changes nothing. */
@@ -105,8 +111,8 @@ export function settle(ledger: Allocation, ended: (holder: Holder, slot: number)
     const slots = holder.slots.filter((slot) => !ended(holder, slot));
     return slots.length > 0 ? [slots.length < holder.slots.length ? { ...holder, slots } : holder] : [];
   });
-  const { owners, moves, nextMoveId } = ledger;
-  return heldSlots(holders) < heldSlots(ledger.holders) ? { owners, moves, nextMoveId, holders } : null;
+  const { owners, moves, nextMoveId, unfinished } = ledger;
+  return heldSlots(holders) < heldSlots(ledger.holders) ? { owners, moves, nextMoveId, holders, unfinished } : null;
 }
 
 /**

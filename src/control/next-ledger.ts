@@ -1,20 +1,25 @@
 import { canonicalPolicy, type Policy, planShares } from '../policy/index.ts';
 import type { Partition } from '../space/partition.ts';
-import { type Holder, type Host, type Ledger, ledgerBounds } from '../wire/ledger.ts';
+import { type Holder, type Host, type Ledger, ledgerBounds, type Voter } from '../wire/ledger.ts';
+import type { Change } from './change.ts';
 import { type Allocation, advance, intendedOwners, redirect, settle } from './moves.ts';
+import { majorityOf } from './voters.ts';
 
 /** What a coordinator knows when it writes the next ledger. */
 export interface Situation {
   readonly partition: Partition;
   /** The policy of the ledger in force. */
   readonly policy: Policy;
-  /** A policy that somebody wants instead. */
-  readonly proposed: Policy | null;
+  /** What somebody wants changed, all of it allowed. */
+  readonly changes: readonly Change[];
+  /** Number of the memory of `name`; null when nothing is heard of it. */
+  incarnationOf(name: string): number | null;
   /** Silent for so long that its kernel takes nothing new any more. */
   gone(name: string): boolean;
   leaving(name: string): boolean;
   /** Its server answers; null when nothing is heard of it. */
   healthy(name: string): boolean | null;
+  hears(name: string): boolean;
   /** Who may get a share besides the members. */
   readonly newcomers: readonly string[];
   /** The epoch whose rows the kernel of `name` has; 0 for none. */
@@ -32,7 +37,7 @@ export interface Author {
 }
 
 /** The very first ledger: every member gets its share at once, as nobody accepts anything yet. */
-export function firstLedger(author: Author, situation: Situation): Ledger {
+export function firstLedger(author: Author, voters: readonly Voter[], situation: Situation): Ledger {
   const { partition, policy } = situation;
   const members = [...situation.newcomers].sort();
   const nobody = Array<null>(partition.slotCount).fill(null);
@@ -41,9 +46,11 @@ export function firstLedger(author: Author, situation: Situation): Ledger {
     ...author,
     epoch: 1,
     cause: 'first map',
+    voters,
+    formerVoters: [],
     ...{ members, unhealthy, drained: [], hosts: [] },
     owners: planShares({ partition, policy, members: eligible({ members, unhealthy, drained: [] }), current: nobody }),
-    ...{ moves: [], nextMoveId: 1, holders: [] },
+    ...{ moves: [], nextMoveId: 1, holders: [], unfinished: false },
     policy: canonicalPolicy(policy),
     policyEpoch: 1,
   };
@@ -62,13 +69,15 @@ export function nextLedger(
   situation: Situation,
 ): { readonly ledger: Ledger; readonly evicted: readonly string[] } | null {
   const epoch = ledger.epoch + 1;
-  const { gone, proposed, partition } = situation;
+  const { gone, partition, changes } = situation;
+  const proposed = changes.find((change) => change.kind === 'policy')?.policy ?? null;
+  const policy = proposed ?? situation.policy;
   const who = membersAfter(ledger, situation);
+  const seats = votersAfter(ledger, situation);
   const owners = ledger.owners.filter((name) => name !== null);
   const evicted = who.members.some((name) => !gone(name))
     ? [...new Set([...ledger.members, ...owners])].filter(gone)
     : [];
-  const policy = proposed ?? situation.policy;
   const hosts = { gone, programmed: situation.programmed, bootOf: bootsOf(ledger) };
 
   const replan = (from: Allocation): Allocation => {
@@ -76,32 +85,74 @@ export function nextLedger(
     const target = planShares({ partition, policy, members, current: intendedOwners(from, members) });
     return redirect(from, target, epoch, hosts);
   };
-  const changed = proposed !== null || evicted.length > 0 || !sameMembers(ledger, who);
-  const replanned = changed ? replan(ledger) : null;
+  const replans = proposed !== null || evicted.length > 0 || !sameMembers(ledger, who);
+  const asked = moveAsked(replans ? replan(ledger) : ledger, who, situation, epoch, hosts);
+  const replanned = asked ?? (replans ? replan(ledger) : null);
   const advanced = advance(replanned ?? ledger, epoch, hosts);
   // What had to wait, for the room in one ledger or for an earlier move of the same slots, begins when moves are done.
-  const ended = advanced !== null && advanced.moves.length < (replanned ?? ledger).moves.length;
-  const allocation = ended ? replan(advanced) : (advanced ?? replanned);
+  const ended = advanced?.unfinished && advanced.moves.length < (replanned ?? ledger).moves.length;
+  const allocation = advanced && ended ? replan(advanced) : (advanced ?? replanned);
   const settled = settle(allocation ?? ledger, situation.drained);
   const next = settled ?? allocation;
   const written: Ledger = {
     ...ledger,
     ...author,
     ...who,
+    ...(seats ?? {}),
     ...(next ?? {}),
     epoch,
-    cause: causeOf(ledger, who, evicted, proposed !== null).slice(0, ledgerBounds.causeBytes),
+    cause: causeOf(ledger, { ...who, voters: seats?.voters ?? ledger.voters }, evicted, changes).slice(
+      0,
+      ledgerBounds.causeBytes,
+    ),
     policy: proposed ? canonicalPolicy(proposed) : ledger.policy,
     policyEpoch: proposed ? epoch : ledger.policyEpoch,
   };
   const known = withHosts(written, situation);
-  const news = next !== null || changed || JSON.stringify(known.hosts) !== JSON.stringify(ledger.hosts);
+  const news =
+    next !== null || replans || seats !== null || JSON.stringify(known.hosts) !== JSON.stringify(ledger.hosts);
   return news ? { evicted, ledger: known } : null;
+}
+
+/** The slots that somebody wants moved by hand; null when nobody does. */
+function moveAsked(
+  from: Allocation,
+  who: Who,
+  { changes }: Situation,
+  epoch: number,
+  hosts: Parameters<typeof redirect>[3],
+): Allocation | null {
+  const move = changes.find((change) => change.kind === 'move');
+  if (!move || !who.members.includes(move.name)) return null;
+  const slots = new Set(move.slots);
+  const target = intendedOwners(from, who.members).map((owner, slot) => (slots.has(slot) ? move.name : owner));
+  return { ...redirect(from, target, epoch, hosts), unfinished: from.unfinished };
+}
+
+/** The voters after one change of them, or null when there is none. A voter that has lost its memory is seated anew before anything else that is wanted. */
+function votersAfter(ledger: Ledger, situation: Situation): Pick<Ledger, 'voters' | 'formerVoters'> | null {
+  const { voters, formerVoters } = ledger;
+  const { incarnationOf, changes, hears } = situation;
+  // Once the former voters have committed a change they have no say in the next ledger.
+  if (formerVoters.length > 0) return { voters, formerVoters: [] };
+  const forgetful = voters.find(({ name, incarnation }) => (incarnationOf(name) ?? incarnation) !== incarnation);
+  const asked = changes.find((change) => change.kind === 'voters') ?? null;
+  const name = forgetful?.name ?? asked?.name ?? null;
+  const instead = forgetful?.name ?? asked?.instead ?? null;
+  const incarnation = name === null ? null : incarnationOf(name);
+  if ((name === null && instead === null) || (name !== null && incarnation === null)) return null;
+  const staying = voters.filter((voter) => voter.name !== instead);
+  const added: Voter[] = name !== null && incarnation !== null ? [{ name, incarnation }] : [];
+  const after = [...staying, ...added].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const isPresent = (voter: Voter): boolean => voter.incarnation === incarnationOf(voter.name) && hears(voter.name);
+  // Enough of both must be there to commit it and to go on.
+  const carried = [voters, after].every((each) => each.filter(isPresent).length >= majorityOf(each));
+  return carried ? { voters: after, formerVoters: voters } : null;
 }
 
 type Who = Pick<Ledger, 'members' | 'unhealthy' | 'drained'>;
 
-function membersAfter(ledger: Ledger, { gone, leaving, healthy, newcomers }: Situation): Who {
+function membersAfter(ledger: Ledger, { gone, leaving, healthy, newcomers, changes }: Situation): Who {
   const staying = ledger.members.filter((name) => !gone(name) && !leaving(name));
   const wanted = [...new Set([...staying, ...newcomers])].sort();
   // When all of them leave there is nobody to move anything to.
@@ -109,7 +160,12 @@ function membersAfter(ledger: Ledger, { gone, leaving, healthy, newcomers }: Sit
   return {
     members,
     unhealthy: members.filter((name) => !(healthy(name) ?? !ledger.unhealthy.includes(name))),
-    drained: ledger.drained.filter((name) => members.includes(name)),
+    drained: members.filter((name) => {
+      const asked = changes.findLast(
+        (change) => (change.kind === 'drain' || change.kind === 'undrain') && change.name === name,
+      );
+      return asked ? asked.kind === 'drain' : ledger.drained.includes(name);
+    }),
   };
 }
 
@@ -141,13 +197,25 @@ function withHosts(ledger: Ledger, { hostOf }: Situation): Ledger {
   return { ...ledger, hosts };
 }
 
-function causeOf(before: Ledger, after: Who, evicted: readonly string[], policyChanged: boolean): string {
+function causeOf(
+  before: Ledger,
+  after: Who & Pick<Ledger, 'voters'>,
+  evicted: readonly string[],
+  changes: readonly Change[],
+): string {
   const list = (names: readonly string[], what: string): string =>
     names.length > 0 ? `${names.join(', ')} ${what}` : '';
   const minus = (a: readonly string[], b: readonly string[]): string[] => a.filter((name) => !b.includes(name));
   const present = (names: readonly string[]): string[] => names.filter((name) => after.members.includes(name));
+  const seats = (voters: readonly Voter[]): string[] => voters.map(({ name, incarnation }) => `${name} ${incarnation}`);
+  const names = (each: readonly string[]): string[] => each.map((seat) => seat.split(' ')[0] ?? '');
+  const [seated, unseated] = [
+    minus(seats(after.voters), seats(before.voters)),
+    minus(seats(before.voters), seats(after.voters)),
+  ];
   const causes = [
-    policyChanged ? 'policy changed' : '',
+    changes.some(({ kind }) => kind === 'policy') ? 'policy changed' : '',
+    changes.some(({ kind }) => kind === 'move') ? 'slots moved by hand' : '',
     list(evicted, 'gone'),
     list(minus(after.members, before.members), 'joined'),
     list(minus(minus(before.members, after.members), evicted), 'leaving'),
@@ -155,6 +223,8 @@ function causeOf(before: Ledger, after: Who, evicted: readonly string[], policyC
     list(present(minus(before.unhealthy, after.unhealthy)), 'healthy again'),
     list(minus(after.drained, before.drained), 'drained'),
     list(present(minus(before.drained, after.drained)), 'not drained any more'),
+    list(minus(names(unseated), names(seated)), 'votes no more'),
+    list(names(seated), 'votes'),
   ].filter((each) => each !== '');
   return causes.join('; ') || 'moves go on';
 }

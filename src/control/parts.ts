@@ -3,6 +3,7 @@ import type { Rows } from '../dataplane/forwarding-table.ts';
 import type { Policy } from '../policy/index.ts';
 import type { Partition } from '../space/partition.ts';
 import type { Drained, Draining } from './draining.ts';
+import type { Durable } from './durable.ts';
 import type { Following } from './following.ts';
 import type { Membership } from './membership.ts';
 import type { Probing } from './probing.ts';
@@ -10,18 +11,22 @@ import type { Proposals } from './proposals.ts';
 import type { Register } from './register.ts';
 import type { Share } from './share.ts';
 import type { Timers } from './timers.ts';
+import type { Voters } from './voters.ts';
 
 /** What an agent is told once. */
 export interface ControlConfig {
   readonly node: string;
   /** All names, the own included. */
   readonly peers: readonly string[];
-  readonly voters: readonly string[];
   readonly partition: Partition;
   /** Monotonic milliseconds. */
   readonly start: number;
-  /** What an earlier life persisted; null at the first start. */
-  readonly ledger: Uint8Array | null;
+  /** What an earlier life persisted; null when there is nothing to remember. */
+  readonly durable: Durable | null;
+  /** Number of a new memory, below 2^48 and never used before, for an agent that has none. */
+  readonly newIncarnation: number;
+  /** Votes and serves nothing. */
+  readonly witness: boolean;
   /** Policy of the very first map, should this agent make it; null for equal shares. */
   readonly policy: Policy | null;
   /** Number of this life on the control channel: tells own multicasts from those of a second agent of the same name. */
@@ -37,7 +42,8 @@ export interface ControlConfig {
 
 /** The pieces of one agent's state; each has one file. */
 export interface Parts {
-  readonly config: ControlConfig;
+  readonly config: ControlConfig & { readonly incarnation: number };
+  readonly voters: Voters;
   readonly timers: Timers;
   readonly membership: Membership;
   readonly following: Following;

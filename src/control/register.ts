@@ -1,6 +1,7 @@
 import { compareVersions, type Ledger, noVersion, type Version, versionOf } from '../wire/ledger.ts';
-import { type Following, majorityOf } from './following.ts';
+import type { Following } from './following.ts';
 import type { Membership } from './membership.ts';
+import { majorityOf, type Voters } from './voters.ts';
 
 /**
  * The ledger this agent stores, and, at a coordinator, whether a majority of the voters stores it too. Only then is it
@@ -26,24 +27,25 @@ export interface Register {
 
 export interface RegisterConfig {
   readonly node: string;
-  readonly voters: readonly string[];
+  readonly incarnation: number;
   readonly membership: Membership;
   readonly following: Following;
+  readonly voters: Voters;
   readonly held: Ledger | null;
 }
 
 export function createRegister(config: RegisterConfig): Register {
-  const { node, voters, membership, following } = config;
+  const { node, incarnation, voters, membership, following } = config;
   let held = config.held;
   let committed = noVersion;
   /** What was held before the first ledger of a term was written. */
   let adopted = versionOf(held);
   let evicting = new Set<string>();
 
-  /** The newest heartbeats of the voters that support this agent in its term. */
+  /** The newest heartbeats of those that support this agent in its term. */
   const supporting = () =>
-    voters.flatMap((voter) => {
-      const said = voter === node ? null : membership.newest(voter);
+    membership.others.flatMap((name) => {
+      const said = membership.newest(name);
       return said && said.follow === node && said.term === following.term ? [said] : [];
     });
   const isBehind = () => supporting().some((said) => compareVersions(said.held, versionOf(held)) > 0);
@@ -74,7 +76,11 @@ export function createRegister(config: RegisterConfig): Register {
       const version = versionOf(held);
       if (version.term !== following.term || compareVersions(version, committed) === 0) return;
       const storing = supporting().filter((said) => compareVersions(said.held, version) === 0);
-      if (storing.length + 1 < majorityOf(voters)) return;
+      const memories = new Set([incarnation, ...storing.map((said) => said.incarnation)]);
+      // Whoever is elected by the former voters must find it among them; whoever is elected by the new ones holds it.
+      const electorate = held && held.formerVoters.length > 0 ? held.formerVoters : voters.all;
+      const stored = electorate.filter((voter) => memories.has(voter.incarnation)).length;
+      if (stored < majorityOf(electorate)) return;
       committed = version;
       evicting = new Set();
     },

@@ -1,6 +1,6 @@
 /** When each of the newest own heartbeats was sent: an answer names its round, and all leases count from the sending. */
 export interface Rounds {
-  /** Number of the heartbeat sent last; 0 before the first. */
+  /** Number of the heartbeat sent last; that before the first one of this life when there was none. */
   readonly last: number;
   /** Takes the next number for a heartbeat sent at `at`. */
   next(at: number): number;
@@ -10,9 +10,14 @@ export interface Rounds {
   newestBy(at: number): number | undefined;
 }
 
-export function createRounds(keepMs: number): Rounds {
+/** Rounds of one life, more than can be sent in it. */
+const roundsPerLife = 2 ** 32;
+const lives = 2 ** 16;
+
+/** Numbers of another life than `session` are never among them: an answer to one of those, recorded and replayed, answers nothing. */
+export function createRounds(session: number, keepMs: number): Rounds {
   const sent = new Map<number, number>();
-  let last = 0;
+  let last = (session % lives) * roundsPerLife;
   return {
     get last() {
       return last;

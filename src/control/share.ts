@@ -9,7 +9,10 @@ export interface Grant {
   readonly basis: Version;
 }
 
-const none: Grant = { until: Number.NEGATIVE_INFINITY, round: 0, basis: noVersion };
+/** No heartbeat of any life. */
+const noRound = -1;
+const earlierRound = -2;
+const none: Grant = { until: Number.NEGATIVE_INFINITY, round: noRound, basis: noVersion };
 
 /**
  * What this host's kernel does: the rows of the newest committed ledger that is known here, and the lease under which they take anything new. Rows outlive the
@@ -19,7 +22,7 @@ export class Share {
   readonly #host: ThisHost;
   #known: Ledger | null = null;
   #granted: Grant = none;
-  /** The round whose mark the kernel goes by; 0 for none. An earlier life's may still run. */
+  /** The round whose mark the kernel goes by. An earlier life's may still run. */
   #current: number;
   #currentUntil: number;
   #rows: Rows;
@@ -33,7 +36,7 @@ export class Share {
   constructor(host: ThisHost, rows: Rows, leasedUntil: number) {
     this.#host = host;
     this.#rows = rows;
-    this.#current = rows.size > 0 ? -1 : 0;
+    this.#current = rows.size > 0 ? earlierRound : noRound;
     this.#currentUntil = leasedUntil;
   }
 
@@ -49,11 +52,11 @@ export class Share {
 
   /** When the lease that the kernel goes by ends; Infinity when it goes by none. */
   get endsAt(): number {
-    return this.#current === 0 ? Number.POSITIVE_INFINITY : this.#currentUntil;
+    return this.#current === noRound ? Number.POSITIVE_INFINITY : this.#currentUntil;
   }
 
   isLeased(now: number): boolean {
-    return this.#current !== 0 && now < this.#currentUntil;
+    return this.#current !== noRound && now < this.#currentUntil;
   }
 
   /** A lease was granted in this life. */
@@ -91,14 +94,14 @@ export class Share {
 
   /** True once when the lease that the kernel goes by is over: its mark must not be armed again while it counts. */
   expire(now: number): boolean {
-    if (this.#current === 0 || now < this.#currentUntil) return false;
-    this.#current = 0;
+    if (this.#current === noRound || now < this.#currentUntil) return false;
+    this.#current = noRound;
     return true;
   }
 
   /** The kernel goes by no lease any more. */
   loseLease(): void {
-    this.#current = 0;
+    this.#current = noRound;
   }
 
   act(ledger: Ledger): void {

@@ -32,6 +32,8 @@ export interface Timers {
   readonly goneMs: number;
   /** A holder that has reported nothing is settled this long after its drain deadline. */
   readonly overdueMs: number;
+  /** A change that a person asked for is given up when no coordinator has taken it up for this long; a saved policy file is not. */
+  readonly proposalMs: number;
   /** An agent that leaves waits at most this long for its share to be taken over; for its flows to end, until their deadline. */
   readonly leaveMs: number;
 }
@@ -53,6 +55,7 @@ export const defaultTimers: Timers = {
   probeMs: 250,
   goneMs: 1500,
   overdueMs: 5000,
+  proposalMs: 5000,
   leaveMs: 3000,
 };
 

@@ -45,6 +45,9 @@ function reasonOf(standing: Standing): string {
   if (!coordinator && standing.hadLease && lastCoordinator) {
     return `coordinator ${lastCoordinator} not heard for ${Math.round(silentMs)} ms`;
   }
+  if (voters === 0 && !coordinator) {
+    return 'no cluster heard yet; a new one begins with "manycast cluster init" on one replica';
+  }
   if (votersHeard < votersNeeded) return `${votersHeard} of ${voters} voters heard, ${votersNeeded} needed`;
   if (!coordinator) return 'no coordinator yet';
   if (!standing.hasLedger) return 'no map yet';

@@ -1,5 +1,4 @@
 import type { Rows } from '../dataplane/forwarding-table.ts';
-import { majorityOf } from './following.ts';
 import type { ControlView, PeerState, Verdict } from './io.ts';
 import type { Parts } from './parts.ts';
 import { drainingSlots } from './rows.ts';
@@ -20,6 +19,7 @@ export function viewOf(parts: Parts, observed: Observed, refused: Readonly<Recor
     ...observe(parts, observed),
     epoch: map?.epoch ?? 0,
     coordinator: coordinatorOf(parts, observed.now),
+    voters: voterStates(parts, observed.now),
     settled: map !== null && map === register.held && map.moves.length === 0,
     members: map?.members ?? [],
     owners: map?.owners ?? [],
@@ -43,7 +43,8 @@ export function viewOf(parts: Parts, observed: Observed, refused: Readonly<Recor
 export function observe(parts: Parts, observed: Observed): { readonly verdict: Verdict; readonly cause: string } {
   const { config, membership, share, register } = parts;
   const { now } = observed;
-  const heard = config.voters.filter((voter) => voter === config.node || membership.heard(voter, now));
+  const { voters } = parts;
+  const heard = voters.others().filter((voter) => membership.heard(voter, now)).length + (voters.isVoter ? 1 : 0);
   return verdictOf({
     serving: observed.serving,
     leaving: observed.leaving,
@@ -54,12 +55,20 @@ export function observe(parts: Parts, observed: Observed): { readonly verdict: V
     slots: takenSlots(share.rows).size,
     draining: drainingSlots(share.rows).length,
     slotCount: config.partition.slotCount,
-    votersHeard: heard.length,
-    votersNeeded: majorityOf(config.voters),
-    voters: config.voters.length,
+    votersHeard: heard,
+    votersNeeded: voters.majority,
+    voters: voters.names.length,
     coordinator: coordinatorOf(parts, now),
     lastCoordinator: share.known && share.known.by !== config.node ? share.known.by : null,
     silentMs: membership.silence(share.known?.by ?? config.node, now),
+  });
+}
+
+function voterStates({ config, voters, membership }: Parts, now: number): ControlView['voters'] {
+  return voters.names.map((name) => {
+    if (!voters.counts(name))
+      return { name, state: name === config.node || membership.heard(name, now) ? 'forgetful' : 'silent' };
+    return { name, state: name === config.node || membership.heard(name, now) ? 'heard' : 'silent' };
   });
 }
 

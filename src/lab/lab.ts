@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { OperatingError } from '../base/operating-error.ts';
 import { askAgentOnce } from '../platform/agent-client.ts';
 import { attendTo } from './attached-process.ts';
+import { formCluster } from './cluster.ts';
 import { environmentOf } from './environment.ts';
 import { buildNetwork, existingNamespaces, removeNamespace } from './network.ts';
 import { type LabNode, type LabPlan, type LabSize, planLab } from './plan.ts';
@@ -142,7 +143,9 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
     save();
   }
   onProgress(`agents: ${plan.replicas.map(({ name }) => name).join(', ')}`);
-  await ready(plan, directory, { agents, servers }, options.signal);
+  await ready(plan, directory, { agents, servers }, options.signal, 'answers');
+  await formCluster(new Map(plan.replicas.map(({ name }) => [name, replicaFiles(directory, name).socket])));
+  await ready(plan, directory, { agents, servers }, options.signal, 'serves');
   return {
     plan,
     directory,
@@ -151,12 +154,13 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   };
 }
 
-/** Waits until every agent serves and no slot is on its way; all must still run then. */
+/** Waits until every agent answers, or serves with no slot on its way; all must still run then. */
 async function ready(
   plan: LabPlan,
   directory: string,
   { agents, servers }: Pick<LabState, 'agents' | 'servers'>,
   signal: AbortSignal | undefined,
+  what: 'answers' | 'serves',
 ): Promise<void> {
   const serversEach = servers.length / plan.replicas.length;
   const nameOf = (index: number): string => plan.replicas[index]?.name ?? '';
@@ -167,8 +171,9 @@ async function ready(
     const deadServer = servers.findIndex((server) => !isAlive(server));
     if (deadServer >= 0) throw notUp(directory, nameOf(Math.floor(deadServer / serversEach)), 'server', 'ended');
     const states = await Promise.all(plan.replicas.map(({ name }) => stateOf(replicaFiles(directory, name).socket)));
-    if (states.every((state) => state === 'ready')) return;
-    if (waited > readyMsMax) throw notUp(directory, nameOf(states.indexOf('not ready')), 'agent', 'does not serve');
+    if (states.every((state) => state === 'serves' || state === what)) return;
+    if (waited > readyMsMax)
+      throw notUp(directory, nameOf(states.findIndex((state) => state !== 'serves')), 'agent', 'does not serve');
     await delay(pollMs);
   }
 }
@@ -187,12 +192,12 @@ function notUp(directory: string, replica: string, what: 'agent' | 'server', how
   );
 }
 
-async function stateOf(socket: string): Promise<'ready' | 'not ready'> {
+async function stateOf(socket: string): Promise<'silent' | 'answers' | 'serves'> {
   try {
     const { verdict, settled } = await askAgentOnce<ReplicaStatus>(socket, 'GET', '/v1/status');
-    return verdict === 'serving' && settled ? 'ready' : 'not ready';
+    return verdict === 'serving' && settled ? 'serves' : 'answers';
   } catch {
-    return 'not ready';
+    return 'silent';
   }
 }
 

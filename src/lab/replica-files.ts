@@ -4,9 +4,6 @@ import { stringify } from 'yaml';
 import { newKeyring } from '../platform/keyring.ts';
 import type { LabNode, LabPlan } from './plan.ts';
 
-/** More voters than this only make the lab slower to agree. */
-const votersMax = 3;
-
 /** Where a replica's things are. */
 export interface ReplicaFiles {
   readonly directory: string;
@@ -58,7 +55,6 @@ function agentYaml(plan: LabPlan, replica: LabNode, ports: readonly string[]): R
       peers: Object.fromEntries(plan.replicas.map(({ name, address }) => [name, address])),
       keyring: '../keyring.json',
     },
-    voters: plan.replicas.slice(0, votersMax).map(({ name }) => name),
     stateDir: 'state',
     socket: 'agent.sock',
     policy: '../policy.yaml',

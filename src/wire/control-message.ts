@@ -23,8 +23,8 @@ import { ledgerBounds, ledgerBytesMax, slots, version } from './ledger.ts';
 export const heardMax = 256;
 
 const heartbeat = record({
-  /** Number of the heartbeat within the sender's session. */
-  round: u32,
+  /** Number of the heartbeat: grows within the sender's session, and is none of another. */
+  round: u48,
   /** Newest term the sender has taken part in. */
   term: u48,
   /** Whom the sender supports as coordinator in `term`. */
@@ -41,6 +41,10 @@ const heartbeat = record({
   basis: version,
   /** Epoch whose rows the sender's kernel has; 0 before the first of this life. */
   programmed: u48,
+  /** Number of the sender's memory as a voter: another one has forgotten what this one promised. */
+  incarnation: u48,
+  /** The sender votes and serves nothing. */
+  witness: flag,
   /** Number of the machine's life: another one holds no flow of an earlier. */
   boot: u48,
   /** Link address of the device that carries the service. */
@@ -48,7 +52,7 @@ const heartbeat = record({
   /** The sender's server answers. */
   healthy: flag,
   /** Peers heard a moment ago: the newest round of each, and whether it came by multicast of late. */
-  heard: list(heardMax, record({ name: nodeName, round: u32, multicast: flag })),
+  heard: list(heardMax, record({ name: nodeName, round: u48, multicast: flag })),
 });
 
 /** A piece of a value that is longer than a datagram. */
@@ -68,8 +72,15 @@ const part = record({
 const proposal = record({
   /** Epoch the proposer knew: an older proposal than the policy in force changes nothing. */
   seen: u48,
-  /** Canonical text. */
+  kind: oneOf(['policy', 'drain', 'undrain', 'move', 'voters']),
+  /** `policy`: canonical text. */
   policy: text(ledgerBounds.policyBytes),
+  /** `drain`, `undrain`: who. `move`: the new owner. `voters`: who is to vote. */
+  name: nodeNameOrNone,
+  /** `voters`: who is to vote no more. */
+  instead: nodeNameOrNone,
+  /** `move`: which. */
+  slots,
 });
 
 const drained = record({
@@ -138,6 +149,8 @@ export function heartbeatFits(peers: readonly string[]): boolean {
     committed: none,
     basis: none,
     programmed: 0,
+    incarnation: 0,
+    witness: false,
     boot: 0,
     mac: '00:00:00:00:00:00',
     healthy: false,

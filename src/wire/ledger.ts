@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { decode, type Reader, Writer } from '../base/bytes.ts';
 import type { Result } from '../base/result.ts';
-import { checked, type Field, list, mac, nodeName, oneOf, record, text, u48, type ValueOf } from './field.ts';
+import { checked, type Field, flag, list, mac, nodeName, oneOf, record, text, u48, type ValueOf } from './field.ts';
 
 /** Which ledger: those of a later term are newer, within a term those of a later epoch. */
 export const version = record({ term: u48, epoch: u48 });
@@ -117,6 +117,20 @@ const names = checked(list(ledgerBounds.members, nodeName), (all) =>
   all.every((name, i) => i === 0 || (all[i - 1] ?? '') < name) ? null : 'not ascending',
 );
 
+/** Voters are few: each change waits for most of them. */
+export const votersMax = 7;
+
+const voter = record({
+  name: nodeName,
+  /** Another one under the same name has forgotten what this one promised. */
+  incarnation: u48,
+});
+export type Voter = ValueOf<typeof voter>;
+
+export const voterList = checked(list(votersMax, voter), (all) =>
+  all.every(({ name }, i) => i === 0 || (all[i - 1]?.name ?? '') < name) ? null : 'not ascending',
+);
+
 const ledger = record({
   term: u48,
   epoch: u48,
@@ -124,6 +138,9 @@ const ledger = record({
   by: nodeName,
   /** Why it was written, for people. */
   cause: text(ledgerBounds.causeBytes),
+  voters: voterList,
+  /** Who voted before this ledger changed it, and commits it; empty when it does not. */
+  formerVoters: voterList,
   /** Who may have a share. */
   members: names,
   /** Members whose server does not answer: they get a share only when that is so of all. */
@@ -139,6 +156,8 @@ const ledger = record({
   moves: list(ledgerBounds.moves, move),
   holders: list(ledgerBounds.holders, holder),
   nextMoveId: u48,
+  /** The policy wants more moves than are under way: they begin when these are done. */
+  unfinished: flag,
   /** Canonical text. */
   policy: text(ledgerBounds.policyBytes),
   /** The epoch that brought this policy. */

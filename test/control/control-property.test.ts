@@ -1,12 +1,13 @@
 import { expect, test } from 'vitest';
+import type { Change } from '../../src/control/change.ts';
 import type { Policy } from '../../src/policy/index.ts';
 import { VirtualNetwork } from './virtual-network.ts';
 
 /**
  * Faults that the protocol holds against: crashed hosts (whose kernels go with them), restarts, lost, doubled, late and overtaken
  * datagrams, cuts between any two agents in one or both directions, a multicast that does not get through, leaving agents, agents that
- * are killed or stopped while their kernel goes on. Not here: clocks that run at different speeds, by more than the 300 ms between
- * `leaseMs` and `deadMs` allow, and the loss of a voter's disk: a vote or a ledger it had given its word on is then forgotten.
+ * are killed or stopped while their kernel goes on, the loss of a voter's disk. Not here: clocks that run at different speeds, by more than the
+ * 300 ms between `leaseMs` and `deadMs` allow.
  */
 const seeds = Number(process.env.CONTROL_SEEDS ?? 200);
 const firstSeed = Number(process.env.CONTROL_SEED ?? 1);
@@ -65,6 +66,7 @@ function disturb(net: VirtualNetwork): void {
   const running = net.host(name).control !== null;
   const actions: readonly (() => void)[] = [
     () => net.crash(name),
+    () => forget(net, name),
     () => net.kill(name),
     () => net.stop(name, net.random() * 3000),
     () => running || net.start(name),
@@ -76,11 +78,37 @@ function disturb(net: VirtualNetwork): void {
     () => {
       net.multicastBlocked = !net.multicastBlocked;
     },
-    () => net.input(name, { kind: 'propose', at: net.now, policy: anyPolicy(net) }),
-    () => net.input(name, { kind: 'propose', at: net.now, policy: anyPolicy(net) }),
+    () => net.input(name, { kind: 'propose', at: net.now, change: { kind: 'policy', policy: anyPolicy(net) } }),
+    () => net.input(name, { kind: 'propose', at: net.now, change: { kind: 'policy', policy: anyPolicy(net) } }),
+    () => net.input(name, { kind: 'propose', at: net.now, change: anyChange(net) }),
     () => net.input(name, { kind: 'leave', at: net.now }),
   ];
   net.pick(actions)();
+}
+
+/** A voter's disk is lost, once in a run and where the others can still seat it anew. */
+function forget(net: VirtualNetwork, name: string): void {
+  const views = net.running().map((each) => net.control(each).view());
+  const seated = views.every(({ voters }) => voters.length >= 3 && voters.every(({ state }) => state !== 'forgetful'));
+  if (views.length < 2 || !seated || net.names.some((each) => net.host(each).session > 1 && !net.host(each).disk))
+    return;
+  if (net.forgotten) return;
+  net.forgotten = true;
+  net.crash(name);
+  net.loseDisk(name);
+}
+
+function anyChange(net: VirtualNetwork): Change {
+  const name = net.pick(net.names);
+  const slots = Array.from({ length: net.partition.slotCount }, (_, slot) => slot).filter(() => net.random() < 0.3);
+  return net.pick<Change>([
+    { kind: 'drain', name },
+    { kind: 'undrain', name },
+    { kind: 'move', name, slots: slots.length > 0 ? slots : [0] },
+    { kind: 'voters', name, instead: null },
+    { kind: 'voters', name: null, instead: name },
+    { kind: 'voters', name, instead: net.pick(net.names) },
+  ]);
 }
 
 function anyPolicy(net: VirtualNetwork): Policy {
@@ -97,5 +125,7 @@ function calm(net: VirtualNetwork): void {
   net.loss = 0;
   // Whoever was stopped goes on by then, and whoever leaves has left.
   net.run(6400);
+  for (const name of net.names) if (!net.host(name).control) net.start(name);
+  net.runUntil(() => net.running().every((name) => net.control(name).view().verdict !== 'leaving'), 12_000);
   for (const name of net.names) if (!net.host(name).control) net.start(name);
 }

@@ -25,7 +25,7 @@ function shares(net: VirtualNetwork): Record<string, number> {
 }
 
 function propose(net: VirtualNetwork, name: string, policy: Policy): void {
-  net.input(name, { kind: 'propose', at: net.now, policy });
+  net.input(name, { kind: 'propose', at: net.now, change: { kind: 'policy', policy } });
 }
 
 function eventsOf<K extends ControlEvent['kind']>(net: VirtualNetwork, kind: K): (ControlEvent & { kind: K })[] {
@@ -104,7 +104,7 @@ describe('a policy', () => {
     const net = started({ policy: halfToFirst });
     propose(net, 'r3', { ...halfToFirst, weights: { r3: 25, r2: 25, r1: 50 } });
     net.run(1000);
-    expect(eventsOf(net, 'proposal')).toEqual([{ kind: 'proposal', outcome: 'unchanged' }]);
+    expect(eventsOf(net, 'proposal')).toEqual([{ kind: 'proposal', title: 'policy', outcome: 'unchanged' }]);
     expect(net.control('r3').view().epoch).toBe(1);
   });
 
@@ -129,7 +129,7 @@ describe('a policy', () => {
     const outcomes = net.events
       .filter(({ event }) => event.kind === 'proposal')
       .map(({ node, event }) => [node, event]);
-    expect(outcomes).toContainEqual(['r3', { kind: 'proposal', outcome: 'superseded' }]);
+    expect(outcomes).toContainEqual(['r3', { kind: 'proposal', title: 'policy', outcome: 'superseded' }]);
   });
 
   test('is replaced by a newer one of the same agent', () => {
@@ -330,7 +330,7 @@ describe('nobody serves what another may serve', () => {
     voices();
     net.run(100).healAll();
     voices();
-    net.run(90);
+    net.run(40);
     expect(net.control('r1').view()).toMatchObject({ coordinator: 'r1', epoch: 1 });
     expect(net.control('r1').view().peers).toContainEqual({ name: 'r4', state: 'heard', via: 'multicast' });
     expect(net.accepting('r4').size).toBe(0);
@@ -441,7 +441,9 @@ describe('the control channel', () => {
     expect(() =>
       createControl({
         ...config,
-        ledger: null,
+        durable: null,
+        newIncarnation: 1,
+        witness: false,
         policy: null,
         session: 1,
         boot: 1,

@@ -7,7 +7,7 @@ import type { Ledger } from '../../src/wire/ledger.ts';
 
 const hosts = { gone: (_name: string) => false, bootOf: (_name: string) => 1 };
 const confirming = (programmed: (name: string) => number) => ({ ...hosts, programmed });
-const settled: Allocation = { owners: ['a', 'a', 'b', 'b'], moves: [], nextMoveId: 1, holders: [] };
+const settled: Allocation = { owners: ['a', 'a', 'b', 'b'], moves: [], nextMoveId: 1, holders: [], unfinished: false };
 const moving = redirect(settled, ['a', 'b', 'b', 'b'], 2, hosts);
 const left =
   advance(
@@ -34,7 +34,7 @@ function ledgerWith(allocation: Allocation): Ledger {
   return {
     ...{ term: 1, epoch: 1, by: 'a', cause: '', members: ['a', 'b', 'c'], unhealthy: [], drained: [] },
     hosts: Object.entries(macs).map(([name, mac]) => ({ name, boot: 1, mac })),
-    ...{ policy: '', policyEpoch: 1 },
+    ...{ policy: '', policyEpoch: 1, voters: [], formerVoters: [] },
     ...allocation,
   };
 }

@@ -1,7 +1,7 @@
 import { parseIp } from '../../src/base/address.ts';
 import { assert, defined } from '../../src/base/assert.ts';
 import { type Control, createControl } from '../../src/control/control.ts';
-import { decodeDurable } from '../../src/control/durable.ts';
+import { type Durable, decodeDurable } from '../../src/control/durable.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../../src/control/io.ts';
 import type { Rows } from '../../src/dataplane/forwarding-table.ts';
 import type { Policy } from '../../src/policy/index.ts';
@@ -13,6 +13,8 @@ export interface VirtualOptions {
   readonly nodes?: readonly string[];
   readonly voters?: readonly string[];
   readonly mask?: string;
+  /** Agents that vote and serve nothing. */
+  readonly witnesses?: readonly string[];
   readonly policy?: Policy;
   /** Bounds of how long a datagram takes, how long a kernel takes, how late a timer fires. */
   readonly delayMs?: readonly [number, number];
@@ -61,6 +63,8 @@ export class VirtualNetwork {
   now = 1000;
   loss: number;
   multicastBlocked = false;
+  /** A disk was lost in this run. */
+  forgotten = false;
   readonly #options: VirtualOptions;
   readonly #random: () => number;
   readonly #hosts = new Map<string, Host>();
@@ -69,6 +73,7 @@ export class VirtualNetwork {
   readonly #stored = new Map<string, string>();
   #queue: { readonly at: number; readonly order: number; readonly run: () => void }[] = [];
   #order = 0;
+  #incarnations = 1000;
 
   constructor(options: VirtualOptions = {}) {
     this.#options = options;
@@ -110,10 +115,11 @@ export class VirtualNetwork {
       host.control = createControl({
         node: name,
         peers: this.names,
-        voters: this.#options.voters ?? this.names,
         partition: this.partition,
         start: this.now,
-        ledger: host.disk,
+        durable: this.#remembered(host),
+        newIncarnation: ++this.#incarnations,
+        witness: this.#options.witnesses?.includes(name) ?? false,
         policy: this.#options.policy ?? null,
         session: host.session,
         boot: host.boot,
@@ -123,6 +129,20 @@ export class VirtualNetwork {
       this.input(name, { kind: 'tick', at: this.now });
     }
     return this;
+  }
+
+  /** At its very first start an agent has been told who votes; one that has lost its disk knows nothing. */
+  #remembered(host: Host): Durable | null {
+    if (host.disk) {
+      const durable = decodeDurable(host.disk);
+      return durable.ok ? durable.value : null;
+    }
+    if (host.session > 1) return null;
+    const incarnation = (name: string): number => 1 + this.names.indexOf(name);
+    const founders = [...(this.#options.voters ?? this.names)]
+      .sort()
+      .map((name) => ({ name, incarnation: incarnation(name) }));
+    return { incarnation: incarnation(host.name), founders, term: 0, follow: null, ledger: null };
   }
 
   /** The host dies: nothing is accepted, nothing comes out any more. */
@@ -281,7 +301,7 @@ export class VirtualNetwork {
         this.#send(host, output);
         break;
       case 'persist':
-        host.disk = output.ledger;
+        host.disk = output.state;
         this.#checkStored(host);
         break;
       case 'program':

@@ -2,8 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   type ControlMessage,
+  decodeDrained,
   decodeMessage,
   decodeProposal,
+  encodeDrained,
   encodeMessage,
   encodeProposal,
   heartbeatFits,
@@ -20,7 +22,7 @@ const version = fc.record({ term: u48, epoch: u48 }, { noNullPrototype: true });
 const heartbeat: fc.Arbitrary<ControlMessage> = fc.record(
   {
     kind: fc.constant('heartbeat' as const),
-    round: u32,
+    round: u48,
     term: u48,
     follow: fc.option(name, { nil: null }),
     coordinating: fc.boolean(),
@@ -29,10 +31,12 @@ const heartbeat: fc.Arbitrary<ControlMessage> = fc.record(
     committed: version,
     basis: version,
     programmed: u48,
+    incarnation: u48,
+    witness: fc.boolean(),
     boot: u48,
     mac: fc.constantFrom('02:00:00:00:00:01', 'ff:ff:ff:ff:ff:ff'),
     healthy: fc.boolean(),
-    heard: fc.array(fc.record({ name, round: u32, multicast: fc.boolean() }, { noNullPrototype: true }), {
+    heard: fc.array(fc.record({ name, round: u48, multicast: fc.boolean() }, { noNullPrototype: true }), {
       maxLength: 40,
     }),
   },
@@ -103,7 +107,17 @@ describe('a control message', () => {
   });
 });
 
-test('a proposal is read as it was written', () => {
-  const proposal = { seen: 41, policy: '{"handoff":"reset","strategy":"equal"}' };
+test.each([
+  { kind: 'policy' as const, policy: '{"handoff":"reset","strategy":"equal"}' },
+  { kind: 'drain' as const, name: 'r2' },
+  { kind: 'move' as const, name: 'r1', slots: [1, 2, 9] },
+  { kind: 'voters' as const, name: 'r1', instead: 'r4' },
+])('a proposal is read as it was written: %o', (content) => {
+  const proposal = { seen: 41, policy: '', name: null, instead: null, slots: [], ...content };
   expect(decodeProposal(encodeProposal(proposal))).toEqual({ ok: true, value: proposal });
+});
+
+test('a report of drained slots is read as it was written', () => {
+  const drained = { seen: 7, slots: [0, 1, 2, 250] };
+  expect(decodeDrained(encodeDrained(drained))).toEqual({ ok: true, value: drained });
 });

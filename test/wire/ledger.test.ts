@@ -31,7 +31,21 @@ const ledger: fc.Arbitrary<Ledger> = fc
     });
     const members = [...names].sort();
     return {
-      ...{ term, epoch, by: nameAt(0), cause: texts[0], members, moves, policyEpoch, holders: held },
+      ...{
+        term,
+        epoch,
+        by: nameAt(0),
+        cause: texts[0],
+        members,
+        moves,
+        policyEpoch,
+        holders: held,
+        unfinished: slotBits > 3,
+      },
+      ...{
+        voters: members.slice(0, 3).map((each) => ({ name: each, incarnation: term })),
+        formerVoters: slotBits > 2 ? [{ name: nameAt(0), incarnation: epoch }] : [],
+      },
       ...{ unhealthy: members.slice(1, 2), drained: members.slice(0, 1) },
       hosts: members.map((each) => ({ name: each, boot: epoch, mac: '02:00:00:00:00:0a' })),
       owners: slots.map((slot) => ((picks[slot] ?? 0) % 5 === 0 ? null : nameAt(picks[slot] ?? 0))),
@@ -44,7 +58,9 @@ const small: Ledger = {
   ...{ term: 3, epoch: 9, by: 'r2', cause: 'policy changed', members: ['r1', 'r2'], nextMoveId: 6 },
   owners: ['r1', 'r1', 'r2', null],
   moves: [{ id: 5, since: 9, phase: 'leave', from: 'r1', to: 'r2', slots: [0, 1] }],
-  ...{ policy: '{}', policyEpoch: 9, unhealthy: [], drained: ['r2'] },
+  ...{ policy: '{}', policyEpoch: 9, unhealthy: [], drained: ['r2'], unfinished: true },
+  voters: [{ name: 'r1', incarnation: 5 }],
+  formerVoters: [],
   hosts: [{ name: 'r1', boot: 77, mac: '02:00:00:00:00:01' }],
   holders: [{ name: 'r1', boot: 77, since: 4, slots: [2, 3] }],
 };

@@ -1,0 +1,20 @@
+import { createFakeDataPlane } from '../dataplane/fake.ts';
+import { monotonicClock } from '../platform/monotonic-clock.ts';
+import type { FlowTable } from '../ports/flow-table.ts';
+import type { TakenHost } from './host.ts';
+import type { Segment } from './segment.ts';
+
+/** A witness votes and serves nothing: it does nothing to its host. Its table in memory stays empty, and it is on no segment. */
+export function witnessHost(): { readonly host: TakenHost; readonly segment: Segment; readonly flows: FlowTable } {
+  return {
+    host: {
+      dataPlane: createFakeDataPlane(() => monotonicClock.now()),
+      setup: { prepare() {}, repair: () => [], undo() {} },
+      rows: new Map(),
+      release: async () => {},
+    },
+    // It cannot ask whether a host is there; so a silent holder keeps what it has until the drain deadline.
+    segment: { announce() {}, probe() {}, close: async () => {} },
+    flows: { list: () => [], destroy: () => 0 },
+  };
+}
