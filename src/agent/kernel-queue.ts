@@ -57,7 +57,7 @@ export function createKernelQueue(
     wanted = null;
     const begin = clock.now();
     try {
-      await dataPlane.apply({ service, rows });
+      if (await dataPlane.apply({ service, rows })) news.rebuilt();
     } catch (error) {
       onEvent({ kind: 'failure', doing: 'programming the kernel', error });
       wanted ??= { revision, rows };

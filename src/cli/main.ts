@@ -169,6 +169,17 @@ scenario
   .description('scenarios that come with manycast')
   .action(async () => (await import('./scenario.ts')).list());
 
+program
+  .command('sim')
+  .description(
+    'agents, kernels, networks and clients in virtual time, with faults drawn from seeds; exit code 1 when an invariant breaks',
+  )
+  .option('--seeds <range>', 'seeds to run, such as 1..1000', '1..100')
+  .option('--jobs <n>', 'processes; by default one for each core')
+  .option('--seed <n>', 'run this one only')
+  .option('--trace', 'with --seed: print what happens')
+  .action(async (options) => (await import('./sim.ts')).simulate(options));
+
 const docs = program.command('docs').description('schemas and reference pages, generated from the code');
 docs.command('write').action(async () => (await import('./docs.ts')).write());
 docs

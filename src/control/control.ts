@@ -309,9 +309,7 @@ class Machine implements Control {
     const { config, membership, share, following } = this.#parts;
     const since = this.#leavingSince;
     if (since === null || this.#left) return;
-    const alone = !membership.others.some(
-      (peer) => membership.heard(peer, this.#now) && !membership.newest(peer)?.leaving,
-    );
+    const alone = membership.others.every((peer) => peerState(this.#parts, peer, this.#now) !== 'heard');
     if (!alone && this.#now < since + patienceMs(this.#parts)) return;
     this.#left = true;
     following.resign(this.#now);

@@ -24,8 +24,11 @@ export interface DataPlane {
   arm(fence: Fence, mark: number, ms: number): void;
   /** From now on the fence of `mark` is the one that counts, also when it is over; null for none. In the kernel when it returns; throws an OperatingError otherwise. */
   grant(fence: Fence, mark: number | null): void;
-  /** One atomic transaction; resolves when the kernel judges every new packet by `table`. Rejects with an OperatingError and changes nothing otherwise. */
-  apply(table: ForwardingTable): Promise<void>;
+  /**
+   * One atomic transaction; resolves when the kernel judges every new packet by `table`: true when that took a new table, which has no fences. Rejects with an
+   * OperatingError and changes nothing otherwise.
+   */
+  apply(table: ForwardingTable): Promise<boolean>;
   /** Goes on with the table that an earlier process left for exactly this service, fences included; its rows, or null when there is none. */
   adopt(): Promise<Rows | null>;
   /** Puts the applied table back when somebody else has removed or changed it; true when that was so. */

@@ -29,15 +29,21 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     isOpen,
     row: (slot) => table?.rows.get(slot),
     arm(fence: Fence, mark: number, ms: number): void {
-      for (const [other, until] of armed[fence]) if (until <= now()) armed[fence].delete(other);
+      // Those armed first end first.
+      for (const [other, until] of armed[fence]) {
+        if (until > now()) break;
+        armed[fence].delete(other);
+      }
       // A timed element that is added again is not extended.
       if (!armed[fence].has(mark)) armed[fence].set(mark, now() + ms);
     },
     grant(fence: Fence, mark: number | null): void {
       current[fence] = mark;
     },
-    async apply(next: ForwardingTable): Promise<void> {
+    async apply(next: ForwardingTable): Promise<boolean> {
+      const isNew = table === null;
       table = next;
+      return isNew;
     },
     async adopt(): Promise<Rows | null> {
       return table?.rows ?? null;

@@ -22,45 +22,50 @@ export type RunNft = (commands: string) => string;
 /** The Linux data plane: one nftables table for what arrives and one for what leaves, for one service. */
 export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataPlane {
   const name = tableName(service);
-  /** What the kernel is known to hold; null when that must be established by replacing it whole. */
-  let known: ForwardingTable | null = null;
-  const standing = (): Rows | null => standingRows(runNft, service);
+  /** What the kernel is to hold, and whether it is known to. */
+  let wanted: ForwardingTable | null = null;
+  let isKnown = false;
 
-  function run(transactions: readonly string[], next: ForwardingTable): void {
-    known = null;
+  function run(transactions: readonly string[]): void {
+    isKnown = false;
     for (const transaction of transactions) runNft(transaction);
-    known = next;
+    isKnown = true;
   }
 
   return {
     arm: (fence, mark, ms) => void runNft(armTransaction(service, fence, mark, ms)),
     grant: (fence, mark) => void runNft(grantTransaction(service, fence, mark)),
-    async apply(table: ForwardingTable): Promise<void> {
-      if (known) {
+    async apply(table: ForwardingTable): Promise<boolean> {
+      const from = isKnown ? wanted : null;
+      wanted = table;
+      if (from) {
         try {
-          run(changeTransactions(known, table), table);
-          return;
+          run(changeTransactions(from, table));
+          return false;
         } catch {
           // Somebody else changed or flushed our table, and the kernel refused the whole change: say it all again.
         }
       }
-      run(installTransactions(table), table);
+      run(installTransactions(table));
+      return true;
     },
     async adopt(): Promise<Rows | null> {
-      const rows = standing();
-      known = rows && { service, rows };
+      const rows = standingRows(runNft, service);
+      wanted = rows && { service, rows };
+      isKnown = rows !== null;
       return rows;
     },
     async repair(): Promise<boolean> {
-      if (!known) return false;
-      const rows = standing();
-      if (rows && changeTransactions({ service, rows }, known).length === 0) return false;
-      run(installTransactions(known), known);
+      if (!wanted) return false;
+      const rows = isKnown ? standingRows(runNft, service) : null;
+      if (rows && changeTransactions({ service, rows }, wanted).length === 0) return false;
+      run(installTransactions(wanted));
       return true;
     },
     counters: async () => countersOf(runNft, name),
     async remove(): Promise<void> {
-      known = null;
+      wanted = null;
+      isKnown = false;
       runNft(removeTransaction(service));
     },
   };

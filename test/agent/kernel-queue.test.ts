@@ -45,7 +45,10 @@ function queue(overrides: Partial<DataPlane> = {}): {
   const clock = handClock();
   const dataPlane: DataPlane = {
     ...createFakeDataPlane(clock.now),
-    apply: async ({ rows }) => void applied.push([...rows.keys()]),
+    async apply({ rows }) {
+      applied.push([...rows.keys()]);
+      return false;
+    },
     ...overrides,
   };
   const parts = {
@@ -106,6 +109,7 @@ describe('the queue to the kernel', () => {
       apply: async ({ rows }) => {
         if (failures-- > 0) throw new Error('busy');
         applied.push([...rows.keys()]);
+        return false;
       },
     });
     kernel.program(1, rowsOf(7));
@@ -123,6 +127,7 @@ describe('the queue to the kernel', () => {
       apply: async ({ rows }) => {
         if (failures-- > 0) throw new Error('busy');
         applied.push([...rows.keys()]);
+        return false;
       },
     });
     kernel.program(1, rowsOf(7));
@@ -144,6 +149,7 @@ describe('the queue to the kernel', () => {
       apply: async ({ rows }) => {
         if (rows.has(7)) await first;
         applied.push([...rows.keys()]);
+        return false;
       },
     });
     kernel.program(1, rowsOf(7));

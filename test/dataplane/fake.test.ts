@@ -5,6 +5,7 @@ const fake = createFakeDataPlane(() => performance.now());
 
 describeDataPlane('fake', () => ({
   ...fake,
+  apply: async (table) => void (await fake.apply(table)),
   arm: async (fence, mark, ms) => fake.arm(fence, mark, ms),
   grant: async (fence, mark) => fake.grant(fence, mark),
   mayReset: async (client) => fake.mayReset(client),

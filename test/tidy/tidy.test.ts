@@ -20,6 +20,12 @@ test.each([
     'control must not import platform',
   ],
   [
+    'a file of a folder of which another file may be imported',
+    'sim/a.ts',
+    "import { x } from '../agent/daemon.ts';",
+    'sim must not import agent',
+  ],
+  [
     'a Node module outside the platform',
     'control/a.ts',
     "import { readFileSync } from 'node:fs';",
