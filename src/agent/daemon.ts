@@ -13,6 +13,7 @@ import { openFlowTable } from '../platform/socket-diagnostics.ts';
 import { openStateDirectory } from '../platform/state-directory.ts';
 import { openUdpControlNetwork } from '../platform/udp-control-network.ts';
 import { watchFile } from '../platform/watched-file.ts';
+import type { Policy } from '../policy/index.ts';
 import type { ControlNetwork } from '../ports/control-network.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import type { StateStore } from '../ports/state-store.ts';
@@ -100,26 +101,14 @@ async function assemble(
   closers.push(() => segment.close());
   const { dataPlane, rows } = host;
 
-  const refused = (line: string): void => log.error(`policy file refused, the policy in force stays: ${line}`);
-  const policyFile = watchPolicyFile(
-    config.policy,
-    partition.slotCount,
-    (policy) => driver?.propose({ kind: 'policy', policy }),
-    refused,
-  );
+  const policyFile = watchPolicy(config, partition, log, (policy) => driver?.propose({ kind: 'policy', policy }));
   closers.push(() => policyFile.close());
   const channel = createControlChannel(config, keyring, store);
   closers.push(watchKeyring(config.control.keyring, channel, log));
   const control = createControl({
-    ...{ session: channel.session, node: config.node, partition, rows },
-    peers: Object.keys(config.control.peers),
-    start: clock.now(),
-    durable: rememberedState(store, log),
-    newIncarnation: randomIncarnation(),
-    witness: role.witness,
-    policy: policyFile.read(),
-    boot: bootNumber(),
-    mac: service.ownMac,
+    ...{ node: config.node, peers: Object.keys(config.control.peers), partition, witness: role.witness },
+    ...{ session: channel.session, start: clock.now(), boot: bootNumber(), mac: service.ownMac, rows },
+    ...{ durable: rememberedState(store, log), newIncarnation: randomIncarnation(), policy: policyFile.read() },
   });
   const running = startDriver({
     ...{ control, channel, network, dataPlane, service, store, clock },
@@ -142,6 +131,17 @@ async function assemble(
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address, adopted: rows.size }, 'agent started');
   return running;
+}
+
+function watchPolicy(
+  config: AgentConfig,
+  partition: Partition,
+  log: Logger,
+  onPolicy: (policy: Policy) => void,
+): PolicyFile {
+  return watchPolicyFile(config.policy, partition.slotCount, onPolicy, (line) =>
+    log.error(`policy file refused, the policy in force stays: ${line}`),
+  );
 }
 
 /** What an earlier life stored. When that is damaged it is kept aside, and this agent votes again only once the others have seated it anew. */

@@ -17,29 +17,18 @@ export interface FakeDataPlane extends DataPlane {
 /** `now` is monotonic milliseconds of this kernel's own timers, by which fences end. */
 export function createFakeDataPlane(now: () => number): FakeDataPlane {
   let table: ForwardingTable | null = null;
-  const armed = { lease: new Map<number, number>(), hold: new Map<number, number>() };
-  const current: Record<Fence, number | null> = { lease: null, hold: null };
+  let fences = createFences(now);
   let counters: DataPlaneCounters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0 };
   const count = (name: keyof DataPlaneCounters): void => {
     counters = { ...counters, [name]: counters[name] + 1 };
   };
-  const isOpen = (fence: Fence): boolean => (armed[fence].get(current[fence] ?? 0) ?? 0) > now();
+  const isOpen = (fence: Fence): boolean => fences.isOpen(fence);
 
   return {
     isOpen,
     row: (slot) => table?.rows.get(slot),
-    arm(fence: Fence, mark: number, ms: number): void {
-      // Those armed first end first.
-      for (const [other, until] of armed[fence]) {
-        if (until > now()) break;
-        armed[fence].delete(other);
-      }
-      // A timed element that is added again is not extended.
-      if (!armed[fence].has(mark)) armed[fence].set(mark, now() + ms);
-    },
-    grant(fence: Fence, mark: number | null): void {
-      current[fence] = mark;
-    },
+    arm: (fence, mark, ms) => fences.arm(fence, mark, ms),
+    grant: (fence, mark) => fences.grant(fence, mark),
     async apply(next: ForwardingTable): Promise<boolean> {
       const isNew = table === null;
       table = next;
@@ -56,10 +45,7 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     },
     async remove(): Promise<void> {
       table = null;
-      for (const fence of ['lease', 'hold'] as const) {
-        current[fence] = null;
-        armed[fence].clear();
-      }
+      fences = createFences(now);
       counters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0 };
     },
     judge(packet: Packet): Verdict {
@@ -76,6 +62,31 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
       count('resetsWithheld');
       return false;
     },
+  };
+}
+
+/** Timed marks, and the ones that count. */
+interface Fences extends Pick<DataPlane, 'arm' | 'grant'> {
+  isOpen(fence: Fence): boolean;
+}
+
+function createFences(now: () => number): Fences {
+  const armed = { lease: new Map<number, number>(), hold: new Map<number, number>() };
+  const current: Record<Fence, number | null> = { lease: null, hold: null };
+  return {
+    arm(fence: Fence, mark: number, ms: number): void {
+      // Those armed first end first.
+      for (const [other, until] of armed[fence]) {
+        if (until > now()) break;
+        armed[fence].delete(other);
+      }
+      // A timed element that is added again is not extended.
+      if (!armed[fence].has(mark)) armed[fence].set(mark, now() + ms);
+    },
+    grant(fence: Fence, mark: number | null): void {
+      current[fence] = mark;
+    },
+    isOpen: (fence) => (armed[fence].get(current[fence] ?? 0) ?? 0) > now(),
   };
 }
 

@@ -16,7 +16,6 @@ control:
   port: 7746
   peers: { web1: 203.0.113.11, web2: 203.0.113.12, web3: 203.0.113.13 }
   keyring: keyring.json
-voters: [web1, web2, web3]
 stateDir: /var/lib/manycast
 socket: run/agent.sock
 policy: ../policy.yaml
@@ -71,23 +70,11 @@ describe('agent.yaml', () => {
     ['80/tcp', '99999/tcp', 'service.ports[0]: "99999/tcp" is not allowed, allowed is a port of 1 to 65535'],
     ['node: web1', 'node: web9', 'control.peers: "web9", this node, is missing'],
     ['node: web1', 'node: constructor', 'control.peers: "constructor", this node, is missing'],
-    [
-      'voters: [web1, web2, web3]',
-      'voters: [web1, constructor]',
-      'voters: "constructor" is not in control.peers, allowed are web1, web2, web3',
-    ],
-    [
-      'voters: [web1, web2, web3]',
-      'voters: [web1, web9]',
-      'voters: "web9" is not in control.peers, allowed are web1, web2, web3',
-    ],
-    ['voters: [web1, web2, web3]', 'voters: [web1, web1]', 'voters: a name stands twice'],
-    ['voters: [web1, web2, web3]', 'voters: []', 'voters: [] is not allowed, allowed is a list of at least 1'],
     ['interface: eth0', 'device: eth0', 'interface: missing, allowed is text'],
     [
       'cluster: site1',
       'cluster: site1\ncolour: red',
-      'colour: unknown field, allowed are cluster, node, interface, service, control, voters, stateDir, socket, policy, delivery, health',
+      'colour: unknown field, allowed are cluster, node, interface, service, control, stateDir, socket, policy, delivery, health',
     ],
     [
       'group: 239.77.0.10 }',
