@@ -4,6 +4,10 @@ import { ok, type Result, refuse } from './result.ts';
 // A byte order mark is text like any other: what was written is read, and no two texts read as one.
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** Names are this short, and there are many: ASCII needs no decoder, which takes longer to begin than they do. */
+const shortTextBytes = 32;
+const encoder = new TextEncoder();
+
 /** Thrown by a Reader inside `decode`, and only there; it never leaves this module. */
 class Malformed extends Error {}
 
@@ -53,10 +57,12 @@ export class Reader {
   text(lengthMax: number, field: string): string {
     const length = this.u16(field);
     if (length > lengthMax) this.refuse(`${field}: ${length} bytes, at most ${lengthMax}`);
+    const at = this.#take(length, field);
+    const bytes = this.#bytes.subarray(at, at + length);
+    if (length <= shortTextBytes && bytes.every((byte) => byte < 0x80)) return String.fromCharCode(...bytes);
     try {
-      return utf8.decode(this.bytes(length, field));
-    } catch (error) {
-      if (error instanceof Malformed) throw error;
+      return utf8.decode(bytes);
+    } catch {
       return this.refuse(`${field}: not UTF-8`);
     }
   }
@@ -65,7 +71,9 @@ export class Reader {
   list<T>(countMax: number, field: string, item: (index: number) => T): T[] {
     const count = this.u16(field);
     if (count > countMax) this.refuse(`${field}: ${count} items, at most ${countMax}`);
-    return Array.from({ length: count }, (_, index) => item(index));
+    const items: T[] = [];
+    for (let index = 0; index < count; index++) items.push(item(index));
+    return items;
   }
 
   refuse(reason: string): never {
@@ -121,7 +129,7 @@ export class Writer {
   }
 
   text(text: string): this {
-    const bytes = new TextEncoder().encode(text);
+    const bytes = encoder.encode(text);
     return this.u16(bytes.length).bytes(bytes);
   }
 

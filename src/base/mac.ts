@@ -4,6 +4,8 @@ import { assert } from './assert.ts';
 /** A 48-bit link address as lower-case text, "01:00:5e:4d:00:01". */
 export type MacAddress = string;
 
+const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 export const broadcastMac: MacAddress = 'ff:ff:ff:ff:ff:ff';
 
 export function macBytes(mac: MacAddress): Uint8Array {
@@ -13,7 +15,9 @@ export function macBytes(mac: MacAddress): Uint8Array {
 
 export function macFromBytes(bytes: Uint8Array): MacAddress {
   assert(bytes.length === 6, 'a link address has 6 bytes');
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+  let text = '';
+  for (const byte of bytes) text += `${text && ':'}${hex[byte]}`;
+  return text;
 }
 
 /** The link address that carries a multicast group: RFC 1112 section 6.4 (IPv4), RFC 2464 section 7 (IPv6). */

@@ -1,5 +1,4 @@
 import { OperatingError } from '../base/operating-error.ts';
-import { parsePolicy } from '../policy/index.ts';
 import { encodeMessage, heartbeatFits } from '../wire/control-message.ts';
 import { compareVersions, decodeLedger, type Ledger, type Voter, versionOf } from '../wire/ledger.ts';
 import { type Change, titleOf } from './change.ts';
@@ -8,7 +7,7 @@ import { Drained, Draining } from './draining.ts';
 import { encodeDurable } from './durable.ts';
 import { Fences } from './fences.ts';
 import { Following } from './following.ts';
-import { heartbeatOf } from './heartbeat.ts';
+import { heartbeatOf, type Said, sameFields, saysSame } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
 import { patienceMs } from './leaving.ts';
@@ -57,8 +56,8 @@ class Machine implements Control {
   #now: number;
   #outputs: ControlOutput[] = [];
   #heartbeatAt: number;
-  #heartbeatSaid = '';
-  #persisted = '';
+  #heartbeatSaid: Said | null = null;
+  #persisted: Readonly<Record<string, unknown>> | null = null;
   #serving = false;
   #healthy = true;
   #founders: readonly Voter[];
@@ -91,7 +90,7 @@ class Machine implements Control {
       draining: new Draining(timers),
       drained: new Drained(),
       probing: new Probing(membership, timers),
-      policyOf: rememberingPolicies(partition.slotCount),
+      policies: rememberingPolicies(partition.slotCount),
     };
     this.#fences = new Fences(config.session, timers);
     this.#inbox = new Inbox(node, config.session, peers);
@@ -151,7 +150,7 @@ class Machine implements Control {
   }
 
   #receive(datagram: ControlInput & { readonly kind: 'message' }): void {
-    const { membership, following, config, register, proposals, drained } = this.#parts;
+    const { membership, following, config, register, proposals, drained, policies } = this.#parts;
     const said = this.#inbox.open(datagram, (sender, content) =>
       content === 'ledger'
         ? following.name === sender || membership.newest(sender)?.follow === config.node
@@ -169,8 +168,7 @@ class Machine implements Control {
     } else if (said?.kind === 'ledger') {
       const ledger = decodeLedger(said.value);
       const { slotCount } = config.partition;
-      const usable =
-        ledger.ok && ledger.value.owners.length === slotCount && parsePolicy(ledger.value.policy, slotCount).ok;
+      const usable = ledger.ok && ledger.value.owners.length === slotCount && policies.isOne(ledger.value.policy);
       if (usable) register.accept(sender, ledger.value);
       else this.#inbox.refuse('malformed');
     }
@@ -244,8 +242,8 @@ class Machine implements Control {
     const { incarnation } = config;
     const { term, name: follow } = following;
     const ledger = register.held;
-    const said = JSON.stringify([term, follow, versionOf(ledger), this.#founders]);
-    if (said === this.#persisted) return;
+    const said = { term, follow, ledger, founders: this.#founders };
+    if (this.#persisted && sameFields(said, this.#persisted)) return;
     this.#persisted = said;
     const state = encodeDurable({ incarnation, founders: this.#founders, term, follow, ledger });
     this.#outputs.push({ kind: 'persist', state });
@@ -291,7 +289,7 @@ class Machine implements Control {
   #drain(): void {
     const { draining, share } = this.#parts;
     if (!share.known || !share.confirmed) return;
-    const { handoff, drainDeadline } = this.#parts.policyOf(share.known.policy);
+    const { handoff, drainDeadline } = this.#parts.policies.of(share.known.policy);
     const step = draining.step(share.known, share.rows, handoff === 'reset', drainDeadline * 1000, this.#now);
     if (step.end.length > 0) this.#outputs.push({ kind: 'reset', slots: new Set(step.end) });
     if (step.list.length > 0) this.#outputs.push({ kind: 'list', slots: new Set(step.list) });
@@ -351,9 +349,9 @@ class Machine implements Control {
   #sendHeartbeat(): void {
     const { membership, register, timers } = this.#parts;
     const content = heartbeatOf(this.#parts, this.#own(), this.#now);
-    const says = JSON.stringify(content);
-    if (this.#now < this.#heartbeatAt && says === this.#heartbeatSaid) return;
-    this.#heartbeatSaid = says;
+    const isNews = !this.#heartbeatSaid || !saysSame(content, this.#heartbeatSaid);
+    if (this.#now < this.#heartbeatAt && !isNews) return;
+    this.#heartbeatSaid = content;
     this.#heartbeatAt = this.#now + timers.heartbeatMs;
     const round = this.#rounds.next(this.#now);
     // Being named by the coordinator renews a lease: not for a member that does not hear it, or whose slots are being given away.
@@ -374,8 +372,8 @@ class Machine implements Control {
   }
 
   #holdMs(): number {
-    const { share, policyOf } = this.#parts;
-    return share.known ? policyOf(share.known.policy).drainDeadline * 1000 : 0;
+    const { share, policies } = this.#parts;
+    return share.known ? policies.of(share.known.policy).drainDeadline * 1000 : 0;
   }
 
   #observed(): Observed {

@@ -33,7 +33,7 @@ function writeFirst(parts: Parts, author: Author, self: OwnState, now: number): 
   if (register.isBehind() || (!all && now < config.start + timers.gatherMs)) return;
   const members = [config.node, ...heard].filter((name) => !isLeaving(parts, self, name) && !isWitness(parts, name));
   if (members.length === 0) return;
-  const policy = config.policy ?? parts.policyOf('strategy: equal');
+  const policy = config.policy ?? parts.policies.of('strategy: equal');
   register.write(
     firstLedger(author, parts.voters.all, { ...situationOf(parts, null, self, now), policy, newcomers: members }),
     [],
@@ -45,7 +45,7 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
   const settledIn = now >= following.authoritySince + timers.takeoverMs;
   const isSelf = (name: string) => name === config.node;
   const isPresent = (name: string) => isSelf(name) || (membership.stable(name, now) && membership.answers(name));
-  const policy = parts.policyOf(held?.policy ?? 'strategy: equal');
+  const policy = parts.policies.of(held?.policy ?? 'strategy: equal');
   if (held) {
     proposals.offerOwn();
     const report = parts.draining.report(held, config.node);

@@ -22,6 +22,8 @@ export class Draining {
   #empty: { readonly seen: number; readonly slots: readonly number[] } = { seen: 0, slots: [] };
   #holding: ReadonlySet<number> = new Set();
   #listAt = Number.NEGATIVE_INFINITY;
+  #rows: Rows = new Map();
+  #draining: readonly number[] = [];
   #listing: { readonly seen: number; readonly slots: readonly number[] } | null = null;
   #sentAt = Number.NEGATIVE_INFINITY;
   #transfer = 0;
@@ -41,13 +43,8 @@ export class Draining {
   }
 
   step(known: Ledger, rows: Rows, isReset: boolean, deadlineMs: number, now: number): DrainingStep {
-    // While a peer relays to it, a slot has not begun to drain.
-    const draining = drainingSlots(rows).filter((slot) => rows.get(slot)?.peer === null);
-    const present = new Set(draining);
-    for (const slot of this.#since.keys()) if (!present.has(slot)) this.#since.delete(slot);
-    const begun = draining.filter((slot) => !this.#since.has(slot));
-    for (const slot of begun) this.#since.set(slot, now);
-    if (begun.length > 0 && isReset) this.#listAt = now;
+    if (rows !== this.#rows) this.#take(rows, isReset, now);
+    const draining = this.#draining;
     if (draining.length === 0 || this.#listing || now < this.#listAt) return { list: [], end: [] };
     this.#listAt = now + this.#timers.listMs;
     const age = (slot: number) => now - (this.#since.get(slot) ?? now);
@@ -56,6 +53,17 @@ export class Draining {
     const list = draining.filter((slot) => isReset || age(slot) >= this.#timers.halfOpenMs);
     if (list.length > 0) this.#listing = { seen: known.epoch, slots: list };
     return { list, end };
+  }
+
+  #take(rows: Rows, isReset: boolean, now: number): void {
+    this.#rows = rows;
+    // While a peer relays to it, a slot has not begun to drain.
+    this.#draining = drainingSlots(rows).filter((slot) => rows.get(slot)?.peer === null);
+    const present = new Set(this.#draining);
+    for (const slot of this.#since.keys()) if (!present.has(slot)) this.#since.delete(slot);
+    const begun = this.#draining.filter((slot) => !this.#since.has(slot));
+    for (const slot of begun) this.#since.set(slot, now);
+    if (begun.length > 0 && isReset) this.#listAt = now;
   }
 
   /** The answer to the last list: the slots among it of which there are flows. */

@@ -74,10 +74,10 @@ export function nextLedger(
   const policy = proposed ?? situation.policy;
   const who = membersAfter(ledger, situation);
   const seats = votersAfter(ledger, situation);
-  const owners = ledger.owners.filter((name) => name !== null);
-  const evicted = who.members.some((name) => !gone(name))
-    ? [...new Set([...ledger.members, ...owners])].filter(gone)
-    : [];
+  // Whoever owns anything is among them, also after it has begun to leave.
+  const named = [...new Set([...ledger.members, ...ledger.hosts.map(({ name }) => name)])];
+  const owns = (name: string): boolean => ledger.members.includes(name) || ledger.owners.includes(name);
+  const evicted = who.members.some((name) => !gone(name)) ? named.filter((name) => gone(name) && owns(name)) : [];
   const hosts = { gone, programmed: situation.programmed, bootOf: bootsOf(ledger) };
 
   const replan = (from: Allocation): Allocation => {
@@ -94,6 +94,8 @@ export function nextLedger(
   const allocation = advanced && ended ? replan(advanced) : (advanced ?? replanned);
   const settled = settle(allocation ?? ledger, situation.drained);
   const next = settled ?? allocation;
+  const newHosts = ledger.hosts.some((host) => !sameHost(host, situation.hostOf(host.name) ?? host));
+  if (next === null && !replans && seats === null && !newHosts) return null;
   const written: Ledger = {
     ...ledger,
     ...author,
@@ -108,10 +110,11 @@ export function nextLedger(
     policy: proposed ? canonicalPolicy(proposed) : ledger.policy,
     policyEpoch: proposed ? epoch : ledger.policyEpoch,
   };
-  const known = withHosts(written, situation);
-  const news =
-    next !== null || replans || seats !== null || JSON.stringify(known.hosts) !== JSON.stringify(ledger.hosts);
-  return news ? { evicted, ledger: known } : null;
+  return { evicted, ledger: withHosts(written, situation) };
+}
+
+function sameHost(a: Host, b: Host): boolean {
+  return a.boot === b.boot && a.mac === b.mac;
 }
 
 /** The slots that somebody wants moved by hand; null when nobody does. */

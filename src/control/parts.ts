@@ -9,6 +9,7 @@ import type { Membership } from './membership.ts';
 import type { Probing } from './probing.ts';
 import type { Proposals } from './proposals.ts';
 import type { Register } from './register.ts';
+import type { Policies } from './remembered.ts';
 import type { Share } from './share.ts';
 import type { Timers } from './timers.ts';
 import type { Voters } from './voters.ts';
@@ -53,6 +54,5 @@ export interface Parts {
   readonly draining: Draining;
   readonly drained: Drained;
   readonly probing: Probing;
-  /** The policy of a stored ledger. */
-  readonly policyOf: (text: string) => Policy;
+  readonly policies: Policies;
 }

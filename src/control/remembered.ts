@@ -11,14 +11,25 @@ export function usableLedger({ durable, partition }: ControlConfig): Ledger | nu
   return usable ? ledger : null;
 }
 
-/** Reads the policy text of checked ledgers; it rarely changes, so the last one is remembered. */
-export function rememberingPolicies(slotCount: number): (text: string) => Policy {
-  let last: { readonly text: string; readonly policy: Policy } | null = null;
-  return (text) => {
+/** Policies by their text in ledgers. */
+export interface Policies {
+  isOne(text: string): boolean;
+  /** Of a checked ledger. */
+  of(text: string): Policy;
+}
+
+/** The text rarely changes, so the last one is remembered. */
+export function rememberingPolicies(slotCount: number): Policies {
+  let last: { readonly text: string; readonly policy: Policy | null } | null = null;
+  const read = (text: string): Policy | null => {
     if (last?.text !== text) {
       const policy = parsePolicy(text, slotCount);
-      last = { text, policy: defined(policy.ok ? policy.value : null, 'the policy of a checked ledger') };
+      last = { text, policy: policy.ok ? policy.value : null };
     }
     return last.policy;
+  };
+  return {
+    isOne: (text) => read(text) !== null,
+    of: (text) => defined(read(text), 'the policy of a checked ledger'),
   };
 }

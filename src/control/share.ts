@@ -26,6 +26,7 @@ export class Share {
   #current: number;
   #currentUntil: number;
   #rows: Rows;
+  #taking: ReadonlySet<number>;
   #revision = 0;
   #confirmed = 0;
   #closed = false;
@@ -36,6 +37,7 @@ export class Share {
   constructor(host: ThisHost, rows: Rows, leasedUntil: number) {
     this.#host = host;
     this.#rows = rows;
+    this.#taking = takenSlots(rows);
     this.#current = rows.size > 0 ? earlierRound : noRound;
     this.#currentUntil = leasedUntil;
   }
@@ -48,6 +50,11 @@ export class Share {
   /** What the kernel was told last. */
   get rows(): Rows {
     return this.#rows;
+  }
+
+  /** Slots whose new connections it was told to take. */
+  get taking(): ReadonlySet<number> {
+    return this.#taking;
   }
 
   /** When the lease that the kernel goes by ends; Infinity when it goes by none. */
@@ -130,6 +137,11 @@ export class Share {
     if (sameRows(wanted, this.#rows)) return null;
     const ended = new Set([...this.#rows.keys()].filter((slot) => !wanted.has(slot)));
     this.#rows = wanted;
+    this.#taking = takenSlots(wanted);
     return { revision: ++this.#revision, rows: wanted, ended };
   }
+}
+
+function takenSlots(rows: Rows): Set<number> {
+  return new Set([...rows].flatMap(([slot, { kind }]) => (kind === 'own' || kind === 'new' ? [slot] : [])));
 }

@@ -1,4 +1,3 @@
-import type { Rows } from '../dataplane/forwarding-table.ts';
 import type { ControlView, PeerState, Verdict } from './io.ts';
 import type { Parts } from './parts.ts';
 import { drainingSlots } from './rows.ts';
@@ -23,14 +22,14 @@ export function viewOf(parts: Parts, observed: Observed, refused: Readonly<Recor
     settled: map !== null && map === register.held && map.moves.length === 0,
     members: map?.members ?? [],
     owners: map?.owners ?? [],
-    accepting: takenSlots(share.rows),
+    accepting: share.taking,
     moves: map?.moves ?? [],
     holders: map?.holders ?? [],
     holding: parts.draining.holding,
     leased: share.isLeased(observed.now),
     unhealthy: map?.unhealthy ?? [],
     drained: map?.drained ?? [],
-    policy: map ? parts.policyOf(map.policy) : null,
+    policy: map ? parts.policies.of(map.policy) : null,
     peers: membership.others.map((name) => ({
       name,
       state: peerState(parts, name, observed.now),
@@ -52,8 +51,8 @@ export function observe(parts: Parts, observed: Observed): { readonly verdict: V
     member: share.known?.members.includes(config.node) ?? false,
     hadLease: share.hadLease,
     hasLedger: register.held !== null,
-    slots: takenSlots(share.rows).size,
-    draining: drainingSlots(share.rows).length,
+    slots: share.taking.size,
+    draining: observed.leaving ? drainingSlots(share.rows).length : 0,
     slotCount: config.partition.slotCount,
     votersHeard: heard,
     votersNeeded: voters.majority,
@@ -70,10 +69,6 @@ function voterStates({ config, voters, membership }: Parts, now: number): Contro
       return { name, state: name === config.node || membership.heard(name, now) ? 'forgetful' : 'silent' };
     return { name, state: name === config.node || membership.heard(name, now) ? 'heard' : 'silent' };
   });
-}
-
-function takenSlots(rows: Rows): Set<number> {
-  return new Set([...rows].flatMap(([slot, { kind }]) => (kind === 'own' || kind === 'new' ? [slot] : [])));
 }
 
 export function peerState({ membership, timers }: Parts, name: string, now: number): PeerState {

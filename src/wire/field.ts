@@ -39,7 +39,9 @@ export function text(bytesMax: number): Field<string> {
   return {
     read: (reader, name) => reader.text(bytesMax, name),
     write(writer: Writer, value: string): void {
-      assert(new TextEncoder().encode(value).length <= bytesMax, `text has at most ${bytesMax} bytes`);
+      // UTF-8 takes at most three bytes for each UTF-16 unit.
+      const fits = value.length * 3 <= bytesMax || new TextEncoder().encode(value).length <= bytesMax;
+      assert(fits, `text has at most ${bytesMax} bytes`);
       writer.text(value);
     },
   };
@@ -89,10 +91,11 @@ export function record<F extends Record<string, Field<unknown>>>(
 ): Field<{ readonly [K in keyof F]: ValueOf<F[K]> }> {
   const entries = Object.entries(fields);
   return {
-    read: (reader) =>
-      Object.fromEntries(entries.map(([name, field]) => [name, field.read(reader, name)])) as {
-        readonly [K in keyof F]: ValueOf<F[K]>;
-      },
+    read(reader) {
+      const value: Record<string, unknown> = {};
+      for (const [name, field] of entries) value[name] = field.read(reader, name);
+      return value as { readonly [K in keyof F]: ValueOf<F[K]> };
+    },
     write(writer: Writer, value: { readonly [K in keyof F]: ValueOf<F[K]> }): void {
       for (const [name, field] of entries) field.write(writer, value[name]);
     },
