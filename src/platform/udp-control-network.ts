@@ -1,8 +1,8 @@
 import { createSocket, type Socket } from 'node:dgram';
-import { once } from 'node:events';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import type { ControlNetwork } from '../ports/control-network.ts';
-import type { Via } from '../wire/envelope.ts';
+import { datagramBytesMax, type Via } from '../wire/envelope.ts';
+import { bind, close, linux, receive, setsockopt, socket } from './libc.ts';
 
 export interface UdpControlOptions {
   /** Own address on the control segment. */
@@ -16,28 +16,28 @@ export interface UdpControlOptions {
   readonly onSendFailure: (reason: string) => void;
 }
 
+/** Of <asm-generic/socket.h>. */
+const SO_REUSEADDR = 2;
+/** What may wait while the agent does something else; doubled by the kernel for its own needs, and no more than net.core.rmem_max (socket(7)). */
+const queueBytes = 1024 * 1024;
+/** Datagrams read from one socket before timers and other sockets get their turn. */
+const datagramsPerTurn = 256;
+
 /** Two sockets on one port, one bound to the group and one to the own address: which one a datagram comes to tells how it came. */
 export async function openUdpControlNetwork(options: UdpControlOptions): Promise<ControlNetwork> {
-  const own = await bound(options.address, options.port, 'control.peers');
-  const group = await bound(options.group, options.port, 'control.group');
-  try {
-    group.addMembership(options.group, options.address);
-    own.setMulticastInterface(options.address);
-    own.setMulticastTTL(1);
-  } catch (cause) {
-    await Promise.all([closed(own), closed(group)]);
-    throw new OperatingError(
-      'control-network',
-      `control.group: ${options.group} cannot be joined: ${messageOf(cause)}`,
-      { cause },
-    );
+  const own = bound(options.address, options.port, 'control.peers');
+  const group = await besides([own], () => bound(options.group, options.port, 'control.group'));
+  await besides([own, group], () => join(own.socket, group.socket, options));
+  for (const [from, via] of [
+    [group, 'multicast'],
+    [own, 'unicast'],
+  ] as const) {
+    from.socket.on('error', (error) => options.onSendFailure(error.message));
+    readAll(from, (datagram) => options.onDatagram(datagram, via));
   }
-  group.on('message', (datagram) => options.onDatagram(datagram, 'multicast'));
-  own.on('message', (datagram) => options.onDatagram(datagram, 'unicast'));
-  for (const each of [own, group]) each.on('error', (error) => options.onSendFailure(error.message));
 
   const sendTo = (address: string, datagram: Uint8Array) =>
-    own.send(datagram, options.port, address, (error) => error && options.onSendFailure(error.message));
+    own.socket.send(datagram, options.port, address, (error) => error && options.onSendFailure(error.message));
   return {
     multicast: (datagram) => sendTo(options.group, datagram),
     unicast(peer: string, datagram: Uint8Array): void {
@@ -45,28 +45,99 @@ export async function openUdpControlNetwork(options: UdpControlOptions): Promise
       if (!address) throw new OperatingError('control-network', `control.peers: no address for "${peer}"`);
       sendTo(address, datagram);
     },
-    close: async () => {
-      await Promise.all([closed(own), closed(group)]);
-    },
+    close: () => closed([own, group]),
   };
 }
 
-async function bound(address: string, port: number, field: string): Promise<Socket> {
-  const socket = createSocket({ type: 'udp4', reuseAddr: field === 'control.group' });
+interface Bound {
+  readonly fd: number;
+  readonly socket: Socket;
+  open: boolean;
+}
+
+/** Of a socket that libc opened, so that libc can read it too. */
+function bound(address: string, port: number, field: string): Bound {
+  const fd = socket(linux.AF_INET, linux.SOCK_DGRAM, 0);
   try {
-    socket.bind({ address, port });
-    await once(socket, 'listening');
+    if (field === 'control.group') setsockopt(fd, linux.SOL_SOCKET, SO_REUSEADDR, Uint8Array.of(1, 0, 0, 0));
+    bind(fd, socketAddress(address, port));
   } catch (cause) {
-    socket.close();
+    close(fd);
     throw new OperatingError(
       'control-network',
       `${field}: cannot listen on ${address} port ${port}: ${messageOf(cause)}`,
       { cause },
     );
   }
-  return socket;
+  const node = createSocket('udp4').bind({ fd });
+  node.setRecvBufferSize(queueBytes);
+  return { fd, socket: node, open: true };
 }
 
-function closed(socket: Socket): Promise<void> {
-  return new Promise((resolve) => socket.close(() => resolve()));
+/** struct sockaddr_in of ip(7). */
+function socketAddress(address: string, port: number): Uint8Array {
+  const bytes = new Uint8Array(16);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, linux.AF_INET, true);
+  view.setUint16(2, port);
+  bytes.set(address.split('.').map(Number), 4);
+  return bytes;
+}
+
+function join(own: Socket, group: Socket, options: UdpControlOptions): void {
+  try {
+    group.addMembership(options.group, options.address);
+    own.setMulticastInterface(options.address);
+    own.setMulticastTTL(1);
+  } catch (cause) {
+    throw new OperatingError(
+      'control-network',
+      `control.group: ${options.group} cannot be joined: ${messageOf(cause)}`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * Node tells that there is something to read, and hands over the first; what waits behind it is read directly, at a small part of what
+ * each costs through Node: a flood of the port is refused faster than it comes, and what is genuine is not lost behind it.
+ */
+function readAll(from: Bound, onDatagram: (datagram: Uint8Array) => void): void {
+  // One byte longer than the longest, which shows that a datagram was too long.
+  const buffer = new Uint8Array(datagramBytesMax + 1);
+  let left = datagramsPerTurn;
+  from.socket.on('message', (first) => {
+    onDatagram(first);
+    while (left > 0 && from.open) {
+      const datagram = next();
+      if (!datagram) return;
+      onDatagram(datagram);
+      if (--left === 0) setImmediate(() => (left = datagramsPerTurn));
+    }
+  });
+
+  function next(): Uint8Array | null {
+    try {
+      const length = receive(from.fd, buffer, linux.MSG_DONTWAIT);
+      return length === null ? null : buffer.slice(0, length);
+    } catch (error) {
+      from.socket.emit('error', error);
+      return null;
+    }
+  }
+}
+
+/** What `open` opens; when it cannot, nothing else stays open either. */
+async function besides<T>(others: readonly Bound[], open: () => T): Promise<T> {
+  try {
+    return open();
+  } catch (error) {
+    await closed(others);
+    throw error;
+  }
+}
+
+async function closed(all: readonly Bound[]): Promise<void> {
+  for (const each of all) each.open = false;
+  await Promise.all(all.map(({ socket }) => new Promise<void>((resolve) => socket.close(() => resolve()))));
 }
