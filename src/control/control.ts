@@ -109,7 +109,8 @@ class Machine implements Control {
       case 'tick':
         break;
       case 'message':
-        this.#receive(input);
+        // What was refused changes nothing, and must cost little: a recorded datagram can be sent again and again.
+        if (!this.#receive(input)) return this.#outputs;
         break;
       case 'programmed':
         this.#parts.share.confirm(input.revision);
@@ -149,7 +150,8 @@ class Machine implements Control {
     return viewOf(this.#parts, this.#observed(), this.#inbox.refused);
   }
 
-  #receive(datagram: ControlInput & { readonly kind: 'message' }): void {
+  /** False when nothing was heard. */
+  #receive(datagram: ControlInput & { readonly kind: 'message' }): boolean {
     const { membership, following, config, register, proposals, drained, policies } = this.#parts;
     const said = this.#inbox.open(datagram, (sender, content) =>
       content === 'ledger'
@@ -158,7 +160,7 @@ class Machine implements Control {
     );
     const { sender } = datagram;
     if (said?.kind === 'heartbeat') {
-      if (!membership.hear(sender, datagram.session, said.heartbeat, datagram.via, this.#now)) return;
+      if (!membership.hear(sender, datagram.session, said.heartbeat, datagram.via, this.#now)) return false;
       following.hear(sender, said.heartbeat, this.#now);
       if (following.name === sender) this.#takeAnswer();
     } else if (said?.kind === 'proposal') {
@@ -172,6 +174,7 @@ class Machine implements Control {
       if (usable) register.accept(sender, ledger.value);
       else this.#inbox.refuse('malformed');
     }
+    return said !== null;
   }
 
   /** The coordinator's heartbeat grants the lease that was asked for with the own heartbeat it names. */

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { defined } from '../../src/base/assert.ts';
+import type { Change } from '../../src/control/change.ts';
 import type { ControlInput, ControlOutput } from '../../src/control/io.ts';
+import type { Policy } from '../../src/policy/index.ts';
 import { bodyBytesMax } from '../../src/wire/envelope.ts';
 import { VirtualNetwork } from './virtual-network.ts';
 
@@ -22,12 +24,12 @@ function recorded(): Recorded {
   tap(net.start(), datagrams, wanted, net.names);
   net.runUntil(() => net.healthy(), 5000);
   const weights = { r1: 2, r2: 1, r3: 1 };
-  net.input('r3', { kind: 'propose', at: net.now, policy: { strategy: 'weighted', weights, ...handoff } });
+  net.input('r3', { kind: 'propose', at: net.now, change: policy({ strategy: 'weighted', weights, ...handoff }) });
   net.run(1000);
   net.input('r3', { kind: 'leave', at: net.now });
   net.run(2000);
   tap(net.start('r3'), datagrams, wanted, ['r3']);
-  net.input('r3', { kind: 'propose', at: net.now, policy: { strategy: 'equal', ...handoff } });
+  net.input('r3', { kind: 'propose', at: net.now, change: policy({ strategy: 'equal', ...handoff }) });
   net.run(3000);
   expect(net.healthy(), net.describe()).toBe(true);
   const past = [...datagrams];
@@ -35,6 +37,10 @@ function recorded(): Recorded {
   net.run(200);
   wanted.length = 0;
   return { net, datagrams: past, wanted };
+}
+
+function policy(wanted: Policy): Change {
+  return { kind: 'policy', policy: wanted };
 }
 
 const handoff = { handoff: 'reset', drainDeadline: 60 } as const;
@@ -145,4 +151,26 @@ test('bodies that make no sense, from peers and under new counters, change nothi
     }),
     bounds,
   );
+});
+
+test('answers to an earlier life of an agent do not extend the lease of the next, when it is cut off and starts again', () => {
+  const { net, datagrams } = recorded();
+  const { coordinator } = net.control('r1').view();
+  const victim = defined(
+    net.names.find((name) => name !== coordinator && name !== 'r3'),
+    'a replica in its first life',
+  );
+  const answers = datagrams.filter(({ sender }) => sender === coordinator);
+  expect(answers.length).toBeGreaterThan(20);
+  net.kill(victim);
+  net.isolate(victim);
+  net.start(victim);
+  // The network itself fails when two kernels accept a slot.
+  for (let turn = 0; turn < 3000; turn++) {
+    net.run(5);
+    const answer = answers[turn % answers.length];
+    if (answer) net.input(victim, { ...answer, at: net.now });
+  }
+  expect(net.accepting(victim).size).toBe(0);
+  expect(net.served()).toBe(net.partition.slotCount);
 });
