@@ -16,7 +16,7 @@ const [agentYaml = '', policyYaml = ''] = [...readme.matchAll(/^ *```yaml\n([\s\
 test('the agent.yaml of the README is good', () => {
   const file = join(directory, 'agent.yaml');
   writeFileSync(file, agentYaml);
-  expect(readAgentConfig(file)).toMatchObject({ node: 'web1', voters: ['web1', 'web2', 'web3'] });
+  expect(readAgentConfig(file)).toMatchObject({ node: 'web1', service: { name: 'web' } });
 });
 
 test('the policy.yaml of the README is good, and names the replicas of its agent.yaml', () => {

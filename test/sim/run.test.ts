@@ -42,7 +42,8 @@ describe('a protocol with a mistake is found out', () => {
           : [output],
       ),
     );
-    expect(await firstViolation(late, 40)).toMatchObject({ violation: { invariant: invariants.oneTaker } });
+    const { violation } = await firstViolation(late, 40);
+    expect([invariants.oneTaker, invariants.release]).toContain(violation?.invariant);
   }, 120_000);
 
   // About one seed in fifty is that unlucky.
