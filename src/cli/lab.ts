@@ -39,7 +39,7 @@ export async function up(name: string, options: UpOptions): Promise<void> {
     addresses: Number(options.addresses),
     serve: [options.serve ?? builtInServer],
     ports: options.ports.split(','),
-    policy: 'strategy: equal\nhandoff: reset\n',
+    policy: 'strategy: equal\n',
     onProgress: (line) => process.stderr.write(`${line}\n`),
     signal: interrupted.signal,
   });
