@@ -27,6 +27,8 @@ export interface LabOptions extends LabSize {
   readonly serve: readonly string[];
   /** What the service's ports are, such as "80/tcp". */
   readonly ports: readonly string[];
+  /** The agents check the servers of all TCP ports, and a replica whose server does not answer has no share while others do. */
+  readonly checked?: boolean;
   /** Text of the policy file to begin with. */
   readonly policy: string;
   readonly onProgress: (line: string) => void;
@@ -135,7 +137,7 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   save();
   onProgress(`network: ${plan.replicas.length} replicas, ${plan.clients.length} clients, one switch`);
   buildNetwork(plan);
-  writeReplicaFiles(directory, plan, options.policy, options.ports);
+  writeReplicaFiles(directory, plan, options.policy, { ports: options.ports, checked: options.checked ?? false });
   for (const replica of plan.replicas) {
     checkInterrupted(options.signal);
     agents.push(spawnAgent(plan, replica));

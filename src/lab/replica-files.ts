@@ -33,18 +33,28 @@ export function policyPath(labDirectory: string): string {
   return join(labDirectory, 'policy.yaml');
 }
 
+/** What the replicas serve, such as "80/tcp", and whether their agents check it. */
+export interface Served {
+  readonly ports: readonly string[];
+  readonly checked: boolean;
+}
+
+/** A dead server is noticed within half a second. */
+const checkTimes = { intervalMs: 200, timeoutMs: 500, rise: 1, fall: 2 } as const;
+
 /** A keyring and a policy for all, a directory and a configuration for each. */
-export function writeReplicaFiles(labDirectory: string, plan: LabPlan, policy: string, ports: readonly string[]): void {
+export function writeReplicaFiles(labDirectory: string, plan: LabPlan, policy: string, served: Served): void {
   newKeyring(join(labDirectory, 'keyring.json'));
   writeFileSync(policyPath(labDirectory), policy, { mode: 0o600 });
   for (const replica of plan.replicas) {
     const { directory, config } = replicaFiles(labDirectory, replica.name);
     mkdirSync(directory, { mode: 0o700 });
-    writeFileSync(config, stringify(agentYaml(plan, replica, ports)), { mode: 0o600 });
+    writeFileSync(config, stringify(agentYaml(plan, replica, served)), { mode: 0o600 });
   }
 }
 
-function agentYaml(plan: LabPlan, replica: LabNode, ports: readonly string[]): Readonly<Record<string, unknown>> {
+function agentYaml(plan: LabPlan, replica: LabNode, { ports, checked }: Served): Readonly<Record<string, unknown>> {
+  const tcpPorts = ports.flatMap((port) => (port.endsWith('/tcp') ? [Number.parseInt(port, 10)] : []));
   return {
     cluster: `lab-${plan.name}`,
     node: replica.name,
@@ -55,6 +65,7 @@ function agentYaml(plan: LabPlan, replica: LabNode, ports: readonly string[]): R
       peers: Object.fromEntries(plan.replicas.map(({ name, address }) => [name, address])),
       keyring: '../keyring.json',
     },
+    ...(checked ? { health: tcpPorts.map((port) => ({ kind: 'tcp', port, ...checkTimes })) } : {}),
     stateDir: 'state',
     socket: 'agent.sock',
     policy: '../policy.yaml',

@@ -50,6 +50,7 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
     ...scenario.topology,
     serve: servers.map(({ command }) => command),
     ports: servers.map(({ port }) => port),
+    checked: true,
     policy: stringify(scenario.policy),
     onProgress,
     signal,
