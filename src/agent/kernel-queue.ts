@@ -111,13 +111,16 @@ function startInspection(
 ): { now(): void; stop(): void } {
   let stopped = false;
   let waiting = false;
-  let cancel = clock.wakeAt(clock.now() + inspectMs, now);
+  let closely = false;
+  let cancel = clock.wakeAt(clock.now() + inspectMs, glance);
 
   async function inspect(): Promise<void> {
     waiting = false;
     if (stopped) return;
+    const howClosely = closely;
+    closely = false;
     try {
-      if (await dataPlane.repair()) {
+      if (await dataPlane.repair(howClosely)) {
         onEvent({ kind: 'repaired' });
         rebuilt();
       }
@@ -125,14 +128,20 @@ function startInspection(
       onEvent({ kind: 'failure', doing: 'inspecting the kernel', error });
     }
     cancel();
-    if (!stopped) cancel = clock.wakeAt(clock.now() + inspectMs, now);
+    if (!stopped) cancel = clock.wakeAt(clock.now() + inspectMs, glance);
   }
 
-  function now(): void {
+  function glance(): void {
     cancel();
     if (waiting || stopped) return;
     waiting = true;
     inTurn(inspect);
+  }
+
+  /** Somebody has been there. */
+  function now(): void {
+    closely = true;
+    glance();
   }
 
   return {

@@ -130,6 +130,8 @@ function rangeOf(text: string): Range {
 }
 
 function wholeNumber(option: string, text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new OperatingError('usage', `${option}: "${text}" is not a whole number`);
+  if (!/^\d{1,10}$/.test(text) || Number(text) >= 2 ** 32) {
+    throw new OperatingError('usage', `${option}: "${text}" is not a whole number below 2^32`);
+  }
   return Number(text);
 }

@@ -31,8 +31,11 @@ export interface DataPlane {
   apply(table: ForwardingTable): Promise<boolean>;
   /** Goes on with the table that an earlier process left for exactly this service, fences included; its rows, or null when there is none. */
   adopt(): Promise<Rows | null>;
-  /** Puts the applied table back when somebody else has removed or changed it; true when that was so. */
-  repair(): Promise<boolean>;
+  /**
+   * Puts the applied table back when somebody else has removed it, or, looking `closely`, changed its rows; true when that was so. A close look takes about 20 µs
+   * a slot.
+   */
+  repair(closely: boolean): Promise<boolean>;
   counters(): Promise<DataPlaneCounters>;
   /** Removes what `apply` made; harmless when there is nothing. */
   remove(): Promise<void>;

@@ -55,9 +55,10 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
       isKnown = rows !== null;
       return rows;
     },
-    async repair(): Promise<boolean> {
+    async repair(closely: boolean): Promise<boolean> {
       if (!wanted) return false;
-      const rows = isKnown ? standingRows(runNft, service) : null;
+      if (isKnown && !closely && stands(runNft, service)) return false;
+      const rows = isKnown && closely ? standingRows(runNft, service) : null;
       if (rows && changeTransactions({ service, rows }, wanted).length === 0) return false;
       run(installTransactions(wanted));
       return true;
@@ -75,12 +76,25 @@ function list(runNft: RunNft, command: string): Listing['nftables'] {
   return (JSON.parse(runNft(command)) as Listing).nftables;
 }
 
+/** Both tables are there, and made by these rules. */
+function stands(runNft: RunNft, service: ServiceEntry): boolean {
+  const name = tableName(service);
+  try {
+    // Of all listings this alone does not read the elements of maps, which takes longer than a lease when there are many.
+    const chains = ['netdev', 'ip'].flatMap((family) => list(runNft, `list chains ${family}`));
+    const isThere = (family: string, chainName: string): boolean =>
+      chains.some(({ chain }) => chain?.family === family && chain.table === name && chain.name === chainName);
+    return isThere('netdev', fingerprintOf(service)) && isThere('ip', 'stranger');
+  } catch {
+    return false;
+  }
+}
+
 /** What stands in the kernel; null when that is not wholly a table of these rules. */
 function standingRows(runNft: RunNft, service: ServiceEntry): Rows | null {
   const name = tableName(service);
+  if (!stands(runNft, service)) return null;
   try {
-    const made = list(runNft, `list chain netdev ${name} ${fingerprintOf(service)}`);
-    if (!made.some(({ chain }) => chain)) return null;
     const settled = new Set(list(runNft, `list set ip ${name} settled`).flatMap(({ set }) => set?.elem ?? []));
     const elements = list(runNft, `list map netdev ${name} slots`).flatMap(({ map }) => map?.elem ?? []);
     return rowsOf(service, elements, settled);
@@ -104,7 +118,7 @@ function countersOf(runNft: RunNft, name: string): DataPlaneCounters {
 /** The part of libnftables-json(5) that is read here. */
 interface Listing {
   readonly nftables: readonly {
-    readonly chain?: unknown;
+    readonly chain?: { readonly family: string; readonly table: string; readonly name: string };
     readonly counter?: { readonly name: string; readonly packets: number };
     readonly map?: { readonly elem?: readonly MapElement[] };
     readonly set?: { readonly elem?: readonly string[] };

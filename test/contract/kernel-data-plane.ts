@@ -9,9 +9,13 @@ import type { JudgedDataPlane } from './data-plane-contract.ts';
 
 /** A real kernel's data plane in a namespace that ends with its process. */
 export interface KernelDataPlane extends JudgedDataPlane {
+  /** Another program runs nft commands. */
+  runByOthers(commands: string): Promise<void>;
   /** Another program empties the whole rule set. */
   flushByOthers(): Promise<void>;
   repair(): Promise<boolean>;
+  /** Without a close look. */
+  glance(): Promise<boolean>;
   /** Names of all tables of the namespace. */
   tables(): Promise<string[]>;
   close(): Promise<void>;
@@ -37,6 +41,8 @@ export function openKernelDataPlane(): KernelDataPlane {
     remove: async () => void (await ask('remove')),
     flushByOthers: async () => void (await ask('flushByOthers')),
     repair: async () => (await ask('repair')) as boolean,
+    glance: async () => (await ask('glance')) as boolean,
+    runByOthers: async (commands) => void (await ask('runByOthers', { commands })),
     tables: async () => (await ask('ruleset')) as string[],
     async close(): Promise<void> {
       child.stdin?.end();

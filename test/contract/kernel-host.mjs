@@ -167,11 +167,13 @@ const operations = {
     plane = null;
     planeName = '';
   },
+  runByOthers: ({ commands }) => void run(commands),
   async flushByOthers() {
     run('flush ruleset');
     installProbe();
   },
-  repair: () => plane.repair(),
+  repair: () => plane.repair(true),
+  glance: () => plane.repair(false),
   async ruleset() {
     return JSON.parse(run('list ruleset')).nftables.flatMap((each) => (each.table ? [each.table.name] : []));
   },

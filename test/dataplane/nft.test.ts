@@ -38,6 +38,17 @@ describe('a kernel shared with others', () => {
     expect(await kernel.repair()).toBe(false);
   });
 
+  test('a removed table is seen at a glance, changed rows at a close look', async () => {
+    await serve(kernel, tableOf(service, [7, 8]));
+    expect(await kernel.glance()).toBe(false);
+    await kernel.runByOthers('delete table ip mc_web');
+    expect([await kernel.glance(), await kernel.glance()]).toEqual([true, false]);
+    for (const change of ['delete element netdev mc_web slots { 0.0.0.8 }', 'flush set ip mc_web settled']) {
+      await kernel.runByOthers(change);
+      expect([await kernel.repair(), await kernel.repair()], change).toEqual([true, false]);
+    }
+  });
+
   test('removing leaves no table of ours and keeps the others', async () => {
     await kernel.apply(tableOf(service, [7]));
     expect(await kernel.tables()).toContain('mc_web');

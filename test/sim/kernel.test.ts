@@ -66,9 +66,9 @@ describe('a simulated kernel', () => {
     expect(k.judge(syn)).toBe('drop');
     expect(() => dataPlane.arm('lease', 2, 500)).toThrow('no such table');
     const repaired: boolean[] = [];
-    void dataPlane.repair().then((was) => repaired.push(was));
+    void dataPlane.repair(true).then((was) => repaired.push(was));
     await timeline.run(25);
-    void dataPlane.repair().then((was) => repaired.push(was));
+    void dataPlane.repair(true).then((was) => repaired.push(was));
     await timeline.run(25);
     expect([repaired, k.row(1)?.kind, k.takes(1)]).toEqual([[true, false], 'own', false]);
   });
@@ -81,10 +81,10 @@ describe('a simulated kernel', () => {
     k.flush();
     faults.failure = 1;
     let failed = 0;
-    void dataPlane.repair().catch(() => failed++);
+    void dataPlane.repair(true).catch(() => failed++);
     await timeline.run(25);
     faults.failure = 0;
-    void dataPlane.repair();
+    void dataPlane.repair(true);
     await timeline.run(25);
     expect([failed, k.row(1)?.kind]).toEqual([1, 'own']);
   });
