@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { firstIssue } from '../base/schema-issue.ts';
+import { readYaml } from '../base/yaml.ts';
 import { policySchema } from '../policy/index.ts';
 import { measureNames } from './measures.ts';
 import { stepComplaint, stepSchema, strangerComplaint } from './step-schema.ts';
@@ -89,13 +89,7 @@ export type Expectation = Scenario['expect'][number];
 
 /** Reads and checks a file. Throws an OperatingError of one clear line. */
 export function readScenario(path: string): Scenario {
-  let input: unknown;
-  try {
-    input = parseYaml(readFileSync(path, 'utf8'));
-  } catch (cause) {
-    const [line = ''] = messageOf(cause).split('\n');
-    throw new OperatingError('scenario', `${path}: ${line}`, { cause });
-  }
+  const input = inputOf(path);
   const timelineGiven = (input as { timeline?: unknown } | null)?.timeline;
   const misshapen = Array.isArray(timelineGiven) ? stepComplaint(timelineGiven) : null;
   if (misshapen) throw new OperatingError('scenario', `${path}: ${misshapen}`);
@@ -108,4 +102,20 @@ export function readScenario(path: string): Scenario {
   const stranger = strangerComplaint(timeline, replicas);
   if (stranger) throw new OperatingError('scenario', `${path}: ${stranger}`);
   return checked.data;
+}
+
+/** A hundred steps with a policy each. */
+const yamlBounds = { bytesMax: 1024 * 1024, symbolsMax: 65_536 };
+
+function inputOf(path: string): unknown {
+  const refused = (reason: string, cause?: unknown) => new OperatingError('scenario', `${path}: ${reason}`, { cause });
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw refused(messageOf(cause), cause);
+  }
+  const input = readYaml(text, yamlBounds);
+  if (!input.ok) throw refused(input.reason);
+  return input.value;
 }

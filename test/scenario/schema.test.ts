@@ -119,7 +119,7 @@ describe('scenario files', () => {
   });
 
   test('that are no YAML, or not there, are refused in one line with their name', () => {
-    expect(() => read('name: [')).toThrow(/^[^\n]*scenario\.yaml: Flow sequence [^\n]*$/);
+    expect(() => read('name: [')).toThrow(/^[^\n]*scenario\.yaml: not YAML: Flow sequence [^\n]*$/);
     expect(() => readScenario(join(directory, 'none.yaml'))).toThrow(/^[^\n]*none\.yaml: ENOENT[^\n]*$/);
   });
 });
