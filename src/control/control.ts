@@ -10,6 +10,7 @@ import { Following } from './following.ts';
 import { heartbeatOf, type Said, sameFields, saysSame } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
+import { Lagging } from './lagging.ts';
 import { patienceMs } from './leaving.ts';
 import { changeEvents } from './ledger-events.ts';
 import { LedgerExchange } from './ledger-exchange.ts';
@@ -87,6 +88,7 @@ class Machine implements Control {
       register: createRegister({ node, incarnation, voters, membership, following, held: usableLedger(config) }),
       share: new Share({ node, boot: config.boot }, config.rows, start + timers.leaseMs),
       proposals: new Proposals(partition.slotCount, timers),
+      lagging: new Lagging(timers),
       draining: new Draining(timers),
       drained: new Drained(),
       probing: new Probing(membership, timers),
@@ -280,11 +282,11 @@ class Machine implements Control {
 
   /** A coordinator's own lease: from the newest heartbeat that a majority of the voters answered. */
   #grantOneself(): void {
-    const { following, register, share, timers } = this.#parts;
+    const { config, following, register, share, timers } = this.#parts;
     const quorumAt = following.quorumAt(this.#now);
     const round = this.#rounds.newestBy(quorumAt);
     const basis = register.basis();
-    if (round === undefined || basis.epoch === 0) return;
+    if (round === undefined || basis.epoch === 0 || register.evicting.has(config.node)) return;
     share.extendLease({ until: quorumAt + timers.leaseMs, round, basis });
   }
 
@@ -350,7 +352,7 @@ class Machine implements Control {
 
   /** When it is due, and at once when it says something else than the last. */
   #sendHeartbeat(): void {
-    const { membership, register, timers } = this.#parts;
+    const { membership, timers } = this.#parts;
     const content = heartbeatOf(this.#parts, this.#own(), this.#now);
     const isNews = !this.#heartbeatSaid || !saysSame(content, this.#heartbeatSaid);
     if (this.#now < this.#heartbeatAt && !isNews) return;
@@ -360,7 +362,8 @@ class Machine implements Control {
     // Being named by the coordinator renews a lease: not for a member that does not hear it, or whose slots are being given away.
     const heard = membership
       .heardList(this.#now)
-      .filter(({ name }) => !content.coordinating || (membership.answers(name) && !register.evicting.has(name)));
+      .filter(({ name }) => !content.coordinating || (membership.answers(name) && this.#mayName(name)));
+    if (content.coordinating) for (const { name } of heard) this.#parts.lagging.named(name, this.#now);
     const body = encodeMessage({ kind: 'heartbeat', round, ...content, heard });
     // Before it is asked for: written later, a lease could open anew what had closed already.
     this.#outputs.push(...this.#fences.arm(round, this.#holdMs(), this.#now));
@@ -368,6 +371,11 @@ class Machine implements Control {
     for (const peer of membership.unreachedByMulticast(this.#now)) {
       this.#outputs.push({ kind: 'send', to: { peer }, body });
     }
+  }
+
+  #mayName(name: string): boolean {
+    const { register, lagging } = this.#parts;
+    return !register.evicting.has(name) && !lagging.isStalled(name, this.#now);
   }
 
   #own(): OwnState {

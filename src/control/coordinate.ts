@@ -4,8 +4,8 @@ import type { Parts } from './parts.ts';
 
 /** Writes the next ledger when this agent coordinates and there is something to write; one at a time, each committed before the next. */
 export function coordinate(parts: Parts, self: OwnState, now: number): void {
-  const { config, following, register } = parts;
-  if (!following.hasAuthority(now)) return;
+  const { config, following, register, lagging } = parts;
+  if (!following.hasAuthority(now)) return lagging.clear();
   register.count();
   const author: Author = { term: following.term, by: config.node };
   const { held } = register;
@@ -14,6 +14,7 @@ export function coordinate(parts: Parts, self: OwnState, now: number): void {
   } else if (held.term < following.term) {
     if (!register.isBehind()) register.write(takenOver(held, author), []);
   } else if (compareVersions(register.committed(), versionOf(held)) === 0) {
+    noteLagging(parts, held, now);
     const next = nextLedger(held, author, situationOf(parts, held, self, now));
     if (next) register.write(next.ledger, next.evicted);
   }
@@ -41,10 +42,11 @@ function writeFirst(parts: Parts, author: Author, self: OwnState, now: number): 
 }
 
 function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: number): Situation {
-  const { config, membership, following, share, timers, proposals } = parts;
+  const { config, membership, following, timers, proposals } = parts;
   const settledIn = now >= following.authoritySince + timers.takeoverMs;
   const isSelf = (name: string) => name === config.node;
   const isPresent = (name: string) => isSelf(name) || (membership.stable(name, now) && membership.answers(name));
+  const programmed = (name: string) => programmedBy(parts, name);
   const policy = parts.policies.of(held?.policy ?? 'strategy: equal');
   if (held) {
     proposals.offerOwn();
@@ -58,17 +60,40 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
     policy,
     changes: held ? proposals.takeFor(held) : [],
     incarnationOf: (name) => (isSelf(name) ? config.incarnation : (membership.newest(name)?.incarnation ?? null)),
-    gone: (name) => settledIn && !isSelf(name) && membership.unanswered(name, now) >= timers.deadMs,
+    gone: (name) => settledIn && isGone(parts, name, now),
     leaving: (name) => isLeaving(parts, self, name),
     hears: (name) => isSelf(name) || membership.heard(name, now),
     healthy: (name) => (isSelf(name) ? self.healthy : (membership.newest(name)?.healthy ?? null)),
     newcomers: [config.node, ...membership.others].filter(
-      (name) => isPresent(name) && !members.includes(name) && !isLeaving(parts, self, name) && !isWitness(parts, name),
+      (name) =>
+        isPresent(name) &&
+        !members.includes(name) &&
+        !isLeaving(parts, self, name) &&
+        !isWitness(parts, name) &&
+        programmed(name) >= (held?.epoch ?? 0),
     ),
-    programmed: (name) => (isSelf(name) ? share.programmedEpoch : (membership.newest(name)?.programmed ?? 0)),
+    programmed,
     hostOf: (name) => hostOf(parts, name),
     drained: (holder, slot) => hasDrained(parts, holder, slot, policy.drainDeadline * 1000, now),
   };
+}
+
+function programmedBy({ config, share, membership }: Parts, name: string): number {
+  return name === config.node ? share.programmedEpoch : (membership.newest(name)?.programmed ?? 0);
+}
+
+/** Looked at while the ledger held is committed, so that everybody can have its rows. */
+function noteLagging(parts: Parts, held: Ledger, now: number): void {
+  parts.lagging.note(
+    held.members.filter((name) => programmedBy(parts, name) < held.epoch),
+    now,
+  );
+}
+
+/** Its kernel takes nothing new any more: it is not heard, or has no lease because it does not follow. */
+function isGone({ config, membership, lagging, share, timers }: Parts, name: string, now: number): boolean {
+  if (name === config.node) return lagging.isStalled(name, now) && !share.isLeased(now);
+  return membership.unanswered(name, now) >= timers.deadMs || lagging.isGone(name, now);
 }
 
 function hasDrained(

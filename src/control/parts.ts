@@ -5,6 +5,7 @@ import type { Partition } from '../space/partition.ts';
 import type { Drained, Draining } from './draining.ts';
 import type { Durable } from './durable.ts';
 import type { Following } from './following.ts';
+import type { Lagging } from './lagging.ts';
 import type { Membership } from './membership.ts';
 import type { Probing } from './probing.ts';
 import type { Proposals } from './proposals.ts';
@@ -51,6 +52,7 @@ export interface Parts {
   readonly register: Register;
   readonly share: Share;
   readonly proposals: Proposals;
+  readonly lagging: Lagging;
   readonly draining: Draining;
   readonly drained: Drained;
   readonly probing: Probing;

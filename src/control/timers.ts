@@ -14,6 +14,8 @@ export interface Timers {
   readonly leaseMs: number;
   /** A member that did not answer for this long loses its slots. Above `leaseMs` by what a kernel may take to drop everything. */
   readonly deadMs: number;
+  /** A member whose kernel has not followed the ledger for this long gets no more leases, and loses its slots `deadMs` later. */
+  readonly stallMs: number;
   /** A new coordinator takes no slots before it had authority this long: leases from before it may still run. Like `deadMs`. */
   readonly takeoverMs: number;
   /** Before the very first map the coordinator waits this long for its peers, unless it hears all. */
@@ -46,6 +48,7 @@ export const defaultTimers: Timers = {
   standAfterMs: 150,
   leaseMs: 500,
   deadMs: 800,
+  stallMs: 1000,
   takeoverMs: 800,
   gatherMs: 1000,
   stableMs: 500,

@@ -192,7 +192,8 @@ export class Checkers {
     const changedAt = this.#changedAt[client.slot] ?? Number.NEGATIVE_INFINITY;
     // From the first SYN on: its connection may be half open at the former owner while the slot moves.
     const moved = changedAt >= openedAt - flipMs;
-    if (moved && this.#expect.handoffs.has('reset')) return true;
+    const givenAway = this.#newest.owners[client.slot] !== holder.name;
+    if ((moved || givenAway) && this.#expect.handoffs.has('reset')) return true;
     return moved && this.#timeline.now - changedAt >= this.#expect.drainMs;
   }
 

@@ -245,6 +245,27 @@ describe('a crash', () => {
     net.runUntil(() => net.control('r1').view().holders.length === 0, 3000);
   });
 
+  test.each(['r3', 'r1'])(
+    'of the kernel of %s alone, which does nothing it is told, costs it its slots until it works again',
+    (name) => {
+      const net = started();
+      net.jam(name);
+      // Its rows are to change, and do not.
+      propose(net, 'r2', {
+        strategy: 'weighted',
+        handoff: 'forward',
+        drainDeadline: 60,
+        weights: { r1: 2, r2: 3, r3: 1 },
+      });
+      const others = net.names.filter((each) => each !== name);
+      net.runUntil(() => others.reduce((sum, each) => sum + net.accepting(each).size, 0) === 16, 6000);
+      expect(net.control('r2').view().members).toEqual(others);
+      net.jam(name, false);
+      net.runUntil(() => net.healthy() && net.control('r2').view().members.length === 3, 6000);
+      expect(net.accepting(name).size).toBeGreaterThan(0);
+    },
+  );
+
   test('of a whole host settles its slots once nobody answers there', () => {
     const net = started();
     net.crash('r3');

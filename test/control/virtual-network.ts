@@ -48,6 +48,7 @@ interface Host {
   holding: ReadonlySet<number>;
   wanted: Table | null;
   programming: boolean;
+  jammed: boolean;
   ticksAt: number;
   /** A stopped agent does nothing before; what comes meanwhile waits for it. */
   stoppedUntil: number;
@@ -95,7 +96,14 @@ export class VirtualNetwork {
           up: true,
         },
         ...{ rows: new Map(), armed: new Map<number, number>(), current: 0, holding: new Set<number>() },
-        ...{ wanted: null, programming: false, ticksAt: Number.POSITIVE_INFINITY, epoch: 0, left: false },
+        ...{
+          wanted: null,
+          programming: false,
+          jammed: false,
+          ticksAt: Number.POSITIVE_INFINITY,
+          epoch: 0,
+          left: false,
+        },
         stoppedUntil: 0,
       });
     }
@@ -161,6 +169,13 @@ export class VirtualNetwork {
     host.programming = false;
     host.ticksAt = Number.POSITIVE_INFINITY;
     host.stoppedUntil = 0;
+  }
+
+  /** The kernel carries out nothing any more that it is asked for, until it is freed; leases go on. */
+  jam(name: string, jammed = true): void {
+    const host = this.host(name);
+    host.jammed = jammed;
+    if (!jammed && host.programming) this.#transact(host);
   }
 
   /** The agent gets no turn for a while, as by SIGSTOP or a busy host; its kernel goes on, and half-done transactions wait. */
@@ -378,6 +393,10 @@ export class VirtualNetwork {
   }
 
   #transact(host: Host): void {
+    if (host.jammed) {
+      host.programming = true;
+      return;
+    }
     const table = host.wanted;
     host.wanted = null;
     host.programming = table !== null;
