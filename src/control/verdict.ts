@@ -2,6 +2,8 @@ import type { Verdict } from './io.ts';
 
 /** What the verdict rests on. */
 export interface Standing {
+  /** Votes and serves nothing. */
+  readonly witness: boolean;
   readonly leaving: boolean;
   /** May take new connections now. */
   readonly leased: boolean;
@@ -33,6 +35,7 @@ export function verdictOf(standing: Standing): { readonly verdict: Verdict; read
       slots > 0 ? `${slots} of ${slotCount} slots to hand off` : `connections of ${standing.draining} slots may go on`;
     return { verdict: 'leaving', cause: `leaving: ${left}` };
   }
+  if (standing.witness && standing.serving) return { verdict: 'serving', cause: 'a witness: votes and serves nothing' };
   if (standing.serving && (standing.member || slots > 0)) {
     return { verdict: 'serving', cause: `serving ${slots} of ${slotCount} slots` };
   }

@@ -45,6 +45,7 @@ export function observe(parts: Parts, observed: Observed): { readonly verdict: V
   const { voters } = parts;
   const heard = voters.others().filter((voter) => membership.heard(voter, now)).length + (voters.isVoter ? 1 : 0);
   return verdictOf({
+    witness: config.witness,
     serving: observed.serving,
     leaving: observed.leaving,
     leased: share.isLeased(now),

@@ -25,6 +25,11 @@ const started: ReturnType<typeof startManycast>[] = [];
 beforeAll(async () => {
   const size = ['--replicas', '4', '--clients', '1', '--addresses', '16'];
   expect(await manycast('lab', 'up', name, ...size)).toMatchObject({ code: 0 });
+  // As many firewalls do: every replica sees frames of connections that it has never heard of, and must not suffer from them.
+  const firewall = `add table inet fw
+    add chain inet fw input { type filter hook input priority 0; policy accept; }
+    add rule inet fw input ct state invalid drop`;
+  for (const replica of ['r1', 'r2', 'r3', 'r4']) await on(name, replica, 'nft', firewall);
 });
 afterAll(async () => {
   await manycast('lab', 'down', name);
