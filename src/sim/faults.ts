@@ -88,9 +88,9 @@ export function endFaults(world: World): void {
   world.timeline.say('faults end');
   heal(world);
   for (const host of world.hosts) {
-    host.life?.wake();
-    // Connections here go on for longer than anybody waits.
+    // Where an agent is leaving, connections go on for longer than anybody waits.
     if (host.leavingSince !== null) host.kill();
+    else host.life?.wake();
   }
   restartMissing(world);
 }

@@ -122,7 +122,8 @@ async function restQuietly(world: World): Promise<void> {
   const probes = clients.map((client) => client.connect());
   if (!(await timeline.run(quietMs))) return;
   checkers.quiet(before, world.standing());
-  const ailment = world.ailment();
+  // Slots may settle at this very instant.
+  const ailment = await waitUntilWell(world, 300);
   if (ailment !== null) checkers.liveness(`left alone, ${ailment}`);
   for (const { client, port, state, openedAt } of probes) {
     if (state !== 'opening' || timeline.now - openedAt < connectMs) continue;
