@@ -5,7 +5,10 @@ import type { Parts } from './parts.ts';
 /** Writes the next ledger when this agent coordinates and there is something to write; one at a time, each committed before the next. */
 export function coordinate(parts: Parts, self: OwnState, now: number): void {
   const { config, following, register, lagging } = parts;
-  if (!following.hasAuthority(now)) return lagging.clear();
+  if (!following.hasAuthority(now)) {
+    lagging.clear();
+    return;
+  }
   register.count();
   const author: Author = { term: following.term, by: config.node };
   const { held } = register;
