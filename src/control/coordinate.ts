@@ -1,3 +1,4 @@
+import type { Heartbeat } from '../wire/control-message.ts';
 import { compareVersions, type Holder, type Host, type Ledger, versionOf } from '../wire/ledger.ts';
 import { type Author, firstLedger, nextLedger, type Situation, takenOver } from './next-ledger.ts';
 import type { Parts } from './parts.ts';
@@ -7,6 +8,7 @@ export function coordinate(parts: Parts, self: OwnState, now: number): void {
   const { config, following, register, lagging } = parts;
   if (!following.hasAuthority(now)) {
     lagging.clear();
+    parts.probing.clear();
     return;
   }
   register.count();
@@ -50,6 +52,7 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
   const isSelf = (name: string) => name === config.node;
   const isPresent = (name: string) => isSelf(name) || (membership.stable(name, now) && membership.answers(name));
   const programmed = (name: string) => programmedBy(parts, name);
+  const lately = (name: string) => said(parts, held, name, now);
   const policy = parts.policies.of(held?.policy ?? 'strategy: equal');
   if (held) {
     proposals.offerOwn();
@@ -62,11 +65,11 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
     partition: config.partition,
     policy,
     changes: held ? proposals.takeFor(held) : [],
-    incarnationOf: (name) => (isSelf(name) ? config.incarnation : (membership.newest(name)?.incarnation ?? null)),
+    incarnationOf: (name) => (isSelf(name) ? config.incarnation : (lately(name)?.incarnation ?? null)),
     gone: (name) => settledIn && isGone(parts, name, now),
     leaving: (name) => isLeaving(parts, self, name),
     hears: (name) => isSelf(name) || membership.heard(name, now),
-    healthy: (name) => (isSelf(name) ? self.healthy : (membership.newest(name)?.healthy ?? null)),
+    healthy: (name) => (isSelf(name) ? self.healthy : (lately(name)?.healthy ?? null)),
     newcomers: [config.node, ...membership.others].filter(
       (name) =>
         isPresent(name) &&
@@ -76,8 +79,9 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
         programmed(name) >= (held?.epoch ?? 0),
     ),
     programmed,
-    hostOf: (name) => hostOf(parts, name),
-    drained: (holder, slot) => hasDrained(parts, holder, slot, policy.drainDeadline * 1000, now),
+    hostOf: (name) => hostOf(parts, held, name, now),
+    drained: (holder, slot) =>
+      hasDrained(parts, holder, slot, sessionIn(held, holder.name), policy.drainDeadline * 1000, now),
   };
 }
 
@@ -103,21 +107,34 @@ function hasDrained(
   { config, drained, probing, timers }: Parts,
   holder: Holder,
   slot: number,
+  session: number,
   deadlineMs: number,
   now: number,
 ): boolean {
   if (holder.name === config.node && holder.boot !== config.boot) return true;
   return (
     drained.reported(holder, slot) ||
-    probing.isGone(holder, now) ||
+    probing.isGone(holder, session, now) ||
     drained.overdue(holder, deadlineMs + timers.overdueMs, now)
   );
 }
 
-function hostOf({ config, membership }: Parts, name: string): Host | null {
-  if (name === config.node) return { name, boot: config.boot, mac: config.mac };
-  const said = membership.newest(name);
-  return said && { name, boot: said.boot, mac: said.mac };
+function hostOf(parts: Parts, held: Ledger | null, name: string, now: number): Host | null {
+  const { config, membership } = parts;
+  if (name === config.node) return { name, session: config.session, boot: config.boot, mac: config.mac };
+  const heard = said(parts, held, name, now);
+  return heard && { name, session: membership.session(name), boot: heard.boot, mac: heard.mac };
+}
+
+/** What `name` says now. What a silent one said last, or a life before the one that the ledger knows, is of the past. */
+function said({ membership }: Parts, held: Ledger | null, name: string, now: number): Heartbeat | null {
+  return membership.heard(name, now) && membership.session(name) >= sessionIn(held, name)
+    ? membership.newest(name)
+    : null;
+}
+
+function sessionIn(held: Ledger | null, name: string): number {
+  return held?.hosts.find((host) => host.name === name)?.session ?? 0;
 }
 
 function isWitness({ config, membership }: Parts, name: string): boolean {

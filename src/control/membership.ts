@@ -8,6 +8,8 @@ export interface Membership {
   /** Notes a heartbeat; false when a newer one of the same session was noted before. */
   hear(name: string, session: number, heartbeat: Heartbeat, via: Via, now: number): boolean;
   newest(name: string): Heartbeat | null;
+  /** Number of the life of its agent that said it; 0 for none. */
+  session(name: string): number;
   /** Its newest heartbeat says that it hears this agent. */
   answers(name: string): boolean;
   /** Milliseconds since the last heartbeat that said so, or since the own start when there was none. */
@@ -70,6 +72,7 @@ export function createMembership(node: string, peers: readonly string[], timers:
       return true;
     },
     newest: (name) => contacts.get(name)?.heartbeat ?? null,
+    session: (name) => contacts.get(name)?.session ?? 0,
     stable(name, now) {
       const contact = contacts.get(name);
       return contact !== undefined && silence(name, now) <= timers.silenceMs && now - contact.since >= timers.stableMs;

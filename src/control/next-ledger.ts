@@ -192,6 +192,7 @@ function withHosts(ledger: Ledger, { hostOf }: Situation): Ledger {
   const known = new Map(ledger.hosts.map((host) => [host.name, host]));
   const named = [
     ...ledger.members,
+    ...ledger.voters.map(({ name }) => name),
     ...ledger.owners.filter((name) => name !== null),
     ...ledger.moves.flatMap(({ from, to }) => [from, to]),
     ...ledger.holders.map(({ name }) => name),

@@ -30,14 +30,21 @@ export class Probing {
     return [...silent];
   }
 
+  /** Somebody else coordinates: who did not answer long ago may have answered since. */
+  clear(): void {
+    this.#asked.clear();
+    this.#askAt = Number.NEGATIVE_INFINITY;
+  }
+
   /** The host of `peer` answered. */
   note(peer: string, now: number): void {
     const asked = this.#asked.get(peer);
     if (asked) this.#asked.set(peer, { ...asked, answered: now });
   }
 
-  isGone({ name, boot }: Holder, now: number): boolean {
-    const said = this.#membership.newest(name);
+  /** `session` is the newest life of its agent that the ledger knows of: what is heard of an earlier one is a recording. */
+  isGone({ name, boot }: Holder, session: number, now: number): boolean {
+    const said = this.#membership.session(name) >= session ? this.#membership.newest(name) : null;
     if (said && !this.#isSilent(name, now)) return said.boot !== boot;
     const asked = this.#asked.get(name);
     return asked !== undefined && now - Math.max(asked.first, asked.answered) >= this.#timers.goneMs;

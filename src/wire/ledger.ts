@@ -96,6 +96,8 @@ export type Move = ValueOf<typeof move>;
 /** One life of a machine: another boot of the same name holds nothing of what this one held. */
 const host = record({
   name: nodeName,
+  /** The life of its agent that said so: what an earlier one said, sent again by somebody, is of the past. */
+  session: u48,
   boot: u48,
   /** Link address of the device that carries the service. */
   mac,

@@ -33,7 +33,7 @@ const macs = { a: '02:00:00:00:00:0a', b: '02:00:00:00:00:0b', c: '02:00:00:00:0
 function ledgerWith(allocation: Allocation): Ledger {
   return {
     ...{ term: 1, epoch: 1, by: 'a', cause: '', members: ['a', 'b', 'c'], unhealthy: [], drained: [] },
-    hosts: Object.entries(macs).map(([name, mac]) => ({ name, boot: 1, mac })),
+    hosts: Object.entries(macs).map(([name, mac]) => ({ name, session: 1, boot: 1, mac })),
     ...{ policy: '', policyEpoch: 1, voters: [], formerVoters: [] },
     ...allocation,
   };

@@ -47,7 +47,7 @@ const ledger: fc.Arbitrary<Ledger> = fc
         formerVoters: slotBits > 2 ? [{ name: nameAt(0), incarnation: epoch }] : [],
       },
       ...{ unhealthy: members.slice(1, 2), drained: members.slice(0, 1) },
-      hosts: members.map((each) => ({ name: each, boot: epoch, mac: '02:00:00:00:00:0a' })),
+      hosts: members.map((each) => ({ name: each, session: term, boot: epoch, mac: '02:00:00:00:00:0a' })),
       owners: slots.map((slot) => ((picks[slot] ?? 0) % 5 === 0 ? null : nameAt(picks[slot] ?? 0))),
       nextMoveId: Math.max(4, nextMoveId),
       policy: texts[1],
@@ -61,7 +61,7 @@ const small: Ledger = {
   ...{ policy: '{}', policyEpoch: 9, unhealthy: [], drained: ['r2'], unfinished: true },
   voters: [{ name: 'r1', incarnation: 5 }],
   formerVoters: [],
-  hosts: [{ name: 'r1', boot: 77, mac: '02:00:00:00:00:01' }],
+  hosts: [{ name: 'r1', session: 3, boot: 77, mac: '02:00:00:00:00:01' }],
   holders: [{ name: 'r1', boot: 77, since: 4, slots: [2, 3] }],
 };
 
