@@ -36,6 +36,8 @@ const pauseMs = 10;
 const flipMs = 200;
 /** Who was cut off learns within this what has become of its slots, unless it is stopped meanwhile. */
 const backMs = 4000;
+/** A holder looks for connections no earlier than this, less the drift of its clock. */
+const halfOpenMs = 2900;
 /** Who leaves and cannot hand anything off for this long goes all the same. */
 const handOffMs = 2900;
 
@@ -184,7 +186,7 @@ export class Checkers {
   }
 
   /** Its host died, its drain deadline passed, or the policy lets moves reset. */
-  mayBreak({ client, openedAt, holder, holderBoot }: Connection): boolean {
+  mayBreak({ client, openedAt, holder, holderBoot, request, waitingSince }: Connection): boolean {
     if (!holder?.up || holder.boot !== holderBoot || holder.awaySince(openedAt)) return true;
     if (holder.leavingSince !== null && this.#timeline.now - holder.leavingSince >= handOffMs) return true;
     // Who leaves and hears nobody has nobody to hand anything to.
@@ -194,7 +196,10 @@ export class Checkers {
     const moved = changedAt >= openedAt - flipMs;
     const givenAway = this.#newest.owners[client.slot] !== holder.name;
     if ((moved || givenAway) && this.#expect.handoffs.has('reset')) return true;
-    return moved && this.#timeline.now - changedAt >= this.#expect.drainMs;
+    const drainedFor = this.#timeline.now - changedAt;
+    // With SYN cookies a connection of which nothing has arrived yet stands in no list.
+    if (moved && request <= 1 && waitingSince !== null && drainedFor >= halfOpenMs) return true;
+    return moved && drainedFor >= this.#expect.drainMs;
   }
 
   /** An error that is none of the surroundings' making. */
