@@ -15,11 +15,10 @@ import {
   leftovers,
   manycast,
   on,
-  ownerOf,
+  ownerOf,restingStatusOf, 
   type StatusSeen,
   serviceAddress,
-  until,
-} from './lab-under-test.ts';
+  until } from './lab-under-test.ts';
 
 const name = labName('w');
 const replicas = ['r1', 'r2', 'r3'];
@@ -120,6 +119,7 @@ describe('floods of the control channel', () => {
     // The flood is over, and the channel is as it was.
     await until(statuses, (all) => all.every(({ peers }) => peers.every(({ via }) => via === 'multicast')));
   });
+  await restingStatusOf(name, 'r1');
 });
 
 test('datagrams that wait behind each other are all handed over, in order, and one that is too long still is', async () => {

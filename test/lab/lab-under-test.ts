@@ -56,11 +56,20 @@ export interface StatusSeen {
   readonly policyFile: { readonly state: string; readonly problem: string | null };
   readonly peers: readonly { readonly name: string; readonly via: string | null }[];
   readonly owners: readonly { readonly name: string; readonly slots: string; readonly count: number }[];
+  readonly holders: readonly unknown[];
 }
 
 export async function statusOf(name: string, replica: string): Promise<StatusSeen> {
   const ran = await manycast('lab', 'exec', name, replica, '--', process.execPath, command, 'status', '--json');
   return JSON.parse(ran.stdout) as StatusSeen;
+}
+
+/** The status once nobody holds connections of slots that are another's: until then the epoch may still grow. */
+export function restingStatusOf(name: string, replica: string): Promise<StatusSeen> {
+  return until(
+    () => statusOf(name, replica),
+    ({ settled, holders }) => settled && holders.length === 0,
+  );
 }
 
 /** Asks again until the answer is as wanted; fails with the last answer after a bound. */

@@ -11,6 +11,7 @@ import {
   manycast,
   on,
   ownerOf,
+  restingStatusOf,
   serviceAddress,
   startManycast,
   statusOf,
@@ -156,7 +157,7 @@ describe('a lab of three replicas', () => {
   });
 
   test('a replica that multicast does not reach goes on by unicast, and serves', async () => {
-    const before = await statusOf(name, 'r2');
+    const before = await restingStatusOf(name, 'r2');
     const block = 'table ip block { chain in { type filter hook input priority 0; ip daddr 239.77.0.1 drop; }; }';
     await on(name, 'r2', 'nft', block);
     const viaUnicast = await until(
@@ -170,7 +171,7 @@ describe('a lab of three replicas', () => {
   });
 
   test('the key of the control channel is changed while all go on serving', async () => {
-    const before = await statusOf(name, 'r1');
+    const before = await restingStatusOf(name, 'r1');
     const file = join(labDirectory(name), 'keyring.json');
     const taken = (times: number): Promise<unknown> =>
       until(
