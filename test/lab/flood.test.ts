@@ -15,10 +15,12 @@ import {
   leftovers,
   manycast,
   on,
-  ownerOf,restingStatusOf, 
+  ownerOf,
+  restingStatusOf,
   type StatusSeen,
   serviceAddress,
-  until } from './lab-under-test.ts';
+  until,
+} from './lab-under-test.ts';
 
 const name = labName('w');
 const replicas = ['r1', 'r2', 'r3'];
@@ -82,6 +84,7 @@ describe('floods of the control channel', () => {
   beforeAll(async () => {
     const size = ['--replicas', '3', '--clients', '1', '--addresses', '6'];
     expect(await manycast('lab', 'up', name, ...size)).toMatchObject({ code: 0 });
+    await restingStatusOf(name, 'r1');
   });
   afterAll(async () => {
     await manycast('lab', 'down', name);
@@ -119,7 +122,6 @@ describe('floods of the control channel', () => {
     // The flood is over, and the channel is as it was.
     await until(statuses, (all) => all.every(({ peers }) => peers.every(({ via }) => via === 'multicast')));
   });
-  await restingStatusOf(name, 'r1');
 });
 
 test('datagrams that wait behind each other are all handed over, in order, and one that is too long still is', async () => {
