@@ -13,7 +13,6 @@ const planted: readonly (readonly [string, number, readonly (keyof typeof invari
   ['eviction-too-early', 2, ['release', 'oneTaker']],
   ['grant-under-old-ledger', 1, ['oneTaker', 'release']],
   ['half-is-a-majority', 1, ['oneMap', 'oneTaker']],
-  ['lease-armed-after-asking', 87, ['oneTaker', 'release', 'established']],
   ['leave-before-confirmed', 1, ['release', 'oneTaker']],
   ['new-row-before-leave', 1, ['release', 'oneTaker']],
   ['old-owner-keeps-taking', 1, ['release', 'oneTaker']],
