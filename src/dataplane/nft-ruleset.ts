@@ -5,8 +5,8 @@ import type { Fence } from './data-plane.ts';
 import { type ForwardingTable, type Row, type Rows, type ServiceEntry, sameRow, takesNew } from './forwarding-table.ts';
 import { icmpErrorTypes } from './packet.ts';
 
-/** Slots per transaction: libnftables blocks the caller for about 6 µs an element. */
-const slotsPerTransaction = 4096;
+/** Slots per transaction, up to four elements each: libnftables blocks the caller for about 6 µs an element, and an ordinary user's netlink message is short. */
+const slotsPerTransaction = 1024;
 
 export function tableName(service: ServiceEntry): string {
   return `mc_${service.name.replaceAll('-', '_')}`;

