@@ -7,11 +7,13 @@ import {
   labDown,
   labExec,
   labList,
+  labNamed,
   labUp,
   mayBuildHere,
   releaseNamespace,
   runInHeldNamespace,
 } from '../lab/index.ts';
+import { readStep, stepLabel, takeStep } from '../scenario/index.ts';
 
 interface UpOptions {
   readonly replicas: string;
@@ -67,6 +69,20 @@ export async function exec(name: string, node: string, argv: readonly string[]):
   process.exitCode = mayBuildHere()
     ? await labExec(name, node, argv)
     : await runInHeldNamespace(name, process.argv.slice(2));
+}
+
+export async function step(name: string, text: string): Promise<void> {
+  if (!mayBuildHere()) {
+    process.exitCode = await runInHeldNamespace(name, process.argv.slice(2));
+    return;
+  }
+  const lab = labNamed(name);
+  const replicas = lab.plan.replicas.map((replica) => replica.name);
+  const interrupted = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+  await takeStep(lab, readStep(text, replicas), interrupted.signal, (done) =>
+    process.stdout.write(`${stepLabel(done)}\n`),
+  );
 }
 
 export async function list(): Promise<void> {

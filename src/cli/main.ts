@@ -149,6 +149,10 @@ lab
   .description('run a command on a node: lab exec demo c1 -- curl http://10.77.0.100/')
   .action(async (name, node, argv) => (await import('./lab.ts')).exec(name, node, argv));
 lab
+  .command('step <name> <step>')
+  .description("do one step of a scenario's timeline: lab step demo 'cut: r2'")
+  .action(async (name, step) => (await import('./lab.ts')).step(name, step));
+lab
   .command('list')
   .description('labs that are up')
   .action(async () => (await import('./lab.ts')).list());

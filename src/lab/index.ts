@@ -7,6 +7,7 @@ export {
   labDown,
   labExec,
   labList,
+  labNamed,
   labUp,
   type ReplicaStatus,
   spawnOn,
@@ -14,7 +15,8 @@ export {
 export { setCable } from './network.ts';
 export type { LabClient, LabNode, LabPlan } from './plan.ts';
 export { destroyState, isAgentAlive, killHost, killServers, restartAgent, signalAgent } from './replica-processes.ts';
-export { type SwitchFaults, setSwitchFaults, switchRules } from './switch-faults.ts';
+export type { SwitchFaults } from './state.ts';
+export { setSwitchFaults, switchFaultsOf, switchRules } from './switch-faults.ts';
 export {
   hasEntered,
   holdNamespace,

@@ -18,8 +18,10 @@ import {
   labNames,
   readLabState,
   removeLabDirectory,
+  stateOfLab,
   writeLabState,
 } from './state.ts';
+import { noFaults } from './switch-faults.ts';
 import { hasEntered } from './user-namespace.ts';
 
 export interface LabOptions extends LabSize {
@@ -112,9 +114,7 @@ export function labList(): LabSummary[] {
 
 /** Runs a command on a node with this terminal; resolves with its exit code. */
 export function labExec(name: string, node: string, argv: readonly string[]): Promise<number> {
-  const state = readLabState(name);
-  if (!state) throw new OperatingError('lab', `there is no lab "${name}"`, { remedy: 'manycast lab list' });
-  const child = spawnOn(state.plan, node, argv, { stdio: 'inherit' });
+  const child = spawnOn(stateOfLab(name).plan, node, argv, { stdio: 'inherit' });
   const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
   // A terminal's Ctrl-C reaches the command by itself; in a user namespace, which has no terminal, it comes to this process alone.
   const interrupt = hasEntered() ? pass : (): void => {};
@@ -128,12 +128,27 @@ export function spawnOn(plan: LabPlan, node: string, argv: readonly string[], op
   return spawn('ip', ['netns', 'exec', namespace, ...argv], { ...options, env });
 }
 
+/** A lab that is up already. */
+export function labNamed(name: string): Lab {
+  return labOf(stateOfLab(name).plan);
+}
+
+function labOf(plan: LabPlan): Lab {
+  const directory = labDirectory(plan.name);
+  return {
+    plan,
+    directory,
+    policyFile: policyPath(directory),
+    socketOf: (replica) => replicaFiles(directory, replica).socket,
+  };
+}
+
 async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   const { onProgress } = options;
   const directory = labDirectory(plan.name);
   const agents: ProcessRecord[] = [];
   const servers: ProcessRecord[] = [];
-  const save = (): void => writeLabState({ plan, agents, servers });
+  const save = (): void => writeLabState({ plan, agents, servers, switchFaults: noFaults });
   save();
   onProgress(`network: ${plan.replicas.length} replicas, ${plan.clients.length} clients, one switch`);
   buildNetwork(plan);
@@ -148,12 +163,7 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   await ready(plan, directory, { agents, servers }, options.signal, 'answers');
   await formCluster(new Map(plan.replicas.map(({ name }) => [name, replicaFiles(directory, name).socket])));
   await ready(plan, directory, { agents, servers }, options.signal, 'serves');
-  return {
-    plan,
-    directory,
-    policyFile: policyPath(directory),
-    socketOf: (replica) => replicaFiles(directory, replica).socket,
-  };
+  return labOf(plan);
 }
 
 /** Waits until every agent answers, or serves with no slot on its way; all must still run then. */

@@ -7,7 +7,7 @@ import { endNamespaceProcesses, setCable } from './network.ts';
 import type { LabNode, LabPlan } from './plan.ts';
 import { endProcess, isAlive, type ProcessRecord, signalProcess, spawnDetached } from './process-record.ts';
 import { replicaFiles } from './replica-files.ts';
-import { labDirectory, readLabState, writeLabState } from './state.ts';
+import { labDirectory, stateOfLab, writeLabState } from './state.ts';
 
 const command = fileURLToPath(new URL('../cli/main.js', import.meta.url));
 /** An agent takes up to three seconds to hand everything off. */
@@ -41,7 +41,7 @@ export function signalAgent(plan: LabPlan, replica: string, signal: NodeJS.Signa
 /** Starts the agent of a replica again; one that lives is asked to end first, and waited for. `lab down` knows the new one. */
 export async function restartAgent(plan: LabPlan, replica: string): Promise<void> {
   await endProcess(processesOf(plan, replica).agent, agentPatienceMs);
-  const state = stateOf(plan);
+  const state = stateOfLab(plan.name);
   const at = indexOf(plan, replica);
   const agent = spawnAgent(plan, defined(plan.replicas[at], 'a replica of the plan'));
   writeLabState({ ...state, agents: state.agents.map((each, i) => (i === at ? agent : each)) });
@@ -71,16 +71,10 @@ interface ReplicaProcesses {
 }
 
 function processesOf(plan: LabPlan, replica: string): ReplicaProcesses {
-  const { agents, servers } = stateOf(plan);
+  const { agents, servers } = stateOfLab(plan.name);
   const at = indexOf(plan, replica);
   const each = servers.length / plan.replicas.length;
   return { agent: defined(agents[at], 'an agent in each replica'), servers: servers.slice(at * each, (at + 1) * each) };
-}
-
-function stateOf(plan: LabPlan): NonNullable<ReturnType<typeof readLabState>> {
-  const state = readLabState(plan.name);
-  if (!state) throw new OperatingError('lab', `there is no lab "${plan.name}"`, { remedy: 'manycast lab list' });
-  return state;
 }
 
 function indexOf(plan: LabPlan, replica: string): number {

@@ -19,6 +19,16 @@ export interface LabState {
   readonly plan: LabPlan;
   readonly agents: readonly ProcessRecord[];
   readonly servers: readonly ProcessRecord[];
+  /** What the switch does wrong now. */
+  readonly switchFaults: SwitchFaults;
+}
+
+/** What a switch does wrong. */
+export interface SwitchFaults {
+  /** Pairs of nodes; no frame gets from the first to the second. */
+  readonly blocks: readonly (readonly [from: string, to: string])[];
+  /** Datagrams of the control channel that are lost, in percent, for each receiver of a multicast by itself; not those from and to `spared`. */
+  readonly loss: { readonly percent: number; readonly spared: readonly string[] };
 }
 
 /** Where the labs of this user are kept; a user namespace, where everybody is root, inherits it from outside. */
@@ -68,6 +78,13 @@ export function readLabState(name: string): LabState | null {
   } catch {
     return null;
   }
+}
+
+/** As `readLabState`, of a lab that must be there. */
+export function stateOfLab(name: string): LabState {
+  const state = readLabState(name);
+  if (!state) throw new OperatingError('lab', `there is no lab "${name}"`, { remedy: 'manycast lab list' });
+  return state;
 }
 
 export function writeLabState(state: LabState): void {

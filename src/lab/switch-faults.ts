@@ -1,16 +1,15 @@
 import { execFileSync } from 'node:child_process';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import type { LabPlan } from './plan.ts';
-
-/** What the switch does wrong. */
-export interface SwitchFaults {
-  /** Pairs of nodes; no frame gets from the first to the second. */
-  readonly blocks: readonly (readonly [from: string, to: string])[];
-  /** Datagrams of the control channel that are lost, in percent, for each receiver of a multicast by itself; not those from and to `spared`. */
-  readonly loss: { readonly percent: number; readonly spared: readonly string[] };
-}
+import { type SwitchFaults, stateOfLab, writeLabState } from './state.ts';
 
 const table = 'manycast_faults';
+
+export const noFaults: SwitchFaults = { blocks: [], loss: { percent: 0, spared: [] } };
+
+export function switchFaultsOf(plan: LabPlan): SwitchFaults {
+  return stateOfLab(plan.name).switchFaults;
+}
 
 /** Makes the switch do exactly these, in one transaction. */
 export function setSwitchFaults(plan: LabPlan, faults: SwitchFaults): void {
@@ -24,6 +23,7 @@ export function setSwitchFaults(plan: LabPlan, faults: SwitchFaults): void {
     const said = String((cause as { stderr?: unknown }).stderr ?? '').trim();
     throw new OperatingError('lab', `nft at the switch: ${said || messageOf(cause)}`, { cause });
   }
+  writeLabState({ ...stateOfLab(plan.name), switchFaults: faults });
 }
 
 /** For `nft -f`. The forward hook sees a flooded frame once for each port that it leaves by, so pairs of ports are told apart. */

@@ -5,7 +5,7 @@ import { firstIssue } from '../base/schema-issue.ts';
 import { readYaml } from '../base/yaml.ts';
 import { policySchema } from '../policy/index.ts';
 import { measureNames } from './measures.ts';
-import { stepComplaint, stepSchema, strangerComplaint } from './step-schema.ts';
+import { type Step, stepComplaint, stepSchema, strangerComplaint } from './step-schema.ts';
 
 const count = (max: number): z.ZodNumber => z.number().int().min(1).max(max);
 
@@ -102,6 +102,19 @@ export function readScenario(path: string): Scenario {
   const stranger = strangerComplaint(timeline, replicas);
   if (stranger) throw new OperatingError('scenario', `${path}: ${stranger}`);
   return checked.data;
+}
+
+/** One step as YAML, such as `cut: r2`, for a lab of these replicas. Throws an OperatingError of one clear line. */
+export function readStep(text: string, replicas: readonly string[]): Step {
+  const refused = (reason: string) => new OperatingError('scenario', reason.replace(/^timeline\[0\][.:] ?/, ''));
+  const input = readYaml(text, yamlBounds);
+  if (!input.ok) throw refused(`step: ${input.reason}`);
+  const misshapen = stepComplaint([input.value]);
+  if (misshapen) throw refused(misshapen);
+  const step = stepSchema.parse(input.value);
+  const stranger = strangerComplaint([step], replicas);
+  if (stranger) throw refused(stranger);
+  return step;
 }
 
 /** A hundred steps with a policy each. */

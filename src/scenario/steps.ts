@@ -16,6 +16,7 @@ import {
   setSwitchFaults,
   signalAgent,
   spawnOn,
+  switchFaultsOf,
 } from '../lab/index.ts';
 import { unixMsOf } from '../platform/monotonic-clock.ts';
 import { createCast } from './cast.ts';
@@ -34,12 +35,26 @@ export interface Stepper {
 type KillStep = Extract<Step, { kill: unknown }>;
 type BlockStep = Extract<Step, { block: unknown }>;
 
-const intact: SwitchFaults = { blocks: [], loss: { percent: 0, spared: [] } };
+/** Does one step on a lab, and sees it to its end: a stop until the agent goes on. */
+export async function takeStep(
+  lab: Lab,
+  step: Step,
+  signal: AbortSignal,
+  onStep: (step: StepRecord) => void,
+): Promise<void> {
+  const stepper = createStepper(lab, signal, onStep);
+  try {
+    await stepper.take(step);
+    if ('stop' in step) await delay(step.stop.seconds * 1000, undefined, { signal });
+  } finally {
+    stepper.close();
+  }
+}
 
 /** Does the steps of a timeline on a lab, and tells each when it is done; a stop once more when it is over. */
 export function createStepper(lab: Lab, signal: AbortSignal, onStep: (step: StepRecord) => void): Stepper {
   const stage: Stage = {
-    ...{ lab, onStep, replicaOf: createCast(lab), atSwitch: intact },
+    ...{ lab, onStep, replicaOf: createCast(lab) },
     stopped: new Map(),
     ended: new Set(),
   };
@@ -64,7 +79,6 @@ interface Stage {
   readonly stopped: Map<string, NodeJS.Timeout>;
   /** Replicas whose agent may be dead. */
   readonly ended: Set<string>;
-  atSwitch: SwitchFaults;
 }
 
 async function take(stage: Stage, step: Exclude<Step, { wait: unknown }>): Promise<void> {
@@ -146,29 +160,25 @@ async function block(stage: Stage, { block: { from, to, between } }: BlockStep):
   );
   const back = between ? oneWay.map(([sender, receiver]) => [receiver, sender] as const) : [];
   const pairs: SwitchFaults['blocks'] = [...oneWay, ...back];
-  setSwitch(stage, { ...stage.atSwitch, blocks: [...stage.atSwitch.blocks, ...pairs] });
+  const faults = switchFaultsOf(stage.lab.plan);
+  setSwitchFaults(stage.lab.plan, { ...faults, blocks: [...faults.blocks, ...pairs] });
   const which = between ? `between ${one} and ${other}` : `from ${one} to ${other}`;
   stage.onStep({ what: 'block', at, label: `no frames ${which}` });
 }
 
 function lose(stage: Stage, percent: number): void {
   const at = now();
-  setSwitch(stage, { ...stage.atSwitch, loss: { percent, spared: [] } });
+  setSwitchFaults(stage.lab.plan, { ...switchFaultsOf(stage.lab.plan), loss: { percent, spared: [] } });
   stage.onStep({ what: 'loss', at, label: `control channel loses ${percent} %` });
 }
 
-function heal(stage: Stage, replica: string): void {
-  const { blocks, loss } = stage.atSwitch;
-  setSwitch(stage, {
+function heal({ lab: { plan } }: Stage, replica: string): void {
+  const { blocks, loss } = switchFaultsOf(plan);
+  setSwitchFaults(plan, {
     blocks: blocks.filter((pair) => !pair.includes(replica)),
     loss: { ...loss, spared: [...new Set([...loss.spared, replica])] },
   });
-  setCable(stage.lab.plan, replica, 'up');
-}
-
-function setSwitch(stage: Stage, faults: SwitchFaults): void {
-  stage.atSwitch = faults;
-  setSwitchFaults(stage.lab.plan, faults);
+  setCable(plan, replica, 'up');
 }
 
 /** As an editor does: written aside, then renamed over the old one. */

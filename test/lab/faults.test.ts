@@ -2,24 +2,13 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  destroyState,
-  isAgentAlive,
-  killHost,
-  killServers,
-  type SwitchFaults,
-  setSwitchFaults,
-  signalAgent,
-} from '../../src/lab/index.ts';
-import { planLab } from '../../src/lab/plan.ts';
+import { askAgentOnce } from '../../src/platform/agent-client.ts';
 import { labDirectory, labName, leftovers, manycast, on, type StatusSeen, statusOf, until } from './lab-under-test.ts';
 
 type PeerSeen = StatusSeen['peers'][number] & { readonly state?: string };
 
 describe('faults of a lab', () => {
-  const size = { name: labName('w'), replicas: 3, clients: 1, addresses: 2 };
-  const plan = planLab(size);
-  const { name } = size;
+  const name = labName('w');
 
   beforeAll(async () => {
     const up = await manycast('lab', 'up', name, '--replicas', '3', '--clients', '1', '--addresses', '2');
@@ -36,57 +25,84 @@ describe('faults of a lab', () => {
       async () => (await statusOf(name, listener)).peers as readonly PeerSeen[],
       (peers) => peers.some((peer) => peer.name === speaker && (peer.state === 'heard') === wanted),
     );
-  const faults = (blocks: SwitchFaults['blocks'], percent = 0): void =>
-    setSwitchFaults(plan, { blocks, loss: { percent, spared: [] } });
+  const step = async (text: string, said: string): Promise<void> =>
+    expect(await manycast('lab', 'step', name, text)).toMatchObject({ code: 0, stdout: said });
+  const isAgentAlive = (replica: string): Promise<boolean> =>
+    askAgentOnce(join(labDirectory(name), replica, 'agent.sock'), 'GET', '/v1/status').then(
+      () => true,
+      () => false,
+    );
 
-  test('a block is one way, and ends', async () => {
-    faults([['r2', 'r3']]);
+  test('a block is one way, adds to another, and ends', async () => {
+    await step('block: { from: r1, to: r3 }', 'no frames from r1 to r3\n');
+    await step('block: { from: r2, to: r3 }', 'no frames from r2 to r3\n');
     await hears('r3', 'r2', false);
+    await hears('r3', 'r1', false);
     await hears('r2', 'r3', true);
-    await hears('r3', 'r1', true);
-    faults([]);
+    await step('heal: r2', 'r2 healed\n');
     await hears('r3', 'r2', true);
+    await hears('r3', 'r1', false);
+    await step('heal: r3', 'r3 healed\n');
+    await hears('r3', 'r1', true);
   });
 
   test('loss of everything silences the control channel, and nothing else', async () => {
-    faults([], 100);
+    await step('loss: { percent: 100 }', 'control channel loses 100 %\n');
     await hears('r1', 'r2', false);
     await hears('r3', 'r1', false);
     expect(await on(name, 'c1', 'curl', '-s', '-m', '4', 'http://10.77.0.11/')).toBe('r1\n');
-    faults([]);
+    await step('loss: { percent: 0 }', 'control channel loses 0 %\n');
+    await hears('r1', 'r2', true);
+  });
+
+  test('a stopped agent is not heard, and goes on', async () => {
+    const stopped = step('stop: { agent: r2, seconds: 2 }', 'r2 agent stopped\nr2 agent goes on\n');
+    await hears('r1', 'r2', false);
+    await stopped;
     await hears('r1', 'r2', true);
   });
 
   test('an agent whose state is destroyed is dead, and remembers nothing', async () => {
     const state = join(labDirectory(name), 'r1', 'state');
     expect(readdirSync(state)).not.toEqual([]);
-    destroyState(plan, 'r1');
+    await step('destroyState: r1', 'r1 state destroyed\n');
     await until(
-      async () => isAgentAlive(plan, 'r1'),
+      () => isAgentAlive('r1'),
       (alive) => !alive,
     );
     expect(existsSync(state)).toBe(false);
-    expect(() => signalAgent(plan, 'r4', 'SIGKILL')).toThrow(`has no replica "r4", allowed are r1, r2, r3`);
   });
 
   test('a server that is killed serves no more, while its agent does', async () => {
     const ask = ['curl', '-s', '-m', '4', '-o', '/dev/null', '-w', '%{http_code}', 'http://10.77.0.12/'];
     const answered = async (): Promise<string> => (await manycast('lab', 'exec', name, 'c1', '--', ...ask)).stdout;
     expect(await answered()).toBe('200');
-    killServers(plan, 'r2');
+    await step('kill: { server: r2 }', 'r2 server killed\n');
     await until(answered, (code) => code === '000');
-    expect(isAgentAlive(plan, 'r2')).toBe(true);
+    expect(await isAgentAlive('r2')).toBe(true);
   });
 
   test('a host that is killed has no cable and no process left', async () => {
-    killHost(plan, 'r3');
+    await step('kill: { host: r3 }', 'r3 host killed\n');
     await until(
       () => on(name, 'sw', 'ip', 'netns', 'pids', `mc-${name}-r3`),
       (pids) => pids.trim() === '',
     );
     expect(await on(name, 'sw', 'ip', '-brief', 'link', 'show', 'r3')).toContain('DOWN');
-    expect(isAgentAlive(plan, 'r3')).toBe(false);
-    expect(isAgentAlive(plan, 'r2')).toBe(true);
+    expect(await isAgentAlive('r3')).toBe(false);
+    expect(await isAgentAlive('r2')).toBe(true);
+  });
+
+  test.each([
+    ['cut: r4', 'cut: no such replica, allowed are r1, r2, r3, coordinator, member'],
+    ['cut', 'a step has one key, allowed are wait, policy, cut,'],
+    ['burn: r1', 'burn: unknown step, allowed are wait, policy, cut,'],
+    ['cut: [', 'not YAML: '],
+  ])('a step that is none is refused: %s', async (text, complaint) => {
+    const refused = await manycast('lab', 'step', name, text);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain(complaint);
+    expect(refused.stderr.trimEnd()).not.toContain('\n');
   });
 });
 

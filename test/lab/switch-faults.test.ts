@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
+import type { SwitchFaults } from '../../src/lab/index.ts';
 import { planLab } from '../../src/lab/plan.ts';
-import { type SwitchFaults, switchRules } from '../../src/lab/switch-faults.ts';
+import { switchRules } from '../../src/lab/switch-faults.ts';
 
 const plan = planLab({ name: 'x', replicas: 3, clients: 1, addresses: 1 });
 
