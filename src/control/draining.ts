@@ -50,7 +50,7 @@ export class Draining {
     const age = (slot: number) => now - (this.#since.get(slot) ?? now);
     const end = draining.filter((slot) => isReset || age(slot) >= deadlineMs);
     // A SYN-ACK may still be answered for which, with SYN cookies, nothing stands in any list.
-    const list = draining.filter((slot) => isReset || age(slot) >= this.#timers.halfOpenMs);
+    const list = draining.filter((slot) => age(slot) >= this.#timers.halfOpenMs);
     if (list.length > 0) this.#listing = { seen: known.epoch, slots: list };
     return { list, end };
   }

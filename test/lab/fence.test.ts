@@ -2,20 +2,18 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
-  addressesOf,
+  expectOwnersToAnswer,
   labDirectory,
   labName,
   leftovers,
   manycast,
   on,
-  ownerOf,
   type StatusSeen,
   statusOf,
   until,
 } from './lab-under-test.ts';
 
 const name = labName('k');
-const url = 'http://10.77.0.100/';
 
 beforeAll(async () => {
   const size = ['--replicas', '3', '--clients', '1', '--addresses', '12'];
@@ -40,18 +38,11 @@ async function taken(replica: string): Promise<number> {
 const withoutSecond = ({ owners, settled }: StatusSeen): boolean =>
   settled && !owners.some((each) => each.name === 'r2');
 
-async function everybodyIsServedByOwners(status: StatusSeen): Promise<void> {
-  for (const address of await addressesOf(name, 'c1')) {
-    const answer = await on(name, 'c1', 'curl', '-s', '-m', '8', '--interface', address, url);
-    expect(answer.trim(), address).toBe(ownerOf(status, address));
-  }
-}
-
 test('an agent that is stopped while its host lives loses its share in the kernel, before others take it over', async () => {
   await on(name, 'r2', 'kill', '-STOP', agentPid(2));
   const status = await until(() => statusOf(name, 'r1'), withoutSecond);
   const before = await taken('r2');
-  await everybodyIsServedByOwners(status);
+  await expectOwnersToAnswer(name, 'c1', status);
   expect(await taken('r2')).toBe(before);
 
   await on(name, 'r2', 'kill', '-CONT', agentPid(2));
@@ -59,7 +50,7 @@ test('an agent that is stopped while its host lives loses its share in the kerne
     () => statusOf(name, 'r2'),
     ({ verdict, settled, owners }) => verdict === 'serving' && settled && owners.length === 3,
   );
-  await everybodyIsServedByOwners(again);
+  await expectOwnersToAnswer(name, 'c1', again);
 });
 
 test('so does one that is killed', async () => {
@@ -68,6 +59,6 @@ test('so does one that is killed', async () => {
   expect(await on(name, 'r2', 'nft', 'list', 'map', 'netdev', 'mc_web', 'slots')).toContain('goto own');
   const before = await taken('r2');
   expect(before).toBeGreaterThan(0);
-  await everybodyIsServedByOwners(status);
+  await expectOwnersToAnswer(name, 'c1', status);
   expect(await taken('r2')).toBe(before);
 });

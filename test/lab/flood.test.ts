@@ -10,6 +10,7 @@ import { openUdpControlNetwork } from '../../src/platform/udp-control-network.ts
 import { datagramBytesMax } from '../../src/wire/envelope.ts';
 import {
   addressesOf,
+  answersTo,
   labDirectory,
   labName,
   leftovers,
@@ -18,7 +19,6 @@ import {
   ownerOf,
   restingStatusOf,
   type StatusSeen,
-  serviceAddress,
   until,
 } from './lab-under-test.ts';
 
@@ -51,12 +51,10 @@ async function verdictsOf(replica: string, signal: AbortSignal): Promise<unknown
 
 /** Asks once from each address: the lines "ADDRESS ANSWER" of those answered by another than the owner. None at all is not a wrong answer. */
 async function wrongAnswers(status: Status, addresses: readonly string[]): Promise<string[]> {
-  const ask = (each: string): string => `echo ${each} $(curl -s -m 3 --interface ${each} http://${serviceAddress}/)`;
-  const lines = (await on(name, 'c1', 'sh', '-c', addresses.map(ask).join('\n'))).trim().split('\n');
-  return lines.filter((line) => {
-    const [address = '', answer = ''] = line.split(' ');
-    return answer !== '' && answer !== ownerOf(status, address);
-  });
+  const answers = await answersTo(name, 'c1', addresses);
+  return [...answers].flatMap(([address, answer]) =>
+    answer !== '' && answer !== ownerOf(status, address) ? [`${address} ${answer}`] : [],
+  );
 }
 
 /** What agents say and clients are answered until `attack` is over. */

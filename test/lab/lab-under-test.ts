@@ -91,6 +91,29 @@ export async function addressesOf(name: string, client: string): Promise<string[
   );
 }
 
+/** Asks the service from each address of a client machine, all at once: who answered, empty for nobody. */
+export async function answersTo(
+  name: string,
+  client: string,
+  addresses: readonly string[],
+): Promise<Map<string, string>> {
+  const ask = (each: string): string => `echo ${each} $(curl -s -m 8 --interface ${each} http://${serviceAddress}/) &`;
+  const lines = (await on(name, client, 'sh', '-c', [...addresses.map(ask), 'wait'].join('\n'))).trim().split('\n');
+  return new Map(
+    lines.map((line) => {
+      const [address = '', answer = ''] = line.split(' ');
+      return [address, answer];
+    }),
+  );
+}
+
+/** Every address of a client machine is answered by whoever owns its slot. */
+export async function expectOwnersToAnswer(name: string, client: string, status: StatusSeen): Promise<void> {
+  const addresses = await addressesOf(name, client);
+  const owners = Object.fromEntries(addresses.map((address) => [address, ownerOf(status, address)]));
+  expect(Object.fromEntries(await answersTo(name, client, addresses))).toEqual(owners);
+}
+
 /** Who owns a client's slot (the last byte of its address) by a status. */
 export function ownerOf(status: StatusSeen, client: string): string {
   const slot = Number(client.split('.').at(-1));

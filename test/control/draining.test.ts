@@ -1,0 +1,45 @@
+import { describe, expect, test } from 'vitest';
+import { Draining } from '../../src/control/draining.ts';
+import { defaultTimers } from '../../src/control/timers.ts';
+import type { Rows } from '../../src/dataplane/forwarding-table.ts';
+import type { Ledger } from '../../src/wire/ledger.ts';
+
+const known: Ledger = {
+  ...{ term: 1, epoch: 5, by: 'a', cause: '', members: ['a', 'b'], unhealthy: [], drained: [], hosts: [] },
+  ...{ policy: '', policyEpoch: 1, voters: [], formerVoters: [], owners: ['b', 'b'] },
+  ...{ moves: [], nextMoveId: 2, unfinished: false, holders: [{ name: 'a', boot: 1, since: 5, slots: [0, 1] }] },
+};
+const rows: Rows = new Map([
+  [0, { kind: 'old', peer: null }],
+  [1, { kind: 'old', peer: null }],
+]);
+const deadlineMs = 60_000;
+const { halfOpenMs, listMs } = defaultTimers;
+
+describe.each([
+  ['forward', false],
+  ['reset', true],
+])('a holder, handoff %s', (_handoff, isReset) => {
+  test('says that nothing is left no sooner than a client may have answered its last SYN-ACK', () => {
+    const draining = new Draining(defaultTimers);
+    const listedAt: number[] = [];
+    for (let now = 0; now <= halfOpenMs + listMs; now += listMs / 2) {
+      if (draining.step(known, rows, isReset, deadlineMs, now).list.length === 0) continue;
+      listedAt.push(now);
+      draining.note(new Set([1]));
+      const report = draining.report(known, 'a');
+      expect(report).not.toBeNull();
+    }
+    expect(listedAt[0]).toBe(halfOpenMs);
+  });
+});
+
+test('handoff reset ends the connections at once, and again those that come of half-open ones', () => {
+  const draining = new Draining(defaultTimers);
+  const ends = [0, listMs, 2 * listMs].map((now) => draining.step(known, rows, true, deadlineMs, now).end);
+  expect(ends).toEqual([
+    [0, 1],
+    [0, 1],
+    [0, 1],
+  ]);
+});
