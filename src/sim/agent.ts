@@ -58,7 +58,7 @@ export function startAgent(world: World, host: Host): void {
       probe: (peers) => probe(world, host, peers),
       onEvent: (event) => onDriverEvent(world, host, event),
     });
-    host.agent = { life, session, control, driver };
+    host.run({ life, session, control, driver });
   })().catch((error: unknown) => world.checkers.defect(error));
 }
 

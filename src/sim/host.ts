@@ -41,8 +41,10 @@ export class Host {
   up = false;
   /** When the cable was pulled; null while it is in its place. */
   #cutSince: number | null = null;
-  /** When it was plugged in last after others may have taken the host for gone. */
+  /** When it was last plugged in, with an agent to notice, after others may have taken the host for gone. */
   #wasAwayUntil = Number.NEGATIVE_INFINITY;
+  /** Plugged in again, and no agent there yet that could learn what has become of its slots. */
+  #isUnaware = false;
   /** When its agent was asked to leave; null while it is not. */
   leavingSince: number | null = null;
   /** Has lost its disk. */
@@ -86,13 +88,25 @@ export class Host {
   }
 
   plugCable(): void {
-    if (this.#wasAway()) this.#wasAwayUntil = this.#timeline.now;
+    if (this.#wasAway()) this.#isUnaware = true;
     this.#cutSince = null;
+    if (this.agent) this.#takeNotice();
+  }
+
+  /** An agent runs here from now on. */
+  run(agent: Agent): void {
+    this.agent = agent;
+    if (!this.cut) this.#takeNotice();
+  }
+
+  #takeNotice(): void {
+    if (this.#isUnaware) this.#wasAwayUntil = this.#timeline.now;
+    this.#isUnaware = false;
   }
 
   /** Others may have taken it for gone, with its connections, at some time since then. */
   awaySince(trueMs: number): boolean {
-    return this.#wasAway() || this.#wasAwayUntil >= trueMs;
+    return this.#wasAway() || this.#isUnaware || this.#wasAwayUntil >= trueMs;
   }
 
   #wasAway(): boolean {
@@ -128,6 +142,7 @@ export class Host {
   /** Its connections are gone, and its kernel's table: it is another host from now on for whoever was connected. */
   forget(): void {
     this.boot++;
+    this.#isUnaware = false;
     this.kernel = this.#newKernel();
     this.stack = new TcpStack(this, this.#lan, this.#timeline);
   }
