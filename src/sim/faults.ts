@@ -132,7 +132,8 @@ const stop: Fault = ({ timeline }, host) => {
 const silence: Fault = (world, host) => {
   const { timeline, hosts, controlLan } = world;
   const { life } = host;
-  const ms = timeline.random.between(50, 1000);
+  // Just less than a lease is the most dangerous: what comes of the turn is still obeyed, and lasts far longer than anybody thinks.
+  const ms = timeline.random.chance(0.5) ? timeline.random.between(350, 495) : timeline.random.between(50, 1000);
   life?.interrupt(ms, () => {
     timeline.say(`${host.name} is stopped in the midst of a turn for ${Math.round(ms)} ms, and not heard any more`);
     for (const other of hosts) controlLan.block(host, other);
