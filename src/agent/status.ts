@@ -22,7 +22,13 @@ export interface AgentStatus {
   readonly service: { readonly name: string; readonly address: string; readonly ports: readonly string[] };
   readonly owners: readonly ShareStatus[];
   /** Replicas that may still hold connections of slots they gave away: slots as text, their count. */
-  readonly holders: readonly { readonly name: string; readonly slots: string; readonly count: number }[];
+  readonly holders: readonly {
+    readonly name: string;
+    readonly slots: string;
+    readonly count: number;
+    /** At most. */
+    readonly secondsLeft: number;
+  }[];
   readonly unhealthy: readonly string[];
   readonly drained: readonly string[];
   /** Slots without an owner, as text. */
@@ -96,7 +102,10 @@ export function formatStatus(status: AgentStatus): string {
     ...status.moves.map((move) => `moving ${move.slots} from ${move.from} to ${move.to}: ${move.phase}`),
   ];
   lines.push(
-    ...status.holders.map(({ name, count }) => `${name} may still hold connections of ${count} slots it gave away`),
+    ...status.holders.map(
+      ({ name, count, secondsLeft }) =>
+        `${name} may still hold connections of ${count} slots it gave away, for ${secondsLeft} s at most`,
+    ),
   );
   if (status.unhealthy.length > 0) lines.push(`unhealthy: ${status.unhealthy.join(', ')}`);
   if (status.drained.length > 0) lines.push(`drained: ${status.drained.join(', ')}`);
@@ -111,9 +120,12 @@ export function formatStatus(status: AgentStatus): string {
 
 /** A host may be named several times, by the epochs in which it gave slots away. */
 function holdersOf({ holders }: ControlView): AgentStatus['holders'] {
-  const slots = new Map<string, number[]>();
-  for (const each of holders) slots.set(each.name, [...(slots.get(each.name) ?? []), ...each.slots]);
-  return [...slots].map(([name, all]) => ({ name, slots: formatSlots(all), count: new Set(all).size }));
+  return [...new Set(holders.map(({ name }) => name))].map((name) => {
+    const entries = holders.filter((holder) => holder.name === name);
+    const slots = [...new Set(entries.flatMap((entry) => entry.slots))].sort((a, b) => a - b);
+    const secondsLeft = Math.ceil(Math.max(...entries.map(({ msLeft }) => msLeft)) / 1000);
+    return { name, slots: formatSlots(slots), count: slots.length, secondsLeft };
+  });
 }
 
 const voterNotes = { heard: '', silent: ' (silent)', forgetful: ' (has lost its memory)' } as const;

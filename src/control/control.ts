@@ -263,6 +263,7 @@ class Machine implements Control {
     if (!held || !committed || compareVersions(committed, versionOf(held)) !== 0 || share.known === held) return;
     const before = share.known;
     share.act(held);
+    this.#parts.drained.note(held.holders, this.#now);
     for (const event of changeEvents(before, held)) this.#outputs.push({ kind: 'event', event });
     for (const event of proposals.settle(held)) this.#outputs.push({ kind: 'event', event });
   }

@@ -58,7 +58,7 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
     proposals.offerOwn();
     const report = parts.draining.report(held, config.node);
     if (report) parts.drained.offer(config.node, report);
-    parts.drained.prune(held.holders);
+    parts.drained.note(held.holders, now);
   }
   const members = held?.members ?? [];
   return {
@@ -115,7 +115,7 @@ function hasDrained(
   return (
     drained.reported(holder, slot) ||
     probing.isGone(holder, session, now) ||
-    drained.overdue(holder, deadlineMs + timers.overdueMs, now)
+    drained.msLeft(holder, deadlineMs + timers.overdueMs, now) <= 0
   );
 }
 

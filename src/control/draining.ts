@@ -96,7 +96,7 @@ export class Draining {
   }
 }
 
-/** At a coordinator: which holders have no flow any more. */
+/** Which holders have no flow any more, by what a coordinator is told; and how long they have been holders. */
 export class Drained {
   readonly #reports = new Map<string, { readonly seen: number; readonly slots: ReadonlySet<number> }>();
   readonly #firstSeen = new Map<string, number>();
@@ -115,19 +115,21 @@ export class Drained {
     return report !== undefined && report.seen >= since && report.slots.has(slot);
   }
 
-  /** Has been in the ledger, as far as this coordinator has seen, for longer than its flows may last. */
-  overdue({ name, boot, since }: Holder, deadlineMs: number, now: number): boolean {
-    const key = `${name} ${boot} ${since}`;
-    const first = this.#firstSeen.get(key) ?? now;
-    this.#firstSeen.set(key, first);
-    return now >= first + deadlineMs;
+  /** How long a holder's flows may last still, as far as this agent has seen when it became one; milliseconds, negative when it is overdue. */
+  msLeft(holder: Holder, deadlineMs: number, now: number): number {
+    return (this.#firstSeen.get(keyOf(holder)) ?? now) + deadlineMs - now;
   }
 
-  /** Forgets what no ledger names any more. */
-  prune(holders: readonly Holder[]): void {
-    const keys = new Set(holders.map(({ name, boot, since }) => `${name} ${boot} ${since}`));
+  /** Takes notice of the holders that a ledger names, and forgets those that it does not. */
+  note(holders: readonly Holder[], now: number): void {
+    const keys = new Set(holders.map(keyOf));
+    for (const key of keys) if (!this.#firstSeen.has(key)) this.#firstSeen.set(key, now);
     for (const key of this.#firstSeen.keys()) if (!keys.has(key)) this.#firstSeen.delete(key);
     for (const name of this.#reports.keys())
       if (!holders.some((holder) => holder.name === name)) this.#reports.delete(name);
   }
+}
+
+function keyOf({ name, boot, since }: Holder): string {
+  return `${name} ${boot} ${since}`;
 }

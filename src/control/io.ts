@@ -119,8 +119,8 @@ export interface ControlView {
     readonly to: string;
     readonly phase: Move['phase'];
   }[];
-  /** Hosts that may still hold flows of slots they gave away. */
-  readonly holders: readonly { readonly name: string; readonly slots: readonly number[] }[];
+  /** Hosts that may still hold flows of slots they gave away, for `msLeft` milliseconds at most. */
+  readonly holders: readonly { readonly name: string; readonly slots: readonly number[]; readonly msLeft: number }[];
   /** Slots given away of which this host was last seen to hold flows. */
   readonly holding: ReadonlySet<number>;
   /** This kernel may take new connections. */

@@ -18,7 +18,7 @@ export interface Membership {
   silence(name: string, now: number): number;
   /** A heartbeat came within `heardMs`. */
   heard(name: string, now: number): boolean;
-  /** Heard without a gap for `stableMs`. */
+  /** Heard without a gap for `stableMs`; twice as long each time it was lost again soon, up to `stableMsMax`. */
   stable(name: string, now: number): boolean;
   /** How the peer is heard of late; null when it is not. */
   via(name: string, now: number): Via | null;
@@ -35,6 +35,8 @@ interface Contact {
   readonly answeredAt: number;
   /** When the present run of heartbeats without a gap began. */
   readonly since: number;
+  /** How often it was lost again soon. */
+  readonly relapses: number;
   readonly multicastAt: number;
 }
 
@@ -46,6 +48,10 @@ export function createMembership(node: string, peers: readonly string[], timers:
   const heard = (name: string, now: number) => contacts.has(name) && silence(name, now) <= timers.heardMs;
   const multicastHeard = (name: string, now: number) =>
     now - (contacts.get(name)?.multicastAt ?? Number.NEGATIVE_INFINITY) <= timers.heardMs;
+
+  const relapsesOf = (last: Contact | undefined) =>
+    last !== undefined && last.at - last.since < timers.forgivenMs ? last.relapses + 1 : 0;
+  const stableMs = ({ relapses }: Contact) => Math.min(timers.stableMs * 2 ** relapses, timers.stableMsMax);
 
   return {
     others,
@@ -67,6 +73,7 @@ export function createMembership(node: string, peers: readonly string[], timers:
         at: now,
         answeredAt: lists(heartbeat, node) ? now : (last?.answeredAt ?? start),
         since: unbroken ? last.since : now,
+        relapses: unbroken ? last.relapses : relapsesOf(last),
         multicastAt: via === 'multicast' ? now : (last?.multicastAt ?? Number.NEGATIVE_INFINITY),
       });
       return true;
@@ -75,7 +82,9 @@ export function createMembership(node: string, peers: readonly string[], timers:
     session: (name) => contacts.get(name)?.session ?? 0,
     stable(name, now) {
       const contact = contacts.get(name);
-      return contact !== undefined && silence(name, now) <= timers.silenceMs && now - contact.since >= timers.stableMs;
+      return (
+        contact !== undefined && silence(name, now) <= timers.silenceMs && now - contact.since >= stableMs(contact)
+      );
     },
     via: (name, now) => (heard(name, now) ? (multicastHeard(name, now) ? 'multicast' : 'unicast') : null),
     unreachedByMulticast(now) {

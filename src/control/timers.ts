@@ -20,8 +20,12 @@ export interface Timers {
   readonly takeoverMs: number;
   /** Before the very first map the coordinator waits this long for its peers, unless it hears all. */
   readonly gatherMs: number;
-  /** A peer heard without a gap for this long gets a share. */
+  /** A peer heard without a gap for this long gets a share; twice as long each time it is lost again soon, */
   readonly stableMs: number;
+  /** up to this; */
+  readonly stableMsMax: number;
+  /** soon is within this. */
+  readonly forgivenMs: number;
   /** A ledger or proposal not acknowledged is sent again after this. */
   readonly resendMs: number;
   /** A holder looks this often whether it still has flows of slots that it gave away, */
@@ -52,6 +56,8 @@ export const defaultTimers: Timers = {
   takeoverMs: 800,
   gatherMs: 1000,
   stableMs: 500,
+  stableMsMax: 4000,
+  forgivenMs: 30_000,
   resendMs: 100,
   listMs: 500,
   halfOpenMs: 3000,

@@ -1,3 +1,4 @@
+import type { Ledger } from '../wire/ledger.ts';
 import type { ControlView, PeerState, Verdict } from './io.ts';
 import type { Parts } from './parts.ts';
 import { drainingSlots } from './rows.ts';
@@ -24,7 +25,7 @@ export function viewOf(parts: Parts, observed: Observed, refused: Readonly<Recor
     owners: map?.owners ?? [],
     accepting: share.taking,
     moves: map?.moves ?? [],
-    holders: map?.holders ?? [],
+    holders: map ? holdersIn(map, parts, observed.now) : [],
     holding: parts.draining.holding,
     leased: share.isLeased(observed.now),
     unhealthy: map?.unhealthy ?? [],
@@ -37,6 +38,15 @@ export function viewOf(parts: Parts, observed: Observed, refused: Readonly<Recor
     })),
     refused,
   };
+}
+
+function holdersIn({ holders, policy }: Ledger, { drained, policies }: Parts, now: number): ControlView['holders'] {
+  const deadlineMs = policies.of(policy).drainDeadline * 1000;
+  return holders.map((holder) => ({
+    name: holder.name,
+    slots: holder.slots,
+    msLeft: Math.max(0, drained.msLeft(holder, deadlineMs, now)),
+  }));
 }
 
 export function observe(parts: Parts, observed: Observed): { readonly verdict: Verdict; readonly cause: string } {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Draining } from '../../src/control/draining.ts';
+import { Drained, Draining } from '../../src/control/draining.ts';
 import { defaultTimers } from '../../src/control/timers.ts';
 import type { Rows } from '../../src/dataplane/forwarding-table.ts';
 import type { Ledger } from '../../src/wire/ledger.ts';
@@ -42,4 +42,15 @@ test('handoff reset ends the connections at once, and again those that come of h
     [0, 1],
     [0, 1],
   ]);
+});
+
+test('how long a holder may go on is counted from when its ledger was first seen', () => {
+  const drained = new Drained();
+  const holder = { name: 'a', boot: 1, since: 5, slots: [0, 1] };
+  drained.note([holder], 1000);
+  drained.note([{ ...holder, slots: [1] }], 5000);
+  expect(drained.msLeft(holder, 60_000, 11_000)).toBe(50_000);
+  drained.note([], 12_000);
+  drained.note([holder], 20_000);
+  expect(drained.msLeft(holder, 60_000, 20_000)).toBe(60_000);
 });
