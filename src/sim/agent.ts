@@ -110,6 +110,9 @@ function probe({ timeline, hosts, lan }: World, asker: Host, peers: readonly str
 function onDriverEvent(world: World, host: Host, event: DriverEvent): void {
   world.timeline.say(`${host.name} ${brief(event)}`);
   if (event.kind === 'ledger') world.checkers.acted(host, event);
+  const leavesAlone =
+    host.leavingSince !== null && host.agent?.control.view().peers.every(({ state }) => state !== 'heard');
+  if (event.kind === 'reset' && leavesAlone) host.abandonedAt = world.timeline.now;
   if (event.kind === 'failure') world.checkers.defect(event.error);
 }
 

@@ -189,8 +189,7 @@ export class Checkers {
   mayBreak({ client, openedAt, holder, holderBoot, request, waitingSince }: Connection): boolean {
     if (!holder?.up || holder.boot !== holderBoot || holder.awaySince(openedAt)) return true;
     if (holder.leavingSince !== null && this.#timeline.now - holder.leavingSince >= handOffMs) return true;
-    // Who leaves and hears nobody has nobody to hand anything to.
-    if (holder.agent?.control.view().peers.every(({ state }) => state !== 'heard')) return true;
+    if (holder.abandonedAt >= openedAt) return true;
     const changedAt = this.#changedAt[client.slot] ?? Number.NEGATIVE_INFINITY;
     // From the first SYN on: its connection may be half open at the former owner while the slot moves.
     const moved = changedAt >= openedAt - flipMs;

@@ -47,6 +47,8 @@ export class Host {
   #isUnaware = false;
   /** When its agent was asked to leave; null while it is not. */
   leavingSince: number | null = null;
+  /** When an agent last ended its connections because it left and had nobody to hand anything to. */
+  abandonedAt = Number.NEGATIVE_INFINITY;
   /** Has lost its disk. */
   forgetful = false;
   /** The process that runs the agent, also before the agent is there. */
