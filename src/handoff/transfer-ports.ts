@@ -1,0 +1,63 @@
+import type { Result } from '../base/result.ts';
+import type { SocketImage } from './socket-image.ts';
+import type { TransferFlow, TransferMessage } from './transfer-message.ts';
+
+/** What both ends of a transfer need. */
+export interface TransferPorts {
+  /** To the agent of a peer; resolves when it is on its way. Rejects when the peer cannot be reached. */
+  send(peer: string, message: TransferMessage): Promise<void>;
+  /** Has the kernel cut flows off, hold their packets, or judge them as any others again; resolves when it does. */
+  divert(flows: readonly TransferFlow[], to: 'cut' | 'hold' | null): Promise<void>;
+  /** Every packet that was on its way through the kernel when it last changed has come to its end. */
+  packetsArrived(): Promise<void>;
+  readonly sockets: SocketRepair;
+  /** Milliseconds, monotonic. */
+  now(): number;
+  /** Calls back once, after `ms`; returns what cancels it. */
+  after(ms: number, callback: () => void): () => void;
+}
+
+/** Live sockets as values, and back. Descriptors are numbers of this process. */
+export interface SocketRepair {
+  /** Freezes the connection; a refusal leaves it as it was. */
+  exportSocket(descriptor: number): Result<SocketImage>;
+  /** What was exported goes on here. */
+  thaw(descriptor: number): void;
+  /** A frozen socket with the connection of `image`. */
+  importSocket(image: SocketImage): number;
+  /** What was imported goes on. */
+  goLive(descriptor: number, image: SocketImage): void;
+  /** Ends a frozen connection here without a packet, and closes the descriptor. */
+  closeSilently(descriptor: number): void;
+  /** Closes the descriptor; the application's own stays open. */
+  close(descriptor: number): void;
+}
+
+/** A connection that its application has stopped using, with what has to go along. */
+export interface Frozen {
+  /** A duplicate of the application's; whoever gets it closes it. */
+  readonly descriptor: number;
+  readonly state: Uint8Array;
+  /** Bytes that the application's runtime had taken from the kernel and the application had not. */
+  readonly unread: Uint8Array;
+}
+
+/** Applications whose connections are to be moved away. */
+export interface HolderApplications {
+  /** For each flow, in this order: frozen, or why not. */
+  freeze(flows: readonly TransferFlow[]): Promise<readonly Result<Frozen>[]>;
+  /** It is elsewhere: the application forgets it. */
+  moved(flow: TransferFlow): void;
+  /** It stays: the application goes on with it. */
+  thaw(flow: TransferFlow): void;
+}
+
+/** Applications that take connections over. */
+export interface TakerApplications {
+  /** Gives the connection to the application, which does nothing with it yet; the descriptor is duplicated. */
+  adopt(flow: TransferFlow, frozen: Frozen): Promise<Result<null>>;
+  /** It is the application's from now on. */
+  go(flow: TransferFlow): void;
+  /** It is not, after all. */
+  drop(flow: TransferFlow): void;
+}

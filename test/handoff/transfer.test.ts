@@ -1,0 +1,268 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { ipAddress } from '../../src/base/address.ts';
+import { defined } from '../../src/base/assert.ts';
+import { ok, type Result, refuse } from '../../src/base/result.ts';
+import { Giving, patienceMs } from '../../src/handoff/giving.ts';
+import type { SocketImage } from '../../src/handoff/socket-image.ts';
+import { Taking, takerPatienceMs } from '../../src/handoff/taking.ts';
+import {
+  decodeTransfer,
+  encodeTransfer,
+  type TransferFlow,
+  type TransferMessage,
+} from '../../src/handoff/transfer-message.ts';
+import type { Frozen, SocketRepair, TransferPorts } from '../../src/handoff/transfer-ports.ts';
+
+const service = ipAddress(4, 0x0a4d0064n);
+const flowOf = (clientPort: number): TransferFlow => ({
+  ...{ client: ipAddress(4, 0x0a4d000bn), clientPort, servicePort: 80 },
+});
+const imageOf = ({ client, clientPort, servicePort }: TransferFlow): SocketImage => ({
+  ...{ local: service, localPort: servicePort, remote: client, remotePort: clientPort },
+  ...{ sendSequence: 1, sendQueue: new Uint8Array(3), unsentBytes: 0 },
+  ...{ receiveSequence: 1, receiveQueue: new Uint8Array(2), mss: 1448, sendScale: 7, receiveScale: 7 },
+  ...{ selectiveAcks: true, timestamp: 9 },
+  window: { sendUpdate: 1, send: 1000, sendMax: 1000, receive: 1000, receiveUpdate: 1 },
+});
+
+/** Virtual time for both ends. */
+class Hours {
+  now = 0;
+  #timers: { at: number; run: (() => void) | null }[] = [];
+  after(ms: number, run: () => void): () => void {
+    const timer: { at: number; run: (() => void) | null } = { at: this.now + ms, run };
+    this.#timers.push(timer);
+    return () => {
+      timer.run = null;
+    };
+  }
+  async pass(ms: number): Promise<void> {
+    this.now += ms;
+    for (const timer of this.#timers.filter(({ at }) => at <= this.now)) {
+      const { run } = timer;
+      timer.run = null;
+      run?.();
+    }
+    await rest();
+  }
+}
+
+const rest = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** What both ends do, in the order in which they do it. */
+let log: string[];
+let hours: Hours;
+/** Messages of this kind get lost. */
+let lostKind: TransferMessage['kind'] | null;
+let giving: Giving;
+let taking: Taking;
+let objections: Map<number, string>;
+/** Overrides by flow. */
+let freezing: Map<number, Result<Frozen>>;
+let exporting: Map<number, Result<SocketImage>>;
+let importing: Map<number, string>;
+let adopting: Map<number, Result<null>>;
+let cutting: string | null;
+
+function portsOf(end: string, deliver: (message: TransferMessage) => void): TransferPorts {
+  const sockets: SocketRepair = {
+    exportSocket(descriptor) {
+      log.push(`${end} exports ${descriptor}`);
+      return exporting.get(descriptor) ?? ok(imageOf(flowOf(descriptor)));
+    },
+    thaw: (descriptor) => void log.push(`${end} thaws socket ${descriptor}`),
+    importSocket({ remotePort }) {
+      const failure = importing.get(remotePort);
+      if (failure) throw new Error(failure);
+      log.push(`${end} imports ${remotePort}`);
+      return remotePort + 1000;
+    },
+    goLive: (descriptor) => void log.push(`${end} goes live ${descriptor}`),
+    closeSilently: (descriptor) => void log.push(`${end} ends socket ${descriptor}`),
+    close: (descriptor) => void log.push(`${end} closes ${descriptor}`),
+  };
+  return {
+    async send(_peer, message) {
+      if (message.kind === lostKind) return;
+      const decoded = decodeTransfer(encodeTransfer(message));
+      if (!decoded.ok) throw new Error(decoded.reason);
+      setImmediate(() => deliver(decoded.value));
+    },
+    async divert(flows, to) {
+      if (to === 'cut' && cutting) throw new Error(cutting);
+      log.push(`${end} ${to ?? 'frees'} ${flows.map(({ clientPort }) => clientPort).join()}`);
+    },
+    packetsArrived: async () => {},
+    sockets,
+    now: () => hours.now,
+    after: (ms, run) => hours.after(ms, run),
+  };
+}
+
+beforeEach(() => {
+  log = [];
+  hours = new Hours();
+  lostKind = cutting = null;
+  [objections, freezing, exporting, importing, adopting] = [new Map(), new Map(), new Map(), new Map(), new Map()];
+  const holder = portsOf('a', (message) => {
+    if (message.kind === 'hold' || message.kind === 'image' || message.kind === 'decided') taking.receive('a', message);
+  });
+  const taker = portsOf('b', (message) => {
+    if (message.kind === 'held' || message.kind === 'ready') giving.receive('b', message);
+  });
+  giving = new Giving(
+    holder,
+    {
+      async freeze(flows) {
+        log.push(`a freezes ${flows.map(({ clientPort }) => clientPort).join()}`);
+        return flows.map(({ clientPort: descriptor }) => {
+          const frozen: Frozen = { descriptor, state: new Uint8Array([7]), unread: new Uint8Array() };
+          return freezing.get(descriptor) ?? ok(frozen);
+        });
+      },
+      moved: ({ clientPort }) => void log.push(`a forgets ${clientPort}`),
+      thaw: ({ clientPort }) => void log.push(`a goes on with ${clientPort}`),
+    },
+    1,
+  );
+  taking = new Taking(
+    {
+      ...taker,
+      objection: ({ clientPort }) => objections.get(clientPort) ?? null,
+      releasePackets: () => log.push('b releases packets'),
+    },
+    {
+      async adopt({ clientPort }, { descriptor, state }) {
+        log.push(`b adopts ${clientPort} as ${descriptor}, state ${state.join()}`);
+        return adopting.get(clientPort) ?? ok(null);
+      },
+      go: ({ clientPort }) => void log.push(`b goes on with ${clientPort}`),
+      drop: ({ clientPort }) => void log.push(`b drops ${clientPort}`),
+    },
+  );
+});
+
+/** Time passes only when nothing else goes on. */
+async function outcomeOf(given: ReturnType<Giving['give']>): Promise<(string | null)[]> {
+  let outcomes: Awaited<typeof given> | null = null;
+  void given.then((value) => {
+    outcomes = value;
+  });
+  for (let turn = 0; turn < 200; turn++) {
+    await rest();
+    if (turn % 20 === 19) await hours.pass(250);
+  }
+  return defined(outcomes as Awaited<typeof given> | null, 'an outcome in time').map((each) =>
+    each.ok ? null : each.reason,
+  );
+}
+
+const give = (...ports: number[]): Promise<(string | null)[]> => outcomeOf(giving.give('b', ports.map(flowOf)));
+
+/** Of a connection at most one end goes on with it, exactly one when nobody died. */
+function whoGoesOn(port: number): string[] {
+  return log.flatMap((line) => (line.endsWith(`goes on with ${port}`) ? [line.slice(0, 1)] : []));
+}
+
+describe('a transfer', () => {
+  test('holds there, freezes, cuts off, exports, imports, lets go, and only then goes on', async () => {
+    expect(await give(1)).toEqual([null]);
+    expect(log.slice(0, 8)).toEqual([
+      'b hold 1',
+      'a freezes 1',
+      'a cut 1',
+      'a exports 1',
+      'b imports 1',
+      'b adopts 1 as 1001, state 7',
+      'a forgets 1',
+      'a ends socket 1',
+    ]);
+    const after = log.slice(8);
+    expect(after.filter((line) => line.startsWith('b '))).toEqual([
+      'b goes live 1001',
+      'b closes 1001',
+      'b goes on with 1',
+      'b releases packets',
+      'b frees 1',
+      'b releases packets',
+    ]);
+    expect(after).toContain('a frees 1');
+  });
+
+  test('of several moves those that can be, and the others go on where they were', async () => {
+    freezing.set(2, refuse('in the middle of a request'));
+    exporting.set(3, refuse('half-closed'));
+    importing.set(4, 'no such address');
+    adopting.set(5, refuse('the application knows no such protocol'));
+    expect(await give(1, 2, 3, 4, 5, 6)).toEqual([
+      null,
+      'in the middle of a request',
+      'half-closed',
+      'no such address',
+      'the application knows no such protocol',
+      null,
+    ]);
+    expect([1, 2, 3, 4, 5, 6].map(whoGoesOn)).toEqual([['b'], [], ['a'], ['a'], ['a'], ['b']]);
+    // Exported, so frozen, are 4 and 5 alone; the refused export left 3 as it was.
+    expect(log.filter((line) => line.includes('thaws'))).toEqual(['a thaws socket 4', 'a thaws socket 5']);
+    expect(log).toContain('b ends socket 1005');
+  });
+
+  test('that the other side objects to freezes nothing', async () => {
+    objections.set(2, 'slot 2 is not of this replica');
+    expect(await give(1, 2)).toEqual(Array(2).fill('slot 2 is not of this replica'));
+    expect(log).toEqual([]);
+  });
+
+  test('whose packets cannot be cut off changes nothing', async () => {
+    cutting = 'nftables is busy';
+    expect(await give(1)).toEqual(['nftables is busy']);
+    expect(whoGoesOn(1)).toEqual(['a']);
+    expect(log.filter((line) => line.includes('export') || line.includes('ends'))).toEqual([]);
+  });
+
+  test.each(['hold', 'held', 'image', 'ready'] as const)(
+    'of which %s is lost stays, and is free again at the other side',
+    async (kind) => {
+      lostKind = kind;
+      expect(await give(1)).toEqual(['b does not answer']);
+      expect(whoGoesOn(1)).toEqual(kind === 'hold' || kind === 'held' ? [] : ['a']);
+      await hours.pass(takerPatienceMs);
+      await rest();
+      expect(log.filter((line) => line === 'b hold 1').length).toBe(log.filter((line) => line === 'b frees 1').length);
+      lostKind = null;
+      expect(await give(1)).toEqual([null]);
+    },
+  );
+
+  test('whose holder is lost before it has decided is not gone on with', async () => {
+    lostKind = 'decided';
+    const given = giving.give('b', [flowOf(1)]);
+    for (let turn = 0; turn < 20; turn++) await rest();
+    expect(log).toContain('b adopts 1 as 1001, state 7');
+    taking.lost('a');
+    await given;
+    for (let turn = 0; turn < 20; turn++) await rest();
+    expect(log).toContain('b drops 1');
+    expect(log).toContain('b ends socket 1001');
+  });
+
+  test('whose taker is lost stays', async () => {
+    lostKind = 'ready';
+    const given = giving.give('b', [flowOf(1)]);
+    for (let turn = 0; turn < 20; turn++) await rest();
+    giving.lost('b');
+    expect(await outcomeOf(given)).toEqual(['b is lost']);
+    expect(whoGoesOn(1)).toEqual(['a']);
+  });
+
+  test('waits for the one before it: packets are released for all at once', async () => {
+    const both = [giving.give('b', [flowOf(1)]), giving.give('b', [flowOf(2)])];
+    expect(await Promise.all(both.map(outcomeOf))).toEqual([[null], [null]]);
+    expect(log.indexOf('b frees 1')).toBeLessThan(log.indexOf('b hold 2'));
+  });
+});
+
+test('patience of the taker exceeds all that a holder may take', () => {
+  expect(takerPatienceMs).toBeGreaterThan(3 * patienceMs);
+});
