@@ -5,12 +5,20 @@ const library = koffi.load('libc.so.6');
 
 /** The numbers of <sys/socket.h>, <poll.h>, <errno.h> and their like on Linux that this project uses. */
 export const linux = {
+  AF_UNSPEC: 0,
   AF_INET: 2,
+  AF_INET6: 10,
   AF_PACKET: 17,
   AF_NETLINK: 16,
+  SOCK_STREAM: 1,
   SOCK_DGRAM: 2,
   SOCK_RAW: 3,
+  SOCK_NONBLOCK: 0o4000,
   SOCK_CLOEXEC: 0o2000000,
+  O_RDWR: 2,
+  O_NONBLOCK: 0o4000,
+  O_CLOEXEC: 0o2000000,
+  F_DUPFD_CLOEXEC: 1030,
   SOL_SOCKET: 1,
   SOL_PACKET: 263,
   PACKET_STATISTICS: 6,
@@ -20,7 +28,9 @@ export const linux = {
   SIOCGSTAMP_OLD: 0x8906,
   SIOCGIFHWADDR: 0x8927,
   SIOCGIFINDEX: 0x8933,
+  MSG_PEEK: 2,
   MSG_DONTWAIT: 0x40,
+  MSG_NOSIGNAL: 0x4000,
   POLLIN: 1,
   EINTR: 4,
   EAGAIN: 11,
@@ -45,6 +55,12 @@ const sendtoCall = library.func(
 const recvfromCall = library.func(
   'long recvfrom(int fd, void *bytes, size_t length, int flags, void *address, void *addressLength)',
 );
+const connectCall = library.func('int connect(int fd, void *address, unsigned int length)');
+const getsocknameCall = library.func('int getsockname(int fd, void *address, void *length)');
+const getpeernameCall = library.func('int getpeername(int fd, void *address, void *length)');
+const fcntlCall = library.func('int fcntl(int fd, int command, int argument)');
+const openCall = library.func('int open(const char *path, int flags)');
+const readCall = library.func('long read(int fd, void *bytes, size_t length)');
 const setsockoptCall = library.func('int setsockopt(int fd, int level, int name, void *value, unsigned int length)');
 const getsockoptCall = library.func('int getsockopt(int fd, int level, int name, void *value, void *length)');
 const ioctlCall = library.func('int ioctl(int fd, unsigned long request, void *argument)');
@@ -79,8 +95,49 @@ export function bind(fd: number, address: Uint8Array): void {
   checked(bindCall(fd, address, address.length), 'bind');
 }
 
+/** `address` is a sockaddr, as bytes. */
+export function connect(fd: number, address: Uint8Array): void {
+  checked(connectCall(fd, address, address.length), 'connect');
+}
+
+/** The sockaddr of this end, as bytes. */
+export function localAddress(fd: number): Uint8Array {
+  return namedBy(getsocknameCall, fd, 'getsockname');
+}
+
+/** The sockaddr of the other end, as bytes. */
+export function remoteAddress(fd: number): Uint8Array {
+  return namedBy(getpeernameCall, fd, 'getpeername');
+}
+
+/** Another descriptor of the same open file or socket, closed on exec. */
+export function duplicate(fd: number): number {
+  return checked(fcntlCall(fd, linux.F_DUPFD_CLOEXEC, 0), 'fcntl');
+}
+
+/** Of a file or device that exists. */
+export function open(path: string, flags: number): number {
+  return checked(openCall(path, flags | linux.O_CLOEXEC), 'open');
+}
+
 export function close(fd: number): void {
   closeCall(fd);
+}
+
+/** Fills `buffer` and returns how much of it; null when a non-blocking descriptor has nothing. */
+export function read(fd: number, buffer: Uint8Array): number | null {
+  return unlessBlocked(() => readCall(fd, buffer, buffer.length), 'read');
+}
+
+/** How much was written; null when a non-blocking descriptor takes nothing now. */
+export function write(fd: number, bytes: Uint8Array): number | null {
+  return unlessBlocked(() => writeCall(fd, bytes, bytes.length), 'write');
+}
+
+/** How much a stream socket took; null when it takes nothing now. Never blocks. */
+export function sendSome(fd: number, bytes: Uint8Array): number | null {
+  const flags = linux.MSG_DONTWAIT | linux.MSG_NOSIGNAL;
+  return unlessBlocked(() => sendtoCall(fd, bytes, bytes.length, flags, null, 0), 'sendto');
 }
 
 export function setsockopt(fd: number, level: number, name: number, value: Uint8Array): void {
@@ -261,6 +318,42 @@ function pollOnce(descriptors: Uint8Array): Promise<number> {
   });
 }
 
+type NameCall = (fd: number, address: Uint8Array, length: Uint8Array) => number;
+
+function namedBy(name: NameCall, fd: number, call: string): Uint8Array {
+  // No sockaddr of an IP socket is longer than sockaddr_in6: 28 bytes.
+  const address = new Uint8Array(28);
+  const length = Uint8Array.from([address.length, 0, 0, 0]);
+  checked(name(fd, address, length), call);
+  return address.slice(0, length[0]);
+}
+
+function unlessBlocked(attempt: () => number, call: string): number | null {
+  for (;;) {
+    const length = attempt();
+    if (length >= 0) return length;
+    const errno = koffi.errno();
+    if (errno === linux.EAGAIN) return null;
+    if (errno !== linux.EINTR) throw failed(call, errno);
+  }
+}
+
+/** The name of the error, such as "EPERM", with which the kernel refused a call of this file; null of any other error. */
+export function errnoOf(error: unknown): string | null {
+  const cause = error instanceof OperatingError ? error.cause : null;
+  return cause instanceof SystemCallError ? cause.errno : null;
+}
+
+/** Why a call failed, for those who tell one reason from another. */
+class SystemCallError extends Error {
+  readonly errno: string;
+
+  constructor(call: string, errno: string) {
+    super(`${call}: ${errno}`);
+    this.errno = errno;
+  }
+}
+
 function checked(returned: number, call: string): number {
   if (returned >= 0) return returned;
   throw failed(call, koffi.errno());
@@ -268,5 +361,5 @@ function checked(returned: number, call: string): number {
 
 function failed(call: string, errno: number): OperatingError {
   const name = Object.entries(koffi.os.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
-  return new OperatingError('system-call', `${call} failed: ${name}`);
+  return new OperatingError('system-call', `${call} failed: ${name}`, { cause: new SystemCallError(call, name) });
 }
