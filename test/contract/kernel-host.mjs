@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { formatIp, ipBytes, parseIp } from '../../dist/base/address.js';
 import { macBytes, macFromBytes } from '../../dist/base/mac.js';
+import { holdDeviceOf } from '../../dist/dataplane/forwarding-table.js';
 import { createNftDataPlane } from '../../dist/dataplane/nft.js';
 import { openNftables } from '../../dist/platform/libnftables.js';
 import { openPacketSocket } from '../../dist/platform/packet-socket.js';
@@ -87,7 +88,8 @@ async function judge(packet) {
     if (moved === 'accepted,host') return 'local';
     if (moved === 'host' || moved === 'other') return 'pass';
     if (moved === 'relayed' && left.length > 0) return relayVerdict(sent, left[0]);
-    // The very frame that came.
+    // The very frame that came, if there is somewhere to hold it.
+    if (moved === 'held' && !hasHoldDevice()) return 'drop';
     if (moved === 'held' && held.length > 0) return held[0].equals(sent) ? 'hold' : 'held wrongly';
     if (names.some((name) => after[name] - before[name] > 1)) break;
     await new Promise((resolve) => setImmediate(resolve));
@@ -99,6 +101,11 @@ async function judge(packet) {
 function relayVerdict(sent, relayed) {
   const same = relayed.subarray(12).equals(sent.subarray(12));
   return same && macFromBytes(relayed.subarray(0, 6)) === '02:00:00:00:00:0c' ? 'relay' : 'relayed wrongly';
+}
+
+function hasHoldDevice() {
+  const links = JSON.parse(execFileSync('ip', ['-json', 'link'], { encoding: 'utf8' }));
+  return links.some((link) => link.ifname === holdDeviceOf(lastService));
 }
 
 /** The kernel answers a segment of a connection it does not know with a reset, which leaves or is withheld. */
