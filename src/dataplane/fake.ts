@@ -58,15 +58,10 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
       counters = noPackets;
     },
     judge(packet: Packet): Verdict {
-      const diverted = table ? divertedTo(table, diversions, packet) : null;
-      if (diverted !== null) {
-        count(diverted === 'cut' ? 'cut' : 'held');
-        return diverted === 'cut' ? 'drop' : 'hold';
-      }
-      const verdict = table ? verdictOf(table, isOpen, packet) : 'pass';
-      if (verdict === 'local') count('accepted');
-      if (verdict === 'relay') count('relayed');
-      if (verdict === 'drop') count('dropped');
+      if (!table) return 'pass';
+      const diverted = divertedTo(table, diversions, packet);
+      const verdict = diverted === null ? verdictOf(table, isOpen, packet) : verdictOfDiverted[diverted];
+      if (verdict !== 'pass') count(diverted === 'cut' ? 'cut' : counterOf[verdict]);
       return verdict;
     },
     mayReset(client: IpAddress): boolean {
@@ -79,6 +74,8 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
   };
 }
 
+const verdictOfDiverted = { cut: 'drop', hold: 'hold' } as const;
+const counterOf = { local: 'accepted', relay: 'relayed', drop: 'dropped', hold: 'held' } as const;
 const noPackets: FlowCounters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, cut: 0, held: 0 };
 
 /** Timed marks, and the ones that count. */

@@ -31,11 +31,10 @@ export type RunNft = (commands: string) => string;
 
 /** The Linux data plane: one nftables table for what arrives and one for what leaves, for one service. */
 export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataPlane {
-  const name = tableName(service);
   /** What the kernel is to hold, and whether it is known to. */
   let wanted: ForwardingTable | null = null;
   let isKnown = false;
-  let diversions: Diversions = new Map();
+  const diverted = createDiverted(runNft, service);
 
   function run(transactions: readonly string[]): void {
     isKnown = false;
@@ -44,13 +43,8 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
   }
 
   function install(table: ForwardingTable): void {
-    run([...installTransactions(table), ...addTransactions(name, diversions)]);
-    if (![...diversions.values()].some(({ to }) => to === 'hold')) return;
-    try {
-      runNft(holdDeviceTransaction(service, name));
-    } catch {
-      // Whoever held them has gone, and the device with it: what is held drops.
-    }
+    run([...installTransactions(table), ...diverted.transactions()]);
+    diverted.findHoldDevice();
   }
 
   return {
@@ -70,8 +64,53 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
       install(table);
       return true;
     },
-    async divert(changes: readonly FlowChange[]): Promise<void> {
-      if (!wanted || !isKnown) throw new OperatingError('nftables', 'there is no table to divert flows in');
+    divert: async (changes) => (wanted && isKnown ? diverted.change(changes) : throwNoTable()),
+    async adopt(): Promise<Rows | null> {
+      const rows = adoptedRows(runNft, service);
+      diverted.forget();
+      wanted = rows && { service, rows };
+      isKnown = rows !== null;
+      return rows;
+    },
+    async repair(closely: boolean): Promise<boolean> {
+      if (!wanted || (isKnown && !closely && stands(runNft, service))) return false;
+      const rows = isKnown && closely ? standingRows(runNft, service) : null;
+      if (rows && changeTransactions({ service, rows }, wanted).length === 0 && diverted.stand()) return false;
+      install(wanted);
+      return true;
+    },
+    counters: async () => countersOf(runNft, tableName(service)),
+    async remove(): Promise<void> {
+      wanted = null;
+      isKnown = false;
+      diverted.forget();
+      runNft(removeTransaction(service));
+    },
+  };
+}
+
+function throwNoTable(): never {
+  throw new OperatingError('nftables', 'there is no table to divert flows in');
+}
+
+/** The flows that are to be diverted, in a table that stands. */
+interface DivertedFlows {
+  /** Throws an OperatingError and changes nothing when the kernel refuses. */
+  change(changes: readonly FlowChange[]): void;
+  /** Those that have a new table divert them. */
+  transactions(): string[];
+  /** After them: has what is held go to the hold device, when it is there. */
+  findHoldDevice(): void;
+  /** The kernel diverts them and no others. */
+  stand(): boolean;
+  forget(): void;
+}
+
+function createDiverted(runNft: RunNft, service: ServiceEntry): DivertedFlows {
+  const name = tableName(service);
+  let diversions: Diversions = new Map();
+  return {
+    change(changes: readonly FlowChange[]): void {
       const to = divertedBy(diversions, changes);
       const transaction = divertTransaction(service, name, { from: diversions, to, changes });
       try {
@@ -82,29 +121,28 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
       }
       diversions = to;
     },
-    async adopt(): Promise<Rows | null> {
-      const rows = adoptedRows(runNft, service);
-      diversions = new Map();
-      wanted = rows && { service, rows };
-      isKnown = rows !== null;
-      return rows;
-    },
-    async repair(closely: boolean): Promise<boolean> {
-      if (!wanted) return false;
-      if (isKnown && !closely && stands(runNft, service)) return false;
-      const rows = isKnown && closely ? standingRows(runNft, service) : null;
-      if (rows && changeTransactions({ service, rows }, wanted).length === 0) {
-        if (standDiverted(runNft, name, diversions)) return false;
+    transactions: () => addTransactions(name, diversions),
+    findHoldDevice(): void {
+      if (![...diversions.values()].some(({ to }) => to === 'hold')) return;
+      try {
+        runNft(holdDeviceTransaction(service, name));
+      } catch {
+        // Whoever held them has gone, and the device with it: what is held drops.
       }
-      install(wanted);
-      return true;
     },
-    counters: async () => countersOf(runNft, name),
-    async remove(): Promise<void> {
-      wanted = null;
-      isKnown = false;
+    stand(): boolean {
+      try {
+        const listed = list<DivertedElement>(runNft, `list map netdev ${name} ${divertedMap}`);
+        return isExactly(
+          listed.flatMap(({ map }) => map?.elem ?? []),
+          diversions,
+        );
+      } catch {
+        return false;
+      }
+    },
+    forget(): void {
       diversions = new Map();
-      runNft(removeTransaction(service));
     },
   };
 }
@@ -149,19 +187,6 @@ function adoptedRows(runNft: RunNft, service: ServiceEntry): Rows | null {
     return rows;
   } catch {
     return null;
-  }
-}
-
-/** Those flows are diverted, and no others. */
-function standDiverted(runNft: RunNft, name: string, diversions: Diversions): boolean {
-  try {
-    const listed = list<DivertedElement>(runNft, `list map netdev ${name} ${divertedMap}`);
-    return isExactly(
-      listed.flatMap(({ map }) => map?.elem ?? []),
-      diversions,
-    );
-  } catch {
-    return false;
   }
 }
 

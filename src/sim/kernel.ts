@@ -92,10 +92,11 @@ export class Kernel {
       isKnown = false;
       wanted = table;
       await this.#transact(life, () => {
+        const anew = whole || !this.#standing;
         if (whole) void this.#fake.remove();
         isKnown = true;
         this.#commit(table);
-        if (whole) void this.#fake.divert([...diversions.values()]);
+        if (anew) void this.#fake.divert([...diversions.values()]);
       });
       return whole;
     };

@@ -8,7 +8,8 @@ import {
   installTransactions,
   removeTransaction,
 } from '../../src/dataplane/nft-ruleset.ts';
-import { change, serviceWith, tableOf } from '../contract/data-plane-contract.ts';
+import { serviceWith, tableOf } from '../contract/data-plane-contract.ts';
+import { change } from '../contract/diversions-contract.ts';
 
 const service = serviceWith('0.0.0.255', { name: 'my-web' });
 
