@@ -1,3 +1,4 @@
+import type { FlowChange } from './diversions.ts';
 import type { ForwardingTable, Rows } from './forwarding-table.ts';
 
 /** Packets since the table was first installed, by what became of them. */
@@ -7,6 +8,13 @@ export interface DataPlaneCounters {
   readonly dropped: number;
   /** Resets of connections unknown here that were not sent, as another host may have them. */
   readonly resetsWithheld: number;
+}
+
+export interface FlowCounters extends DataPlaneCounters {
+  /** Packets of flows that were cut off. */
+  readonly cut: number;
+  /** Packets of flows that were held; those that came while there was no hold device went nowhere. */
+  readonly held: number;
 }
 
 /** `lease`: may take new connections. `hold`: may go on with those there are; it lasts longer, so that they outlive their agent. */
@@ -29,14 +37,23 @@ export interface DataPlane {
    * OperatingError and changes nothing otherwise.
    */
   apply(table: ForwardingTable): Promise<boolean>;
-  /** Goes on with the table that an earlier process left for exactly this service, fences included; its rows, or null when there is none. */
+  /**
+   * Cuts or holds flows, or lets them be, in one atomic transaction; resolves when the kernel judges every new packet so. Rejects with an OperatingError and changes
+   * nothing otherwise: without a table that was applied or adopted, above `diversionsMax` flows, or to hold one without a hold device. What is diverted outlasts changes of rows,
+   * is put back with the table, and is not adopted. The caller is blocked for some µs a flow.
+   */
+  divert(changes: readonly FlowChange[]): Promise<void>;
+  /**
+   * Goes on with the table that an earlier process left for exactly this service, fences included, but without the flows it had diverted; its rows, or null when
+   * there is none.
+   */
   adopt(): Promise<Rows | null>;
   /**
-   * Puts the applied table back when somebody else has removed it, or, looking `closely`, changed its rows; true when that was so. A close look takes about 20 µs
+   * Puts the applied table back when somebody else has removed it, or, looking `closely`, changed its rows or what is diverted; true when that was so. A close look takes about 20 µs
    * a slot.
    */
   repair(closely: boolean): Promise<boolean>;
-  counters(): Promise<DataPlaneCounters>;
+  counters(): Promise<FlowCounters>;
   /** Removes what `apply` made; harmless when there is nothing. */
   remove(): Promise<void>;
 }

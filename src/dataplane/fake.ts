@@ -1,6 +1,8 @@
 import { type IpAddress, sameIp } from '../base/address.ts';
+import { OperatingError } from '../base/operating-error.ts';
 import { slotOf } from '../space/partition.ts';
-import type { DataPlane, DataPlaneCounters, Fence } from './data-plane.ts';
+import type { DataPlane, Fence, FlowCounters } from './data-plane.ts';
+import { type Diversions, type Diverted, divertedBy, type FlowChange, flowKey } from './diversions.ts';
 import type { ForwardingTable, Row, Rows } from './forwarding-table.ts';
 import { icmpErrorTypes, type Packet, type Verdict } from './packet.ts';
 
@@ -18,8 +20,9 @@ export interface FakeDataPlane extends DataPlane {
 export function createFakeDataPlane(now: () => number): FakeDataPlane {
   let table: ForwardingTable | null = null;
   let fences = createFences(now);
-  let counters: DataPlaneCounters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0 };
-  const count = (name: keyof DataPlaneCounters): void => {
+  let diversions: Diversions = new Map();
+  let counters = noPackets;
+  const count = (name: keyof FlowCounters): void => {
     counters = { ...counters, [name]: counters[name] + 1 };
   };
   const isOpen = (fence: Fence): boolean => fences.isOpen(fence);
@@ -34,25 +37,31 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
       table = next;
       return isNew;
     },
+    async divert(changes: readonly FlowChange[]): Promise<void> {
+      if (!table) throw new OperatingError('nftables', 'there is no table to divert flows in');
+      diversions = divertedBy(diversions, changes);
+    },
     async adopt(): Promise<Rows | null> {
+      diversions = new Map();
       return table?.rows ?? null;
     },
     async repair(): Promise<boolean> {
       return false;
     },
-    async counters(): Promise<DataPlaneCounters> {
+    async counters(): Promise<FlowCounters> {
       return counters;
     },
     async remove(): Promise<void> {
       table = null;
       fences = createFences(now);
-      counters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0 };
+      diversions = new Map();
+      counters = noPackets;
     },
     judge(packet: Packet): Verdict {
-      const verdict = table ? verdictOf(table, isOpen, packet) : 'pass';
-      if (verdict === 'local') count('accepted');
-      if (verdict === 'relay') count('relayed');
-      if (verdict === 'drop') count('dropped');
+      if (!table) return 'pass';
+      const diverted = divertedTo(table, diversions, packet);
+      const verdict = diverted === null ? verdictOf(table, isOpen, packet) : verdictOfDiverted[diverted];
+      if (verdict !== 'pass') count(diverted === 'cut' ? 'cut' : counterOf[verdict]);
       return verdict;
     },
     mayReset(client: IpAddress): boolean {
@@ -64,6 +73,10 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     },
   };
 }
+
+const verdictOfDiverted = { cut: 'drop', hold: 'hold' } as const;
+const counterOf = { local: 'accepted', relay: 'relayed', drop: 'dropped', hold: 'held' } as const;
+const noPackets: FlowCounters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, cut: 0, held: 0 };
 
 /** Timed marks, and the ones that count. */
 interface Fences extends Pick<DataPlane, 'arm' | 'grant'> {
@@ -88,6 +101,15 @@ function createFences(now: () => number): Fences {
     },
     isOpen: (fence) => (armed[fence].get(current[fence] ?? 0) ?? 0) > now(),
   };
+}
+
+function divertedTo({ service }: ForwardingTable, diversions: Diversions, packet: Packet): Diverted | null {
+  const { source, sourcePort, destination, destinationPort, protocol, fragmentOffset = 0 } = packet;
+  if (diversions.size === 0 || protocol !== 'tcp' || fragmentOffset > 0 || !sameIp(destination, service.address))
+    return null;
+  if (sourcePort === undefined || destinationPort === undefined) return null;
+  const flow = { client: source, clientPort: sourcePort, servicePort: destinationPort };
+  return diversions.get(flowKey(flow))?.to ?? null;
 }
 
 function verdictOf(table: ForwardingTable, isOpen: (fence: Fence) => boolean, packet: Packet): Verdict {

@@ -1,6 +1,7 @@
 import type { IpAddress } from '../base/address.ts';
 import type { MacAddress } from '../base/mac.ts';
 import type { Partition } from '../space/partition.ts';
+import { fnv1a } from './fnv1a.ts';
 
 /**
  * What a replica does with packets of a slot. Other TCP than the SYN that opens a connection goes up the stack with every row: the host that has the
@@ -52,6 +53,14 @@ export interface ServiceEntry {
   readonly ownMac: MacAddress;
   /** The link address the service address resolves to. */
   readonly groupMac: MacAddress;
+  /** The device that takes the frames of flows that are held; made by whoever holds them. Absent: named for the service. */
+  readonly holdDevice?: string;
+}
+
+/** Linux bounds the name of a device to 15 bytes; a longer one is told from its like by a hash. */
+export function holdDeviceOf({ name, holdDevice }: ServiceEntry): string {
+  if (holdDevice !== undefined) return holdDevice;
+  return name.length <= 11 ? `mch-${name}` : `mch-${name.slice(0, 4)}-${fnv1a(name).slice(0, 6)}`;
 }
 
 export type Rows = ReadonlyMap<number, Row>;

@@ -2,7 +2,9 @@ import { formatIp } from '../base/address.ts';
 import type { MacAddress } from '../base/mac.ts';
 import { maskedAddressOf } from '../space/partition.ts';
 import type { Fence } from './data-plane.ts';
+import { fnv1a } from './fnv1a.ts';
 import { type ForwardingTable, type Row, type Rows, type ServiceEntry, sameRow, takesNew } from './forwarding-table.ts';
+import { diversionLines, divertRule } from './nft-diversions.ts';
 import { icmpErrorTypes } from './packet.ts';
 
 /** Slots per transaction, up to four elements each: libnftables blocks the caller for about 6 µs an element, and an ordinary user's netlink message is short. */
@@ -105,7 +107,7 @@ const laterFragment = 'ip frag-off & 0x1fff != 0';
 const opensConnection = 'tcp flags & (fin | syn | rst | ack) == syn';
 
 /**
- * One look-up decides whose a packet is: two could straddle a commit. The chain looks at nothing but the service address, so that ARP and the
+ * One look-up decides whose a packet is: two could straddle a commit. Flows that are diverted come before it, whatever the row. The chain looks at nothing but the service address, so that ARP and the
  * host's own traffic pass; the slot is looked up before the ports, because most packets are somebody else's.
  */
 function arrivals(service: ServiceEntry): string[] {
@@ -116,6 +118,7 @@ function arrivals(service: ServiceEntry): string[] {
     'counter dropped { }',
     `set ports { type inet_proto . inet_service; elements = { ${ports} }; }`,
     'map slots { type ipv4_addr : verdict; }',
+    ...diversionLines(),
     'set armed_lease { type mark; flags timeout; }',
     'set armed_hold { type mark; flags timeout; }',
     'map lease { type ipv4_addr : mark; }',
@@ -135,6 +138,7 @@ function arrivals(service: ServiceEntry): string[] {
     `chain own { ${laterFragment} goto held; ${opensConnection} goto fresh; meta l4proto tcp goto held; goto fresh; }`,
     ...oldChain('old', null, service),
     'chain service {',
+    `  ${divertRule}`,
     `  ip frag-off & 0x1fff == 0 icmp type { ${Object.keys(icmpErrorTypes).join(', ')} } goto local`,
     `  ip saddr & ${formatIp(service.partition.mask)} vmap @slots`,
     '  goto refuse',
@@ -253,11 +257,4 @@ function idOf(peer: MacAddress): string {
 function chunks(slots: readonly number[]): number[][] {
   const count = Math.ceil(slots.length / slotsPerTransaction);
   return Array.from({ length: count }, (_, i) => slots.slice(i * slotsPerTransaction, (i + 1) * slotsPerTransaction));
-}
-
-/** FNV-1a, 32 bits: tells texts apart that nobody chose to be alike. */
-function fnv1a(text: string): string {
-  let hash = 0x811c9dc5;
-  for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  return hash.toString(16).padStart(8, '0');
 }

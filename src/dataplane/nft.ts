@@ -1,7 +1,17 @@
 import { parseIp } from '../base/address.ts';
+import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { slotOf } from '../space/partition.ts';
-import type { DataPlane, DataPlaneCounters } from './data-plane.ts';
-import type { ForwardingTable, Row, Rows, ServiceEntry } from './forwarding-table.ts';
+import type { DataPlane, FlowCounters } from './data-plane.ts';
+import { type Diversions, divertedBy, type FlowChange } from './diversions.ts';
+import { type ForwardingTable, holdDeviceOf, type Row, type Rows, type ServiceEntry } from './forwarding-table.ts';
+import {
+  addTransactions,
+  type DivertedElement,
+  divertedMap,
+  divertTransaction,
+  holdDeviceTransaction,
+  isExactly,
+} from './nft-diversions.ts';
 import {
   armTransaction,
   changeTransactions,
@@ -21,15 +31,20 @@ export type RunNft = (commands: string) => string;
 
 /** The Linux data plane: one nftables table for what arrives and one for what leaves, for one service. */
 export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataPlane {
-  const name = tableName(service);
   /** What the kernel is to hold, and whether it is known to. */
   let wanted: ForwardingTable | null = null;
   let isKnown = false;
+  const diverted = createDiverted(runNft, service);
 
   function run(transactions: readonly string[]): void {
     isKnown = false;
     for (const transaction of transactions) runNft(transaction);
     isKnown = true;
+  }
+
+  function install(table: ForwardingTable): void {
+    run([...installTransactions(table), ...diverted.transactions()]);
+    diverted.findHoldDevice();
   }
 
   return {
@@ -46,34 +61,94 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
           // Somebody else changed or flushed our table, and the kernel refused the whole change: say it all again.
         }
       }
-      run(installTransactions(table));
+      install(table);
       return true;
     },
+    divert: async (changes) => (wanted && isKnown ? diverted.change(changes) : throwNoTable()),
     async adopt(): Promise<Rows | null> {
-      const rows = standingRows(runNft, service);
+      const rows = adoptedRows(runNft, service);
+      diverted.forget();
       wanted = rows && { service, rows };
       isKnown = rows !== null;
       return rows;
     },
     async repair(closely: boolean): Promise<boolean> {
-      if (!wanted) return false;
-      if (isKnown && !closely && stands(runNft, service)) return false;
+      if (!wanted || (isKnown && !closely && stands(runNft, service))) return false;
       const rows = isKnown && closely ? standingRows(runNft, service) : null;
-      if (rows && changeTransactions({ service, rows }, wanted).length === 0) return false;
-      run(installTransactions(wanted));
+      if (rows && changeTransactions({ service, rows }, wanted).length === 0 && diverted.stand()) return false;
+      install(wanted);
       return true;
     },
-    counters: async () => countersOf(runNft, name),
+    counters: async () => countersOf(runNft, tableName(service)),
     async remove(): Promise<void> {
       wanted = null;
       isKnown = false;
+      diverted.forget();
       runNft(removeTransaction(service));
     },
   };
 }
 
-function list(runNft: RunNft, command: string): Listing['nftables'] {
-  return (JSON.parse(runNft(command)) as Listing).nftables;
+function throwNoTable(): never {
+  throw new OperatingError('nftables', 'there is no table to divert flows in');
+}
+
+/** The flows that are to be diverted, in a table that stands. */
+interface DivertedFlows {
+  /** Throws an OperatingError and changes nothing when the kernel refuses. */
+  change(changes: readonly FlowChange[]): void;
+  /** Those that have a new table divert them. */
+  transactions(): string[];
+  /** After them: has what is held go to the hold device, when it is there. */
+  findHoldDevice(): void;
+  /** The kernel diverts them and no others. */
+  stand(): boolean;
+  forget(): void;
+}
+
+function createDiverted(runNft: RunNft, service: ServiceEntry): DivertedFlows {
+  const name = tableName(service);
+  let diversions: Diversions = new Map();
+  return {
+    change(changes: readonly FlowChange[]): void {
+      const to = divertedBy(diversions, changes);
+      const transaction = divertTransaction(service, name, { from: diversions, to, changes });
+      try {
+        if (transaction !== '') runNft(transaction);
+      } catch (cause) {
+        const where = changes.some((change) => change.to === 'hold') ? ` (held by ${holdDeviceOf(service)})` : '';
+        throw new OperatingError('nftables', `flows cannot be diverted${where}: ${messageOf(cause)}`, { cause });
+      }
+      diversions = to;
+    },
+    transactions: () => addTransactions(name, diversions),
+    findHoldDevice(): void {
+      if (![...diversions.values()].some(({ to }) => to === 'hold')) return;
+      try {
+        runNft(holdDeviceTransaction(service, name));
+      } catch {
+        // Whoever held them has gone, and the device with it: what is held drops.
+      }
+    },
+    stand(): boolean {
+      try {
+        const listed = list<DivertedElement>(runNft, `list map netdev ${name} ${divertedMap}`);
+        return isExactly(
+          listed.flatMap(({ map }) => map?.elem ?? []),
+          diversions,
+        );
+      } catch {
+        return false;
+      }
+    },
+    forget(): void {
+      diversions = new Map();
+    },
+  };
+}
+
+function list<Element = MapElement>(runNft: RunNft, command: string): Listing<Element>['nftables'] {
+  return (JSON.parse(runNft(command)) as Listing<Element>).nftables;
 }
 
 /** Both tables are there, and made by these rules. */
@@ -103,7 +178,19 @@ function standingRows(runNft: RunNft, service: ServiceEntry): Rows | null {
   }
 }
 
-function countersOf(runNft: RunNft, name: string): DataPlaneCounters {
+/** What stands, with no flow diverted any more; null when that is not wholly a table of these rules. */
+function adoptedRows(runNft: RunNft, service: ServiceEntry): Rows | null {
+  const rows = standingRows(runNft, service);
+  if (!rows) return null;
+  try {
+    runNft(`flush map netdev ${tableName(service)} ${divertedMap}`);
+    return rows;
+  } catch {
+    return null;
+  }
+}
+
+function countersOf(runNft: RunNft, name: string): FlowCounters {
   const listed = ['netdev', 'ip'].flatMap((family) => list(runNft, `list counters table ${family} ${name}`));
   const packets = new Map(listed.flatMap(({ counter }) => (counter ? [[counter.name, counter.packets]] : [])));
   const count = (counter: string) => packets.get(counter) ?? 0;
@@ -112,15 +199,17 @@ function countersOf(runNft: RunNft, name: string): DataPlaneCounters {
     relayed: count('relayed'),
     dropped: count('dropped'),
     resetsWithheld: count('withheld'),
+    cut: count('cut'),
+    held: count('held'),
   };
 }
 
 /** The part of libnftables-json(5) that is read here. */
-interface Listing {
+interface Listing<Element> {
   readonly nftables: readonly {
     readonly chain?: { readonly family: string; readonly table: string; readonly name: string };
     readonly counter?: { readonly name: string; readonly packets: number };
-    readonly map?: { readonly elem?: readonly MapElement[] };
+    readonly map?: { readonly elem?: readonly Element[] };
     readonly set?: { readonly elem?: readonly string[] };
   }[];
 }

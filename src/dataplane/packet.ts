@@ -8,6 +8,8 @@ export interface Packet {
   readonly protocol: 'tcp' | 'udp' | 'icmp';
   /** TCP and UDP; meaningless in a non-first fragment. */
   readonly destinationPort?: number;
+  /** As for the destination's. */
+  readonly sourcePort?: number;
   /** TCP: a SYN without ACK, RST or FIN. */
   readonly opens?: boolean;
   /** RFC 792 type; ICMP only. */
@@ -20,9 +22,9 @@ export interface Packet {
 
 /**
  * `local`: up the stack as the host's own; `drop`: gone; `pass`: none of the service's business, as if there were no table; `relay`: sent on to the peer
- * that the row names.
+ * that the row names; `hold`: to the hold device, and no further.
  */
-export type Verdict = 'local' | 'drop' | 'pass' | 'relay';
+export type Verdict = 'local' | 'drop' | 'pass' | 'relay' | 'hold';
 
 /**
  * ICMP errors that routers send about packets of the service: they come from routers, so the source says nothing about

@@ -1,6 +1,7 @@
 import type { IpAddress } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import type { DataPlane, Fence } from '../dataplane/data-plane.ts';
+import { type Diversions, divertedBy, type FlowChange } from '../dataplane/diversions.ts';
 import { createFakeDataPlane, type FakeDataPlane } from '../dataplane/fake.ts';
 import {
   type ForwardingTable,
@@ -85,24 +86,42 @@ export class Kernel {
     let wanted: ForwardingTable | null = null;
     /** As with the nft adapter: after a failure the whole table is replaced, which ends the fences. */
     let isKnown = false;
+    let diversions: Diversions = new Map();
     const install = async (table: ForwardingTable): Promise<boolean> => {
       const whole = !isKnown;
       isKnown = false;
       wanted = table;
       await this.#transact(life, () => {
+        const anew = whole || !this.#standing;
         if (whole) void this.#fake.remove();
         isKnown = true;
         this.#commit(table);
+        if (anew) void this.#fake.divert([...diversions.values()]);
       });
       return whole;
+    };
+    const divert = async (changes: readonly FlowChange[]): Promise<void> => {
+      let refused: unknown = null;
+      await this.#transact(life, () => {
+        try {
+          if (!this.#standing || wanted === null) throw noTable();
+          diversions = divertedBy(diversions, changes);
+          void this.#fake.divert(changes);
+        } catch (error) {
+          refused = error;
+        }
+      });
+      if (refused !== null) throw refused;
     };
     return {
       arm: (fence, mark, ms) => this.#lease(life, () => this.#arm(fence, mark, ms)),
       grant: (fence, mark) => this.#lease(life, () => this.#fake.grant(fence, mark)),
       apply: (table) => install(table),
+      divert,
       adopt: async (): Promise<Rows | null> => {
         const rows = this.#standing ? await this.#fake.adopt() : null;
         isKnown = rows !== null;
+        diversions = new Map();
         wanted = rows && { service, rows };
         return rows;
       },
@@ -112,7 +131,10 @@ export class Kernel {
         return true;
       },
       counters: () => this.#fake.counters(),
-      remove: async (): Promise<void> => life.effect(() => this.flush()),
+      remove: async (): Promise<void> => {
+        diversions = new Map();
+        life.effect(() => this.flush());
+      },
     };
   }
 
@@ -120,7 +142,7 @@ export class Kernel {
   #lease(life: Life, change: () => void): void {
     if (!this.#standing || this.#fails()) {
       this.#timeline.unsettle();
-      throw new OperatingError('nftables', 'the kernel refuses: no such table, or busy');
+      throw noTable();
     }
     life.effect(() => {
       if (!this.#standing) return;
@@ -184,4 +206,8 @@ export class Kernel {
   #fails(): boolean {
     return this.#faults.failure > 0 && this.#timeline.random.chance(this.#faults.failure);
   }
+}
+
+function noTable(): OperatingError {
+  return new OperatingError('nftables', 'the kernel refuses: no such table, or busy');
 }

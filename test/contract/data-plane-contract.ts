@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { type IpAddress, parseIp } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
-import type { DataPlaneCounters, Fence } from '../../src/dataplane/data-plane.ts';
+import type { Fence, FlowCounters } from '../../src/dataplane/data-plane.ts';
+import type { FlowChange } from '../../src/dataplane/diversions.ts';
 import {
   type ForwardingTable,
   newRow,
@@ -18,11 +19,12 @@ export interface JudgedDataPlane {
   apply(table: ForwardingTable): Promise<void>;
   arm(fence: Fence, mark: number, ms: number): Promise<void>;
   grant(fence: Fence, mark: number | null): Promise<void>;
+  divert(changes: readonly FlowChange[]): Promise<void>;
   adopt(): Promise<Rows | null>;
   judge(packet: Packet): Promise<Verdict>;
   /** Whether a reset of a connection that this host does not know leaves it. */
   mayReset(client: IpAddress): Promise<boolean>;
-  counters(): Promise<DataPlaneCounters>;
+  counters(): Promise<FlowCounters>;
   remove(): Promise<void>;
 }
 
@@ -63,21 +65,25 @@ export async function serve(plane: JudgedDataPlane, table: ForwardingTable): Pro
 }
 
 let nextMark = 1;
-const service = serviceWith('0.0.0.255');
+export const service = serviceWith('0.0.0.255');
 
-function packet(overrides: Partial<Packet> & { from: string }): Packet {
+/** A SYN from port 40,000 to the service's port 80, but for what `overrides` says. */
+export function packet(overrides: Partial<Packet> & { from: string }): Packet {
   const { from, ...rest } = overrides;
-  return { source: ip(from), destination: service.address, protocol: 'tcp', destinationPort: 80, opens: true, ...rest };
+  const ports = { sourcePort: 40_000, destinationPort: 80 };
+  return { source: ip(from), destination: service.address, protocol: 'tcp', ...ports, opens: true, ...rest };
 }
 
-const peer = '02:00:00:00:00:0c';
+export const peer = '02:00:00:00:00:0c';
 const stranger = '02:00:00:00:00:0d';
 const relayRow: Row = { kind: 'relay', peer };
 const oldRow: Row = { kind: 'old', peer: null };
 const leavingRow: Row = { kind: 'old', peer };
 
-const mine = '10.77.101.7';
-const theirs = '10.77.101.8';
+/** In slot 7. */
+export const mine = '10.77.101.7';
+/** In slot 8. */
+export const theirs = '10.77.101.8';
 const cases: readonly (readonly [string, Packet, Verdict])[] = [
   ['a SYN of my slot goes up', packet({ from: mine }), 'local'],
   ['a SYN of another slot drops', packet({ from: theirs }), 'drop'],
@@ -301,7 +307,14 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
       await open().judge(packet({ from: mine }));
       await open().judge(packet({ from: theirs }));
       await open().judge(packet({ from: theirs }));
-      expect(await open().counters()).toEqual({ accepted: 1, relayed: 0, dropped: 2, resetsWithheld: 0 });
+      expect(await open().counters()).toEqual({
+        accepted: 1,
+        relayed: 0,
+        dropped: 2,
+        resetsWithheld: 0,
+        cut: 0,
+        held: 0,
+      });
     });
   });
 }

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { DataPlaneCounters } from '../../src/dataplane/data-plane.ts';
+import type { FlowCounters } from '../../src/dataplane/data-plane.ts';
 import type { ForwardingTable, Row } from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
 import type { JudgedDataPlane } from './data-plane-contract.ts';
@@ -14,6 +14,8 @@ export interface KernelDataPlane extends JudgedDataPlane {
   /** Another program empties the whole rule set. */
   flushByOthers(): Promise<void>;
   repair(): Promise<boolean>;
+  /** `ip` with those arguments. */
+  runIp(...words: string[]): Promise<void>;
   /** Without a close look. */
   glance(): Promise<boolean>;
   /** Names of all tables of the namespace. */
@@ -31,13 +33,15 @@ export function openKernelDataPlane(): KernelDataPlane {
       void (await ask('apply', { service: table.service, rows: [...table.rows] })),
     arm: async (fence, mark, ms) => void (await ask('arm', { fence, mark, ms })),
     grant: async (fence, mark) => void (await ask('grant', { fence, mark })),
+    divert: async (changes) => void (await ask('divert', changes)),
+    runIp: async (...words) => void (await ask('runIp', { words })),
     async adopt() {
       const rows = (await ask('adopt')) as [number, Row][] | null;
       return rows && new Map(rows);
     },
     mayReset: async (client) => (await ask('mayReset', client)) as boolean,
     judge: async (packet: Packet) => (await ask('judge', packet)) as Verdict,
-    counters: async () => (await ask('counters')) as DataPlaneCounters,
+    counters: async () => (await ask('counters')) as FlowCounters,
     remove: async () => void (await ask('remove')),
     flushByOthers: async () => void (await ask('flushByOthers')),
     repair: async () => (await ask('repair')) as boolean,

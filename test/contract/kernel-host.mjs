@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { formatIp, ipBytes, parseIp } from '../../dist/base/address.js';
 import { macBytes, macFromBytes } from '../../dist/base/mac.js';
+import { holdDeviceOf } from '../../dist/dataplane/forwarding-table.js';
 import { createNftDataPlane } from '../../dist/dataplane/nft.js';
 import { openNftables } from '../../dist/platform/libnftables.js';
 import { openPacketSocket } from '../../dist/platform/packet-socket.js';
@@ -21,6 +22,9 @@ link add eth0 type veth peer name cable
 link set eth0 address ${ownMac}
 link set cable up
 link set eth0 up
+link add mch-web type veth peer name shelf
+link set shelf up
+link set mch-web up
 address add 10.77.0.11/16 dev eth0
 address add ${serviceAddress}/32 dev lo
 `,
@@ -31,6 +35,9 @@ let left = [];
 const cable = openPacketSocket('cable', 0x0800, (frame) => {
   if (frame.subarray(6, 12).every((byte, i) => byte === macBytes(ownMac)[i])) left.push(Buffer.from(frame));
 });
+/** What came out of the hold device last. */
+let held = [];
+const shelf = openPacketSocket('shelf', 0x0800, (frame) => held.push(Buffer.from(frame)));
 const service = parseIp(serviceAddress).value;
 let plane = null;
 let lastService = null;
@@ -60,7 +67,7 @@ function probed() {
 
 /** A table that is not there has counted nothing. */
 async function counters() {
-  const none = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0 };
+  const none = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, cut: 0, held: 0 };
   return plane ? await plane.counters().catch(() => none) : none;
 }
 
@@ -68,6 +75,7 @@ async function judge(packet) {
   const before = { ...probed(), ...(await counters()) };
   const names = Object.keys(before);
   left = [];
+  held = [];
   const sent = frame(packet);
   cable.send(sent);
   for (const end = Date.now() + 5000; Date.now() < end; ) {
@@ -76,10 +84,13 @@ async function judge(packet) {
       .filter((name) => after[name] - before[name] === 1)
       .sort()
       .join();
-    if (moved === 'dropped') return 'drop';
+    if (moved === 'dropped' || moved === 'cut') return 'drop';
     if (moved === 'accepted,host') return 'local';
     if (moved === 'host' || moved === 'other') return 'pass';
     if (moved === 'relayed' && left.length > 0) return relayVerdict(sent, left[0]);
+    // The very frame that came, if there is somewhere to hold it.
+    if (moved === 'held' && !hasHoldDevice()) return 'drop';
+    if (moved === 'held' && held.length > 0) return held[0].equals(sent) ? 'hold' : 'held wrongly';
     if (names.some((name) => after[name] - before[name] > 1)) break;
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -90,6 +101,11 @@ async function judge(packet) {
 function relayVerdict(sent, relayed) {
   const same = relayed.subarray(12).equals(sent.subarray(12));
   return same && macFromBytes(relayed.subarray(0, 6)) === '02:00:00:00:00:0c' ? 'relay' : 'relayed wrongly';
+}
+
+function hasHoldDevice() {
+  const links = JSON.parse(execFileSync('ip', ['-json', 'link'], { encoding: 'utf8' }));
+  return links.some((link) => link.ifname === holdDeviceOf(lastService));
 }
 
 /** The kernel answers a segment of a connection it does not know with a reset, which leaves or is withheld. */
@@ -108,7 +124,17 @@ async function mayReset(client) {
 }
 
 function frame(
-  { source, destination, protocol, destinationPort = 0, opens = false, icmpType = 0, fragmentOffset = 0, relayedBy },
+  {
+    source,
+    destination,
+    protocol,
+    sourcePort = 40_000,
+    destinationPort = 0,
+    opens = false,
+    icmpType = 0,
+    fragmentOffset = 0,
+    relayedBy,
+  },
   ttl = 33,
 ) {
   const bytes = Buffer.alloc(14 + 20 + 20);
@@ -126,9 +152,11 @@ function frame(
   header.writeUInt16BE(checksum(header), 10);
   const segment = bytes.subarray(34);
   if (protocol === 'icmp') segment[0] = icmpType;
-  else segment.writeUInt16BE(destinationPort, 2);
+  else {
+    segment.writeUInt16BE(sourcePort, 0);
+    segment.writeUInt16BE(destinationPort, 2);
+  }
   if (protocol === 'tcp') {
-    segment.writeUInt16BE(40_000, 0);
     segment.set([0x50, opens ? 0x02 : 0x10], 12);
     segment.writeUInt16BE(checksum(Buffer.concat([header.subarray(12, 20), Buffer.from([0, 6, 0, 20]), segment])), 16);
   }
@@ -152,6 +180,7 @@ const operations = {
   },
   arm: ({ fence, mark, ms }) => plane.arm(fence, mark, ms),
   grant: ({ fence, mark }) => plane.grant(fence, mark),
+  divert: (changes) => (plane ?? createNftDataPlane(run, lastService)).divert(changes),
   async adopt() {
     // As a process does that has just begun.
     const rows = await createNftDataPlane(run, lastService).adopt();
@@ -167,6 +196,7 @@ const operations = {
     plane = null;
     planeName = '';
   },
+  runIp: ({ words }) => void execFileSync('ip', words),
   runByOthers: ({ commands }) => void run(commands),
   async flushByOthers() {
     run('flush ruleset');
@@ -188,3 +218,4 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
 }
 await cable.close();
+await shelf.close();

@@ -1,13 +1,16 @@
 import { createFakeDataPlane } from '../../src/dataplane/fake.ts';
-import { describeDataPlane } from '../contract/data-plane-contract.ts';
+import { describeDataPlane, type JudgedDataPlane } from '../contract/data-plane-contract.ts';
+import { describeDiversions } from '../contract/diversions-contract.ts';
 
 const fake = createFakeDataPlane(() => performance.now());
-
-describeDataPlane('fake', () => ({
+const judged: JudgedDataPlane = {
   ...fake,
   apply: async (table) => void (await fake.apply(table)),
   arm: async (fence, mark, ms) => fake.arm(fence, mark, ms),
   grant: async (fence, mark) => fake.grant(fence, mark),
   mayReset: async (client) => fake.mayReset(client),
   judge: async (packet) => fake.judge(packet),
-}));
+};
+
+describeDataPlane('fake', () => judged);
+describeDiversions('fake', () => judged);

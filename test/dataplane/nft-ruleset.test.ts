@@ -1,4 +1,7 @@
 import { expect, test } from 'vitest';
+import { divertedBy } from '../../src/dataplane/diversions.ts';
+import { holdDeviceOf } from '../../src/dataplane/forwarding-table.ts';
+import { addTransactions, divertTransaction } from '../../src/dataplane/nft-diversions.ts';
 import {
   changeTransactions,
   fingerprintOf,
@@ -6,6 +9,7 @@ import {
   removeTransaction,
 } from '../../src/dataplane/nft-ruleset.ts';
 import { serviceWith, tableOf } from '../contract/data-plane-contract.ts';
+import { change } from '../contract/diversions-contract.ts';
 
 const service = serviceWith('0.0.0.255', { name: 'my-web' });
 
@@ -48,4 +52,37 @@ test('removal works whether the table is there or not', () => {
   expect(removeTransaction(service)).toBe(
     ['netdev', 'ip'].map((family) => `add table ${family} mc_my_web\ndelete table ${family} mc_my_web`).join('\n'),
   );
+});
+
+test('a flow that is diverted is one element, and one that is held has the hold device written anew', () => {
+  const from = divertedBy(new Map(), [
+    change('cut', '10.0.0.1'),
+    change('hold', '10.0.0.2'),
+    change('cut', '10.0.0.3'),
+  ]);
+  const changes = [
+    change('hold', '10.0.0.1'),
+    change(null, '10.0.0.2'),
+    change('cut', '10.0.0.3'),
+    change(null, '10.0.0.4'),
+  ];
+  const to = divertedBy(from, changes);
+  expect(divertTransaction(service, 'mc_my_web', { from, to, changes })).toBe(`flush map netdev mc_my_web hold_device
+add element netdev mc_my_web hold_device { 10.77.0.100 : "mch-my-web" }
+delete element netdev mc_my_web diverted { 10.0.0.1 . 40000 . 80, 10.0.0.2 . 40000 . 80 }
+add element netdev mc_my_web diverted { 10.0.0.1 . 40000 . 80 : goto divert_hold }`);
+  expect(divertTransaction(service, 'mc_my_web', { from: to, to, changes: changes.slice(1) })).toBe('');
+  expect(addTransactions('mc_my_web', to)).toEqual([
+    'add element netdev mc_my_web diverted { 10.0.0.1 . 40000 . 80 : goto divert_hold, 10.0.0.3 . 40000 . 80 : goto divert_cut }',
+  ]);
+});
+
+test('the hold device is named for its service, as short as Linux wants it and unlike that of any other', () => {
+  const names = ['web', 'eleven-char', 'production-web', 'production-api'].map((name) =>
+    holdDeviceOf(serviceWith('0.0.0.255', { name })),
+  );
+  expect(names.slice(0, 2)).toEqual(['mch-web', 'mch-eleven-char']);
+  expect(names[2]).toMatch(/^mch-prod-[0-9a-f]{6}$/);
+  expect(new Set(names).size).toBe(4);
+  expect(holdDeviceOf(serviceWith('0.0.0.255', { holdDevice: 'tap7' }))).toBe('tap7');
 });

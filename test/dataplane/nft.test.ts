@@ -1,11 +1,13 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { describeDataPlane, ip, serve, serviceWith, tableOf } from '../contract/data-plane-contract.ts';
+import { change, describeDiversions } from '../contract/diversions-contract.ts';
 import { openKernelDataPlane } from '../contract/kernel-data-plane.ts';
 
 const kernel = openKernelDataPlane();
 afterAll(() => kernel.close());
 
 describeDataPlane('nft, on this kernel', () => kernel);
+describeDiversions('nft, on this kernel', () => kernel);
 
 describe('a kernel shared with others', () => {
   const service = serviceWith('0.0.0.255');
@@ -47,6 +49,71 @@ describe('a kernel shared with others', () => {
       await kernel.runByOthers(change);
       expect([await kernel.repair(), await kernel.repair()], change).toEqual([true, false]);
     }
+  });
+
+  test('what was diverted comes back with the table, by the next change or by a repair', async () => {
+    const flow = '10.77.101.7';
+    const segment = { ...syn, sourcePort: 40_000, opens: false };
+    await serve(kernel, tableOf(service, [7, 8]));
+    await kernel.divert([change('cut', flow), change('hold', '10.77.101.8')]);
+    const judge = async () => [
+      await kernel.judge(segment),
+      await kernel.judge({ ...segment, source: ip('10.77.101.8') }),
+    ];
+    await kernel.flushByOthers();
+    await expect(kernel.divert([change(null, flow)])).rejects.toThrow('flows cannot be diverted: ');
+    expect(await kernel.repair()).toBe(true);
+    expect(await judge()).toEqual(['drop', 'hold']);
+    await kernel.flushByOthers();
+    await serve(kernel, tableOf(service, [7]));
+    expect(await judge()).toEqual(['drop', 'hold']);
+    await kernel.divert([change(null, flow), change(null, '10.77.101.8')]);
+    expect(await judge()).toEqual(['local', 'drop']);
+  });
+
+  test('what others change in the flows that are diverted is seen at a close look', async () => {
+    await serve(kernel, tableOf(service, [7, 8]));
+    await kernel.divert([change('cut', '10.77.101.7'), change('hold', '10.77.101.8')]);
+    expect(await kernel.repair()).toBe(false);
+    const element = 'element netdev mc_web diverted';
+    const cut = '10.77.101.7 . 40000 . 80';
+    for (const edit of [
+      `delete ${element} { ${cut} }`,
+      `add ${element} { 10.77.101.9 . 40000 . 80 : goto divert_cut }`,
+      `delete ${element} { ${cut} }\nadd ${element} { ${cut} : goto divert_hold }`,
+      `delete ${element} { ${cut} }\nadd ${element} { 10.77.101.9 . 40000 . 80 : goto divert_cut }`,
+    ]) {
+      await kernel.runByOthers(edit);
+      expect([await kernel.repair(), await kernel.repair()], edit).toEqual([true, false]);
+    }
+    await kernel.divert([change(null, '10.77.101.7'), change(null, '10.77.101.8')]);
+    expect(await kernel.repair()).toBe(false);
+  });
+
+  test('without a hold device the table stands and works; nothing can be held, and what was held drops', async () => {
+    const named = serviceWith('0.0.0.255', { holdDevice: 'elsewhere' });
+    const segment = { ...syn, sourcePort: 40_000, opens: false };
+    await kernel.remove();
+    await serve(kernel, tableOf(named, [7, 8]));
+    const hold = () => kernel.divert([change('hold', '10.77.101.7'), change('cut', '10.77.101.8')]);
+    await expect(hold()).rejects.toThrow('flows cannot be diverted (held by elsewhere): ');
+    expect(await kernel.judge(segment)).toBe('local');
+    expect(await kernel.judge({ ...segment, source: ip('10.77.101.8') })).toBe('local');
+
+    await kernel.runIp('link', 'set', 'mch-web', 'down');
+    await kernel.runIp('link', 'set', 'mch-web', 'name', 'elsewhere', 'up');
+    await hold();
+    expect(await kernel.judge(segment)).toBe('hold');
+
+    await kernel.runIp('link', 'set', 'elsewhere', 'down');
+    await kernel.runIp('link', 'set', 'elsewhere', 'name', 'mch-web', 'up');
+    await kernel.flushByOthers();
+    expect(await kernel.repair()).toBe(true);
+    await serve(kernel, tableOf(named, [7, 8]));
+    const { held } = await kernel.counters();
+    expect(await kernel.judge(segment)).toBe('drop');
+    expect((await kernel.counters()).held - held).toBe(1);
+    await kernel.remove();
   });
 
   test('removing leaves no table of ours and keeps the others', async () => {
