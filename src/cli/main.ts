@@ -130,6 +130,23 @@ keyring
   .description('last step, once no replica signs with the key: accept it no more')
   .action(async (file, key) => (await import('./keyring.ts')).remove(file, key));
 
+const keys = program.command('keys').description('certificates with which the replicas of a cluster prove their names');
+keys
+  .command('init <directory>')
+  .description("make a cluster's authority, which signs the certificates of its members; it stays on your own machine")
+  .requiredOption('--cluster <name>', 'name of the cluster, as in agent.yaml')
+  .action(async (directory, options) => (await import('./keys.ts')).init(directory, options));
+keys
+  .command('issue <directory> <replica...>')
+  .description('make key and certificate of replicas, signed by the authority in the directory')
+  .option('--days <n>', 'how long they are good', '365')
+  .option('--out <dir>', 'where they are written; by default beside the authority')
+  .action(async (directory, replicas, options) => (await import('./keys.ts')).issue(directory, replicas, options));
+keys
+  .command('show <file>')
+  .description('whose certificate it is, and how long it is good')
+  .action(async (file) => (await import('./keys.ts')).show(file));
+
 const lab = program.command('lab').description('a network of replicas and clients on this machine');
 lab
   .command('up <name>')

@@ -10,25 +10,30 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
   wire: { imports: ['base'] },
   space: { imports: ['base'] },
   policy: { imports: ['base', 'space'] },
+  identity: { imports: ['base'] },
   dataplane: { imports: ['base', 'space'] },
   control: { imports: ['base', 'wire', 'space', 'policy', 'dataplane'] },
   handoff: { imports: ['base', 'wire', 'space'] },
   ports: { imports: ['base', 'wire', 'space', 'policy', 'control', 'handoff', 'dataplane'] },
-  platform: { imports: ['base', 'wire', 'space', 'policy', 'control', 'handoff', 'dataplane', 'ports'], node: true },
+  platform: {
+    imports: ['base', 'wire', 'space', 'policy', 'identity', 'control', 'handoff', 'dataplane', 'ports'],
+    node: true,
+  },
   lab: { imports: ['base', 'space', 'platform', 'ports', 'wire'], node: true },
   scenario: { imports: ['base', 'space', 'policy', 'platform', 'ports', 'lab'], node: true },
   agent: {
-    imports: ['base', 'wire', 'space', 'policy', 'control', 'handoff', 'dataplane', 'ports', 'platform'],
+    imports: ['base', 'wire', 'space', 'policy', 'identity', 'control', 'handoff', 'dataplane', 'ports', 'platform'],
     node: true,
   },
   sim: { imports: ['base', 'wire', 'space', 'policy', 'control', 'handoff', 'dataplane', 'ports', 'agent/driver.ts'] },
-  cli: { imports: ['base', 'space', 'policy', 'platform', 'lab', 'scenario', 'agent', 'sim'], node: true },
+  cli: { imports: ['base', 'space', 'policy', 'identity', 'platform', 'lab', 'scenario', 'agent', 'sim'], node: true },
 };
 
 const libraries: Readonly<Record<string, readonly string[]>> = {
   zod: ['base', 'policy', 'platform', 'scenario', 'agent'],
   yaml: ['base', 'lab', 'scenario'],
   koffi: ['platform'],
+  'node-forge': ['identity'],
   pino: ['agent', 'cli'],
   commander: ['cli'],
 };
