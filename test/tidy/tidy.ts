@@ -19,10 +19,13 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
     imports: ['base', 'wire', 'space', 'policy', 'identity', 'control', 'handoff', 'dataplane', 'ports'],
     node: true,
   },
+  sdk: { imports: ['base', 'platform'], node: true },
   lab: { imports: ['base', 'space', 'platform', 'ports', 'wire'], node: true },
   scenario: { imports: ['base', 'space', 'policy', 'platform', 'ports', 'lab'], node: true },
   agent: {
-    imports: ['base', 'wire', 'space', 'policy', 'identity', 'control', 'handoff', 'dataplane', 'ports', 'platform'],
+    imports: [
+      ...['base', 'wire', 'space', 'policy', 'identity', 'control', 'handoff', 'dataplane', 'ports', 'platform', 'sdk'],
+    ],
     node: true,
   },
   sim: { imports: ['base', 'wire', 'space', 'policy', 'control', 'handoff', 'dataplane', 'ports', 'agent/driver.ts'] },

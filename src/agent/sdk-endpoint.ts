@@ -1,0 +1,244 @@
+import { chownSync, mkdirSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { messageOf, OperatingError } from '../base/operating-error.ts';
+import {
+  decodeApplicationMessage,
+  encodeAgentMessage,
+  flowKey,
+  lineReader,
+  protocolVersion,
+  type TransferFlow,
+} from '../sdk/message.ts';
+import {
+  type Adopted,
+  type Frozen,
+  type FrozenConnection,
+  type Kept,
+  type SdkApplication,
+  sdkApplication,
+} from './sdk-application.ts';
+
+/** Applications at the same time, and as many connections that have not said which. */
+const connectionsMax = 128;
+const helloMs = 5000;
+/** An answer takes an application at most half a second of waiting; the rest is for one that is busy. */
+const answerMsDefault = 2000;
+
+/** The agent's end of docs/sdk-protocol.md, for all applications of this host. */
+export interface SdkEndpoint {
+  /**
+   * Stops connections in their applications, in the order of `flows`; those of no application are refused as 'unknown'. The other machine should
+   * hold their packets by then, but nothing need be cut: what was written before may still be sent and confirmed. Each of them ends by `moved` or `thaw`.
+   */
+  freeze(flows: readonly TransferFlow[]): Promise<Frozen[]>;
+  /** The application forgets a connection. Its socket must be in repair mode, so that closing it says nothing to the client. False when the application is gone. */
+  moved(flow: TransferFlow): boolean;
+  /** The connection goes on, out of repair mode again. False when the application is gone. */
+  thaw(flow: TransferFlow): boolean;
+  /** Gives a connection to an application that serves its port; the caller's descriptor stays the caller's. Ends by `go` or `drop`. */
+  adopt(connection: FrozenConnection & { readonly flow: TransferFlow }): Promise<Adopted>;
+  /** The socket is out of repair mode: the application reads and writes. False when it is gone. */
+  go(flow: TransferFlow): boolean;
+  drop(flow: TransferFlow): boolean;
+  /** Now is a convenient point: applications end these connections when their transactions are done. */
+  finish(flows: readonly TransferFlow[]): void;
+  /** Ports that applications serve. */
+  ports(): number[];
+  close(): Promise<void>;
+}
+
+export interface SdkEndpointOptions {
+  /** The name of this replica, which applications are told. */
+  readonly node: string;
+  /** Members of this group may connect, besides the agent's user. By default that of the agent. */
+  readonly groupId?: number;
+  readonly answerMs?: number;
+  /** One line about each application that is refused or cut off. */
+  readonly onComplaint?: (reason: string) => void;
+}
+
+/** Listens on `path`, which the agent's user and one group may open (mode 0660). Throws an OperatingError when it cannot. */
+export async function openSdkEndpoint(path: string, options: SdkEndpointOptions): Promise<SdkEndpoint> {
+  const { answerMs = answerMsDefault } = options;
+  const applications = new Set<SdkApplication>();
+  const sockets = new Set<Socket>();
+  /** Who has a connection that stands still. */
+  const standing = new Map<string, SdkApplication>();
+
+  const server = createServer((socket) => {
+    if (sockets.size >= connectionsMax) {
+      socket.destroy();
+      return options.onComplaint?.(`sdk: more than ${connectionsMax} connections`);
+    }
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    serve(socket, { options, answerMs, applications, onEnd: forget });
+  });
+
+  function forget(application: SdkApplication): void {
+    for (const [key, each] of standing) if (each === application) standing.delete(key);
+  }
+
+  function serving(port: number): SdkApplication[] {
+    return [...applications].filter((each) => each.ports().includes(port));
+  }
+
+  /** Several processes may serve one port: whoever has the connection says so. */
+  async function freezeOne(
+    flow: TransferFlow,
+    candidates: readonly SdkApplication[],
+    first: Promise<Frozen>,
+  ): Promise<Frozen> {
+    let outcome = await first;
+    let asked = 0;
+    while (!outcome.ok && outcome.code === 'unknown' && ++asked < candidates.length) {
+      outcome = (await candidates[asked]?.freeze([flow])[0]) ?? outcome;
+    }
+    const application = candidates[asked];
+    if (outcome.ok && application && applications.has(application)) standing.set(flowKey(flow), application);
+    return outcome;
+  }
+
+  async function freeze(flows: readonly TransferFlow[]): Promise<Frozen[]> {
+    const candidates = flows.map((flow) => serving(flow.servicePort));
+    const firsts = new Map<TransferFlow, Promise<Frozen>>();
+    for (const application of new Set(candidates.flatMap((each) => each.slice(0, 1)))) {
+      const asked = flows.filter((_flow, i) => candidates[i]?.[0] === application);
+      for (const [i, outcome] of application.freeze(asked).entries()) {
+        const flow = asked[i];
+        if (flow) firsts.set(flow, outcome);
+      }
+    }
+    return Promise.all(
+      flows.map((flow, i) => freezeOne(flow, candidates[i] ?? [], firsts.get(flow) ?? Promise.resolve(unserved(flow)))),
+    );
+  }
+
+  async function adopt(connection: FrozenConnection & { readonly flow: TransferFlow }): Promise<Adopted> {
+    const { flow } = connection;
+    let outcome: Adopted = unserved(flow);
+    for (const application of serving(flow.servicePort)) {
+      outcome = await application.adopt(flow, connection);
+      if (outcome.ok) standing.set(flowKey(flow), application);
+      if (outcome.ok) break;
+    }
+    return outcome;
+  }
+
+  function settle(type: 'moved' | 'thaw' | 'go' | 'drop', flow: TransferFlow): boolean {
+    const application = standing.get(flowKey(flow));
+    standing.delete(flowKey(flow));
+    application?.say({ type, flow });
+    return application !== undefined && applications.has(application);
+  }
+
+  await listen(server, path, options.groupId);
+  return {
+    freeze,
+    adopt,
+    moved: (flow) => settle('moved', flow),
+    thaw: (flow) => settle('thaw', flow),
+    go: (flow) => settle('go', flow),
+    drop: (flow) => settle('drop', flow),
+    finish(flows) {
+      for (const flow of flows)
+        for (const each of serving(flow.servicePort)) each.say({ type: 'finish', flows: [flow] });
+    },
+    ports: () => [...new Set([...applications].flatMap((each) => each.ports()))].sort((a, b) => a - b),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+      }),
+  };
+}
+
+function unserved({ servicePort }: TransferFlow): Kept {
+  return { ok: false, code: 'unknown', reason: `no application with the SDK serves port ${servicePort}` };
+}
+
+interface Serving {
+  readonly options: SdkEndpointOptions;
+  readonly answerMs: number;
+  readonly applications: Set<SdkApplication>;
+  onEnd(application: SdkApplication): void;
+}
+
+/** The first line says what a connection is: an application, or the second connection of one. */
+function serve(socket: Socket, { options, answerMs, applications, onEnd }: Serving): void {
+  let application: SdkApplication | null = null;
+  const late = setTimeout(() => refuse(`no hello for ${helloMs} ms`), helloMs);
+
+  function refuse(reason: string): void {
+    options.onComplaint?.(`sdk: ${reason}`);
+    if (socket.destroyed) return;
+    socket.write(encodeAgentMessage({ type: 'error', reason }));
+    socket.destroySoon();
+  }
+
+  const read = lineReader((line) => {
+    if (socket.destroyed || socket.writableEnded) return;
+    const decoded = decodeApplicationMessage(line);
+    if (!decoded.ok) return refuse(decoded.reason);
+    const message = decoded.value;
+    if (application) return application.hear(message);
+    clearTimeout(late);
+    if (message.type === 'descriptors') return join(message.token);
+    if (message.type !== 'hello') return refuse(`"${message.type}" before hello`);
+    if (message.version !== protocolVersion)
+      return refuse(`version ${message.version}, spoken here is ${protocolVersion}`);
+    application = sdkApplication(socket, message.ports, answerMs);
+    applications.add(application);
+    application.say({ type: 'welcome', version: protocolVersion, node: options.node, token: application.token });
+  });
+
+  function join(token: string): void {
+    const joined = [...applications].find((each) => each.token === token);
+    if (joined) joined.join(socket);
+    else refuse('no application has that token');
+  }
+
+  socket.on('data', (chunk) => {
+    if (!read(chunk) && !socket.writableEnded) refuse('a line is too long');
+  });
+  socket.on('error', () => {});
+  socket.once('close', () => {
+    clearTimeout(late);
+    if (!application) return;
+    applications.delete(application);
+    application.end();
+    onEnd(application);
+  });
+}
+
+async function listen(server: Server, path: string, groupId: number | undefined): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true });
+  if (await answers(path)) {
+    throw new OperatingError('socket', `sdk: another agent answers on ${path}`, { remedy: 'stop it first' });
+  }
+  rmSync(path, { force: true });
+  // The mask, and not a later chmod: there is no instant at which others may connect.
+  const before = process.umask(0o117);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, resolve);
+    });
+    if (groupId !== undefined) chownSync(path, -1, groupId);
+  } catch (cause) {
+    throw new OperatingError('socket', `sdk: cannot listen on ${path}: ${messageOf(cause)}`, { cause });
+  } finally {
+    process.umask(before);
+  }
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
+  });
+}

@@ -1,0 +1,145 @@
+import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { assert } from '../base/assert.ts';
+
+/** What Node's own name for an open socket has that this project needs; the same since Node 12, and documented nowhere. */
+interface Handle {
+  readonly fd: number;
+  readonly reading: boolean;
+  readStart(): number;
+  readStop(): number;
+}
+
+/** The kernel's number for a socket, -1 when it is closed. */
+export function descriptorOf(socket: Socket): number {
+  return handleOf(socket)?.fd ?? -1;
+}
+
+/**
+ * From now on nothing is read from the kernel, whatever the application does; what it returns undoes that. `pause` is not enough: Node reads on
+ * until its buffer is full, and an HTTP parser reads past the stream.
+ */
+export function stopReading(socket: Socket): () => void {
+  const handle = handleOf(socket);
+  assert(handle, 'only an open socket is stopped');
+  handle.readStop();
+  handle.readStart = () => 0;
+  return () => {
+    Reflect.deleteProperty(handle, 'readStart');
+    if (handle.reading && handleOf(socket) === handle) handle.readStart();
+  };
+}
+
+/** Bytes that Node has read and the application has not, taken out of the socket. */
+export interface Unread {
+  readonly bytes: Buffer;
+  putBack(): void;
+}
+
+/** Reading must have been stopped. */
+export function takeUnread(socket: Socket): Unread {
+  const chunks: (Buffer | string)[] = [];
+  // Readable.read also emits what it returns.
+  const emit = Object.getOwnPropertyDescriptor(socket, 'emit');
+  socket.emit = () => true;
+  try {
+    while (socket.readableLength > 0) {
+      const chunk = socket.read() as Buffer | string | null;
+      if (chunk === null) break;
+      chunks.push(chunk);
+    }
+  } finally {
+    if (emit) Object.defineProperty(socket, 'emit', emit);
+    else Reflect.deleteProperty(socket, 'emit');
+  }
+  const encoding = socket.readableEncoding ?? 'utf8';
+  const read = chunks.map((chunk) => (typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk));
+  return {
+    bytes: Buffer.concat([...read, halfCharacter(socket)]),
+    putBack() {
+      for (const chunk of chunks.reverse()) {
+        if (typeof chunk === 'string') socket.unshift(chunk, encoding);
+        else socket.unshift(chunk);
+      }
+    },
+  };
+}
+
+/** What the application writes from now on is kept from the kernel. */
+export interface HeldWrites {
+  /** False when what was written before has not all reached the kernel within so many milliseconds. */
+  drained(timeoutMs: number): Promise<boolean>;
+  /** What was kept goes out. */
+  release(): void;
+}
+
+const drainedPollMs = 1;
+
+/**
+ * The methods that a stream's implementer gives (`_write`, `_writev`, `_final`) are hidden by some that keep what comes after a mark, an empty
+ * chunk, in the order of the stream. A corked socket would not do: `end` uncorks, and what was written before would stay, too.
+ */
+export function holdWrites(socket: Socket): HeldWrites {
+  const kept: (() => void)[] = [];
+  const mark = Buffer.alloc(0);
+  let markReached = false;
+  const reached = (): void => {
+    markReached = true;
+  };
+
+  const own = { _write: socket._write, _writev: socket._writev, _final: socket._final };
+  socket._write = (chunk, encoding, done) => {
+    if (chunk === mark) {
+      reached();
+      done();
+    } else if (markReached) kept.push(() => own._write.call(socket, chunk, encoding, done));
+    else own._write.call(socket, chunk, encoding, done);
+  };
+  socket._writev = (chunks, done) => {
+    const at = markReached ? -1 : chunks.findIndex(({ chunk }) => chunk === mark);
+    const before = markReached ? [] : at < 0 ? chunks : chunks.slice(0, at);
+    const after = chunks.slice(before.length + (at < 0 ? 0 : 1));
+    const first = before.length > 0 ? before : null;
+    const rest = (error?: Error | null): void => {
+      if (at >= 0) reached();
+      if (error || after.length === 0) done(error);
+      else kept.push(() => own._writev?.call(socket, after, done));
+    };
+    if (first) own._writev?.call(socket, first, rest);
+    else rest();
+  };
+  socket._final = (done) => void kept.push(() => own._final.call(socket, done));
+  socket.write(mark);
+
+  return {
+    async drained(timeoutMs) {
+      for (let waitedMs = 0; !markReached && waitedMs < timeoutMs && !socket.destroyed; waitedMs += drainedPollMs) {
+        await delay(drainedPollMs);
+      }
+      return markReached;
+    },
+    release() {
+      for (const name of ['_write', '_writev', '_final']) Reflect.deleteProperty(socket, name);
+      if (!socket.destroyed) for (const write of kept.splice(0)) write();
+    },
+  };
+}
+
+function handleOf(socket: Socket): Handle | null {
+  return (socket as unknown as { readonly _handle: Handle | null })._handle;
+}
+
+/** Bytes of a character whose end has not come, which a socket with an encoding keeps in its decoder (string_decoder of Node). */
+function halfCharacter(socket: Socket): Buffer {
+  const { decoder } = (socket as unknown as { readonly _readableState: { readonly decoder?: Decoder | null } })
+    ._readableState;
+  return decoder && decoder.lastNeed > 0
+    ? decoder.lastChar.subarray(0, decoder.lastTotal - decoder.lastNeed)
+    : Buffer.alloc(0);
+}
+
+interface Decoder {
+  readonly lastChar: Buffer;
+  readonly lastNeed: number;
+  readonly lastTotal: number;
+}

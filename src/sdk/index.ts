@@ -1,0 +1,4 @@
+export { transferable } from './http-server.ts';
+export { createServer, type ServerOptions } from './net-server.ts';
+export type { StateHooks } from './transferable-server.ts';
+export { type WebSocketHooks, webSockets } from './web-sockets.ts';

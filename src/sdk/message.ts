@@ -1,0 +1,187 @@
+import { formatIp, type IpAddress, parseIp } from '../base/address.ts';
+import { oneLine } from '../base/one-line.ts';
+import { ok, type Result, refuse } from '../base/result.ts';
+
+/** What agent and SDK say to each other: one JSON object a line, as docs/sdk-protocol.md has it. */
+export const protocolVersion = 1;
+
+/** State and unread bytes of one connection, each. */
+export const stateBytesMax = 1024 * 1024;
+/** A line with state and unread bytes of that size, in base64. */
+export const lineBytesMax = 3 * 1024 * 1024;
+/** Flows in one message. */
+export const flowsMax = 256;
+const portsMax = 1024;
+const textCharactersMax = 256;
+
+/** A TCP connection of the service, as both ends can name it. */
+export interface TransferFlow {
+  readonly client: IpAddress;
+  readonly clientPort: number;
+  readonly servicePort: number;
+}
+
+/** Why a connection stays where it is. */
+export const refusals = ['unknown', 'tls', 'busy', 'closing', 'upgraded', 'application', 'too-large', 'gone'] as const;
+export type Refusal = (typeof refusals)[number];
+
+/** One word for a flow, the same on both ends. */
+export function flowKey(flow: TransferFlow): string {
+  return `${formatIp(flow.client)} ${flow.clientPort} ${flow.servicePort}`;
+}
+
+interface Field<T> {
+  /** Undefined when it is not allowed. */
+  read(value: unknown): T | undefined;
+  write(value: T): unknown;
+}
+
+const natural: Field<number> = {
+  read: (value) => (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined),
+  write: (value) => value,
+};
+const text: Field<string> = {
+  read: (value) => (typeof value === 'string' ? oneLine(value, textCharactersMax) : undefined),
+  write: (value) => oneLine(value, textCharactersMax),
+};
+const bytes: Field<Uint8Array> = {
+  read(value) {
+    if (typeof value !== 'string' || value.length > (stateBytesMax * 4) / 3 + 4) return undefined;
+    const read = Buffer.from(value, 'base64');
+    // Buffer skips what is not base64.
+    return read.length <= stateBytesMax && read.toString('base64') === value ? read : undefined;
+  },
+  write: (value) => Buffer.from(value.buffer, value.byteOffset, value.length).toString('base64'),
+};
+const port: Field<number> = {
+  read: (value) =>
+    typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 65_535 ? value : undefined,
+  write: (value) => value,
+};
+const flow: Field<TransferFlow> = {
+  read(value) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    const { client, clientPort, servicePort } = value as Readonly<Record<string, unknown>>;
+    const address = typeof client === 'string' ? parseIp(client) : null;
+    const ports = [port.read(clientPort), port.read(servicePort)] as const;
+    if (!address?.ok || ports[0] === undefined || ports[1] === undefined) return undefined;
+    return { client: address.value, clientPort: ports[0], servicePort: ports[1] };
+  },
+  write: ({ client, clientPort, servicePort }) => ({ client: formatIp(client), clientPort, servicePort }),
+};
+const code: Field<Refusal> = {
+  read: (value) => refusals.find((each) => each === value),
+  write: (value) => value,
+};
+const ports = listOf(port, portsMax);
+const flows = listOf(flow, flowsMax);
+
+/** What an application says. `token` is that of the welcome; `descriptor` is the number it was passed under. */
+const fromApplication = {
+  hello: { version: natural, ports },
+  descriptors: { token: text },
+  ports: { ports },
+  frozen: { id: natural, flow, state: bytes, unread: bytes, descriptor: natural },
+  refused: { id: natural, flow, code, reason: text },
+  adopted: { id: natural, flow },
+} as const;
+
+/** What an agent says. */
+const fromAgent = {
+  welcome: { version: natural, node: text, token: text },
+  error: { reason: text },
+  freeze: { id: natural, flows },
+  moved: { flow },
+  thaw: { flow },
+  adopt: { id: natural, flow, state: bytes, unread: bytes, descriptor: natural },
+  go: { flow },
+  drop: { flow },
+  finish: { flows },
+} as const;
+
+type Fields = Readonly<Record<string, Field<unknown>>>;
+type Table = Readonly<Record<string, Fields>>;
+type ValueOf<F> = F extends Field<infer T> ? T : never;
+type MessageOf<T> = {
+  readonly [K in keyof T]: { readonly type: K } & { readonly [F in keyof T[K]]: ValueOf<T[K][F]> };
+}[keyof T];
+
+export type ApplicationMessage = MessageOf<typeof fromApplication>;
+export type AgentMessage = MessageOf<typeof fromAgent>;
+
+export function encodeApplicationMessage(message: ApplicationMessage): string {
+  return encode(fromApplication, message);
+}
+
+export function encodeAgentMessage(message: AgentMessage): string {
+  return encode(fromAgent, message);
+}
+
+export function decodeApplicationMessage(line: string): Result<ApplicationMessage> {
+  return decode(fromApplication, line) as Result<ApplicationMessage>;
+}
+
+export function decodeAgentMessage(line: string): Result<AgentMessage> {
+  return decode(fromAgent, line) as Result<AgentMessage>;
+}
+
+/** Lines of a stream, each as soon as its end is there; false from the first one on that is longer than `lineBytesMax`. */
+export function lineReader(
+  onLine: (line: string) => void,
+  bytesMax: number = lineBytesMax,
+): (chunk: Uint8Array) => boolean {
+  let parts: Uint8Array[] = [];
+  let length = 0;
+  return (chunk) => {
+    let rest = chunk;
+    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
+      if (length + end > bytesMax) return false;
+      const line = Buffer.concat([...parts, rest.subarray(0, end)]).toString('utf8');
+      parts = [];
+      length = 0;
+      rest = rest.subarray(end + 1);
+      onLine(line);
+    }
+    // A copy: Node may use the memory of a chunk again.
+    if (rest.length > 0) parts.push(Uint8Array.from(rest));
+    length += rest.length;
+    return length <= bytesMax;
+  };
+}
+
+function encode(table: Table, message: Readonly<Record<string, unknown>> & { readonly type: string }): string {
+  const fields = Object.entries(table[message.type] ?? {});
+  const written = fields.map(([name, field]) => [name, field.write(message[name])]);
+  return `${JSON.stringify({ type: message.type, ...Object.fromEntries(written) })}\n`;
+}
+
+/** Further fields are allowed: a later version may add some. */
+function decode(table: Table, line: string): Result<unknown> {
+  let input: unknown;
+  try {
+    input = JSON.parse(line);
+  } catch {
+    return refuse(`not JSON: ${oneLine(line)}`);
+  }
+  if (typeof input !== 'object' || input === null) return refuse(`not an object: ${oneLine(line)}`);
+  const { type, ...values } = input as Readonly<Record<string, unknown>>;
+  const fields = typeof type === 'string' && Object.hasOwn(table, type) ? table[type] : undefined;
+  if (!fields) return refuse(`type: unknown, allowed are ${Object.keys(table).join(', ')}`);
+  const read: Record<string, unknown> = { type };
+  for (const [name, field] of Object.entries(fields)) {
+    read[name] = field.read(values[name]);
+    if (read[name] === undefined) return refuse(`${type}: ${name} is missing or not allowed`);
+  }
+  return ok(read);
+}
+
+function listOf<T>(field: Field<T>, lengthMax: number): Field<readonly T[]> {
+  return {
+    read(value) {
+      if (!Array.isArray(value) || value.length > lengthMax) return undefined;
+      const read = value.map((each) => field.read(each));
+      return read.every((each) => each !== undefined) ? (read as T[]) : undefined;
+    },
+    write: (value) => value.map((each) => field.write(each)),
+  };
+}
