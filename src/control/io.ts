@@ -121,6 +121,8 @@ export interface ControlView {
   }[];
   /** Hosts that may still hold flows of slots they gave away, for `msLeft` milliseconds at most. */
   readonly holders: readonly { readonly name: string; readonly slots: readonly number[]; readonly msLeft: number }[];
+  /** Slots that this host has given away for good, with who takes their new connections. */
+  readonly draining: ReadonlyMap<number, string>;
   /** Slots given away of which this host was last seen to hold flows. */
   readonly holding: ReadonlySet<number>;
   /** This kernel may take new connections. */

@@ -26,6 +26,7 @@ export function viewOf(parts: Parts, observed: Observed, refused: Readonly<Recor
     accepting: share.taking,
     moves: map?.moves ?? [],
     holders: map ? holdersIn(map, parts, observed.now) : [],
+    draining: map ? drainingTo(map, parts) : new Map(),
     holding: parts.draining.holding,
     leased: share.isLeased(observed.now),
     unhealthy: map?.unhealthy ?? [],
@@ -38,6 +39,16 @@ export function viewOf(parts: Parts, observed: Observed, refused: Readonly<Recor
     })),
     refused,
   };
+}
+
+/** While the new owner relays to it, a slot has not begun to drain. */
+function drainingTo({ owners }: Ledger, { share }: Parts): ControlView['draining'] {
+  return new Map(
+    drainingSlots(share.rows).flatMap((slot) => {
+      const owner = owners[slot];
+      return owner && share.rows.get(slot)?.peer === null ? [[slot, owner] as const] : [];
+    }),
+  );
 }
 
 function holdersIn({ holders, policy }: Ledger, { drained, policies }: Parts, now: number): ControlView['holders'] {

@@ -58,6 +58,11 @@ export class Taking {
     else if (batch) this.#arrive(batch, message);
   }
 
+  /** Resolves when nothing that was begun is unfinished. */
+  idle(): Promise<void> {
+    return this.#turn;
+  }
+
   /** The holder cannot say any more what it has decided: what is not decided stays with it. */
   lost(peer: string): void {
     for (const batch of this.#batches.values()) if (batch.peer === peer) batch.decide([]);

@@ -174,7 +174,8 @@ function readFrozen(fd: number): Result<SocketImage> {
   const after = readMarks(fd);
   if (after.state !== 'ESTABLISHED') return refuse(notWhole(after.state));
   // No call reads it all at once.
-  if (JSON.stringify(before) !== JSON.stringify(after)) return refuse('packets still arrive: it changed while it was read');
+  if (JSON.stringify(before) !== JSON.stringify(after))
+    return refuse('packets still arrive: it changed while it was read');
   return ok({
     ...{ local: local.address, localPort: local.port, remote: remote.address, remotePort: remote.port },
     sendSequence: (before.writeSequence - before.sendBytes) >>> 0,

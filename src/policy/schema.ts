@@ -7,16 +7,16 @@ const name = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, 'a name of lower-case letters, digits and "-", at most 32');
 
-const notBuiltYet = ['transfer', 'tag'];
+const notBuiltYet = ['tag'];
 
 const handoff = z
-  .enum(['forward', 'reset'], {
+  .enum(['forward', 'reset', 'transfer'], {
     error: ({ input }) =>
-      notBuiltYet.includes(String(input)) ? `forward, reset ("${input}" is not built yet)` : undefined,
+      notBuiltYet.includes(String(input)) ? `forward, reset, transfer ("${input}" is not built yet)` : undefined,
   })
   .default('forward')
   .describe(
-    'What happens to established connections of slots that move. `forward`: the old replica goes on serving them until they end, or until the drain deadline. `reset`: the old replica resets them, and their clients reconnect to the new one. Not built yet: `transfer`, `tag`.',
+    'What happens to established connections of slots that move. `forward`: the old replica goes on serving them until they end, or until the drain deadline. `reset`: the old replica resets them, and their clients reconnect to the new one. `transfer`: connections of applications with the SDK are moved live to the new replica, and the others are forwarded; without `sdk` and `certificates` in agent.yaml all are. Not built yet: `tag`.',
   );
 
 const drainDeadline = z
