@@ -293,7 +293,7 @@ describe('a peer is refused', () => {
     addresses.set('web2', { address: '127.0.0.1', port: two.links.port });
     const one = await start('web1', { tls: web1, addresses });
     await expect(one.links.send('web2', Uint8Array.of(1))).rejects.toThrow(
-      'no link to "web2": it does not take the certificate of this replica',
+      'no link to "web2": it refuses the certificate of this replica',
     );
     expect(two.links.refused).toEqual(new Map([['not-a-peer', 1]]));
     await expect(one.links.send('web9', Uint8Array.of(1))).rejects.toThrow(
