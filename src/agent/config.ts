@@ -8,10 +8,12 @@ import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { firstIssue } from '../base/schema-issue.ts';
 import { readYaml } from '../base/yaml.ts';
 import type { Port, ServiceEntry } from '../dataplane/forwarding-table.ts';
+import { namePattern, nameRule } from '../identity/member-name.ts';
+import { type MemberFiles, readMember } from '../platform/certificates.ts';
 import { partitionOf } from '../space/partition.ts';
 import type { ScheduledCheck } from './health.ts';
 
-const name = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, 'lower-case letters, digits and "-", at most 32');
+const name = z.string().regex(namePattern, nameRule);
 
 const ipv4 = z
   .string()
@@ -110,6 +112,17 @@ export const agentSchema = z.strictObject({
       keyring: z.string().min(1).describe('File with the keys of the control channel, made by `manycast keyring new`.'),
     })
     .describe('How the agents talk.'),
+  certificates: z
+    .strictObject({
+      ca: z
+        .string()
+        .min(1)
+        .describe("File with the certificate of the cluster's authority, made by `manycast keys init`."),
+      certificate: z.string().min(1).describe("File with this replica's own, made by `manycast keys issue`."),
+      key: z.string().min(1).describe('File with the private key of it, which its owner alone may read.'),
+    })
+    .optional()
+    .describe('With what this replica proves its name to the others.'),
   stateDir: z.string().min(1).describe('Directory for what must survive a restart.'),
   socket: z.string().min(1).describe('Unix socket on which `manycast status` and `policy` ask.'),
   policy: z.string().min(1).describe('Policy file; saving it triggers a reallocation.'),
@@ -138,13 +151,29 @@ export function readAgentConfig(path: string): AgentConfig {
   const complaint = disagreement(config);
   if (complaint) throw new OperatingError('config', `${path}: ${complaint}`);
   const absolute = (each: string) => resolve(dirname(path), each);
+  const { certificates } = config;
   return {
     ...config,
+    ...(certificates && {
+      certificates: {
+        ca: absolute(certificates.ca),
+        certificate: absolute(certificates.certificate),
+        key: absolute(certificates.key),
+      },
+    }),
     stateDir: absolute(config.stateDir),
     socket: absolute(config.socket),
     policy: absolute(config.policy),
     control: { ...config.control, keyring: absolute(config.control.keyring) },
   };
+}
+
+/**
+ * The files of `certificates` as PEM; null when there are none. Throws an OperatingError of one clear line unless they belong together, are in
+ * force, and name this node of this cluster.
+ */
+export function readCertificates({ certificates, cluster, node }: AgentConfig): MemberFiles | null {
+  return certificates ? readMember(certificates, { cluster, replica: node }) : null;
 }
 
 /** The part of the configuration that the data plane works with. */

@@ -107,8 +107,9 @@ export function checkNewMembers(replicas: readonly string[], out: string): void 
   makeDirectory(out);
   for (const [i, replica] of replicas.entries()) {
     checkName('replica', replica);
-    if (replica === 'ca')
-      throw new OperatingError('keys', 'a replica cannot be named "ca": ca.crt is the authority\'s file');
+    if (replica === 'ca') {
+      throw new OperatingError('keys', 'a replica cannot be named "ca": ca.crt is the file of the authority');
+    }
     if (replicas.indexOf(replica) !== i) throw new OperatingError('keys', `"${replica}" is named twice`);
     for (const path of Object.values(memberFiles(out, replica))) checkAbsent(path);
   }

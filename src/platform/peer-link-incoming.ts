@@ -2,7 +2,7 @@ import { createServer as createTcpServer, type Server, type Socket } from 'node:
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { memberOf } from '../identity/member-name.ts';
-import type { PeerLinkSettings } from './peer-link.ts';
+import type { PeerLinkLimits, PeerLinkSettings } from './peer-link.ts';
 import { frameReader, welcome } from './peer-link-frames.ts';
 
 /** Why a connection is refused, cheapest look first. */
@@ -38,13 +38,13 @@ export async function listenForPeers(settings: PeerLinkSettings): Promise<LinkLi
     socket.destroy();
   };
   const incoming = new Map<string, Incoming>();
-  const handshakes = new Map<string, Socket>();
+  const gate = handshakeGate(settings);
   let isClosing = false;
 
   const tls = tlsServer(settings);
   tls.on('tlsClientError', (error, socket) => refuse(socket, refusalOfTls(error, socket)));
   tls.on('secureConnection', (socket) => {
-    handshakes.delete(endOf(socket));
+    gate.leave(socket);
     // Told by the reading loop.
     socket.on('error', () => {});
     const peer = peerOf(socket, settings);
@@ -56,22 +56,15 @@ export async function listenForPeers(settings: PeerLinkSettings): Promise<LinkLi
     incoming.set(peer.name, { socket, done });
   });
   const server = createTcpServer((socket) => {
-    const address = socket.remoteAddress;
-    const ofAddress = [...handshakes.values()].filter((each) => each.remoteAddress === address).length;
-    const { handshakesMax, handshakesOfAddressMax } = settings.limits;
-    if (handshakes.size >= handshakesMax || ofAddress >= handshakesOfAddressMax) {
-      return refuse(socket, 'too-many-handshakes');
-    }
-    const end = endOf(socket);
-    handshakes.set(end, socket);
-    socket.once('close', () => handshakes.delete(end));
+    if (!gate.enter(socket)) return refuse(socket, 'too-many-handshakes');
     tls.emit('connection', socket);
   });
 
   async function serve(peer: string, socket: TLSSocket, earlier: Promise<void> | undefined): Promise<void> {
     await earlier;
     socket.write(Uint8Array.of(welcome));
-    const reason = await readFrames(peer, socket, settings);
+    const onFrame = (bytes: Uint8Array) => (isClosing ? undefined : settings.onFrame(peer, bytes));
+    const reason = await readFrames(socket, settings.limits, onFrame);
     if (incoming.get(peer)?.socket === socket) incoming.delete(peer);
     if (!isClosing) settings.onClosed(peer, { direction: 'incoming', reason });
   }
@@ -84,7 +77,7 @@ export async function listenForPeers(settings: PeerLinkSettings): Promise<LinkLi
     async close() {
       isClosing = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const socket of handshakes.values()) socket.destroy();
+      gate.close();
       for (const { socket } of incoming.values()) socket.destroy();
       await closed;
     },
@@ -98,6 +91,44 @@ function tlsServer({ tls, limits }: PeerLinkSettings): TlsServer {
     ...{ requestCert: true, rejectUnauthorized: true },
     ...{ minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3', handshakeTimeout: limits.handshakeMs },
   });
+}
+
+interface HandshakeGate {
+  /** False for a connection that is one too many. */
+  enter(socket: Socket): boolean;
+  /** The peer has proven its name. */
+  leave(socket: Socket): void;
+  close(): void;
+}
+
+/** A handshake costs about a millisecond of the thread that also renews leases, and anybody can ask for one. */
+function handshakeGate({ limits }: PeerLinkSettings): HandshakeGate {
+  const within = new Map<string, Socket>();
+  let begun: string[] = [];
+  let second = 0;
+  const of = (address: string, all: readonly string[]): number => all.filter((each) => each === address).length;
+
+  return {
+    enter(socket) {
+      const { remoteAddress: address = '' } = socket;
+      const now = Math.floor(performance.now() / 1000);
+      if (now !== second) begun = [];
+      second = now;
+      const present = [...within.values()].map(({ remoteAddress = '' }) => remoteAddress);
+      if (present.length >= limits.handshakesMax || of(address, present) >= limits.handshakesOfAddressMax) return false;
+      const { handshakesPerSecondMax, handshakesOfAddressPerSecondMax } = limits;
+      if (begun.length >= handshakesPerSecondMax || of(address, begun) >= handshakesOfAddressPerSecondMax) return false;
+      begun.push(address);
+      const end = endOf(socket);
+      within.set(end, socket);
+      socket.once('close', () => within.delete(end));
+      return true;
+    },
+    leave: (socket) => void within.delete(endOf(socket)),
+    close() {
+      for (const socket of within.values()) socket.destroy();
+    },
+  };
 }
 
 function refusalOfTls(error: NodeJS.ErrnoException, { authorizationError }: TLSSocket): PeerRefusal {
@@ -121,9 +152,9 @@ function peerOf(socket: TLSSocket, { cluster, node, addressOf }: PeerLinkSetting
 
 /** Handles frames until the connection ends; returns why, or null when it ended in order. */
 async function readFrames(
-  peer: string,
   socket: TLSSocket,
-  { limits, onFrame }: PeerLinkSettings,
+  limits: PeerLinkLimits,
+  onFrame: (bytes: Uint8Array) => void | Promise<void>,
 ): Promise<string | null> {
   const reader = frameReader(limits.frameBytesMax);
   let failure: string | null = null;
@@ -136,7 +167,7 @@ async function readFrames(
     socket.setTimeout(0);
     for (const frame of reader.take(chunk)) {
       if (!frame.ok) return frame.reason;
-      await onFrame(peer, frame.value);
+      await onFrame(frame.value);
     }
     socket.setTimeout(reader.isAmidFrame ? limits.stallMs : 2 * limits.idleMs);
   }

@@ -21,25 +21,26 @@ interface Waiting {
 }
 
 export function outgoingLink(peer: string, settings: PeerLinkSettings): OutgoingLink {
-  const { limits, onClosed } = settings;
+  const { frameBytesMax, waitingBytesMax } = settings.limits;
+  const connection = connectionTo(peer, settings);
   const waiting: Waiting[] = [];
   let waitingBytes = 0;
   let isSending = false;
   let isClosed = false;
-  let socket: TLSSocket | null = null;
 
   async function sendAll(): Promise<void> {
     isSending = true;
     try {
       for (let next = waiting[0]; next; next = waiting[0]) {
-        await sendOne(await connection(), next.bytes);
+        if (isClosed) throw new Error('links are closed');
+        await sendOne(await connection.ready(), next.bytes);
         waiting.shift();
         waitingBytes -= next.bytes.length;
         next.resolve();
       }
-      socket?.setTimeout(limits.idleMs);
+      connection.rest();
     } catch (error) {
-      socket?.destroy();
+      connection.abandon();
       // Those behind a frame that is lost would arrive without it.
       for (const { reject } of waiting.splice(0)) reject(failure(lineOf(error), error));
       waitingBytes = 0;
@@ -47,17 +48,54 @@ export function outgoingLink(peer: string, settings: PeerLinkSettings): Outgoing
     isSending = false;
   }
 
-  async function sendOne(open: TLSSocket, bytes: Uint8Array): Promise<void> {
-    open.setTimeout(limits.stallMs);
-    try {
-      await writeFrame(open, bytes);
-    } catch (cause) {
-      throw open.errored ?? new Error('it ended the connection', { cause });
-    }
+  function failure(reason: string, cause?: unknown): OperatingError {
+    return new OperatingError('peer-link', `no link to "${peer}": ${reason}`, { cause });
   }
 
-  async function connection(): Promise<TLSSocket> {
-    // One that ends is waited for, until the peer has read all that it carries: order is kept from one connection to the next.
+  return {
+    async send(bytes) {
+      if (isClosed) throw failure('links are closed');
+      if (bytes.length > frameBytesMax) throw failure(`a frame of ${bytes.length} bytes, allowed are ${frameBytesMax}`);
+      if (waitingBytes + bytes.length > waitingBytesMax) throw failure(`more than ${waitingBytesMax} bytes wait`);
+      waitingBytes += bytes.length;
+      const sent = new Promise<void>((resolve, reject) => waiting.push({ bytes, resolve, reject }));
+      if (!isSending) void sendAll();
+      await sent;
+    },
+    async close() {
+      isClosed = true;
+      await connection.close();
+    },
+  };
+}
+
+async function sendOne(socket: TLSSocket, bytes: Uint8Array): Promise<void> {
+  try {
+    await writeFrame(socket, bytes);
+  } catch (cause) {
+    throw socket.errored ?? new Error('it ended the connection', { cause });
+  }
+}
+
+/** One at a time, made when it is needed, ended when it rests for long. */
+interface Connection {
+  /** Open, the peer's name proven; it may not take nothing for long until it rests. */
+  ready(): Promise<TLSSocket>;
+  rest(): void;
+  /** Ends it at once. */
+  abandon(): void;
+  /** Ends it for good, in order when it rests. */
+  close(): Promise<void>;
+}
+
+function connectionTo(peer: string, settings: PeerLinkSettings): Connection {
+  const { stallMs, idleMs } = settings.limits;
+  let socket: TLSSocket | null = null;
+  let isResting = true;
+  let isClosed = false;
+
+  async function opened(): Promise<TLSSocket> {
+    // One that ends is waited for, until the peer has read all that it carried: order is kept from one connection to the next.
     if (socket && (socket.writableEnded || socket.destroyed)) await closed(socket);
     if (isClosed) throw new Error('links are closed');
     if (socket) return socket;
@@ -69,36 +107,31 @@ export function outgoingLink(peer: string, settings: PeerLinkSettings): Outgoing
     await welcomed(opening, settings);
     opening.on('timeout', () => {
       if (opening.writableEnded) opening.destroy();
-      else if (isSending) opening.destroy(new Error(`it took nothing for ${limits.stallMs} ms`));
-      else endInOrder(opening, limits.stallMs);
+      else if (isResting) endInOrder(opening, stallMs);
+      else opening.destroy(new Error(`it took nothing for ${stallMs} ms`));
     });
     opening.once('close', () => {
       const reason = opening.errored ? lineOf(opening.errored) : null;
-      if (!isClosed) onClosed(peer, { direction: 'outgoing', reason });
+      if (!isClosed) settings.onClosed(peer, { direction: 'outgoing', reason });
     });
     return opening;
   }
 
-  function failure(reason: string, cause?: unknown): OperatingError {
-    return new OperatingError('peer-link', `no link to "${peer}": ${reason}`, { cause });
-  }
-
   return {
-    async send(bytes) {
-      const { frameBytesMax, waitingBytesMax } = limits;
-      if (isClosed) throw failure('links are closed');
-      if (bytes.length > frameBytesMax) throw failure(`a frame of ${bytes.length} bytes, allowed are ${frameBytesMax}`);
-      if (waitingBytes + bytes.length > waitingBytesMax) throw failure(`more than ${waitingBytesMax} bytes wait`);
-      waitingBytes += bytes.length;
-      const sent = new Promise<void>((resolve, reject) => waiting.push({ bytes, resolve, reject }));
-      if (!isSending) void sendAll();
-      await sent;
+    async ready() {
+      isResting = false;
+      return (await opened()).setTimeout(stallMs);
     },
+    rest() {
+      isResting = true;
+      socket?.setTimeout(idleMs);
+    },
+    abandon: () => void socket?.destroy(),
     async close() {
       isClosed = true;
       if (!socket) return;
-      if (isSending) socket.destroy(new Error('links are closed'));
-      else endInOrder(socket, closeMs);
+      if (isResting) endInOrder(socket, closeMs);
+      else socket.destroy(new Error('links are closed'));
       await closed(socket);
     },
   };
@@ -142,7 +175,7 @@ function welcomed(socket: TLSSocket, { limits }: PeerLinkSettings): Promise<void
       clearTimeout(timer);
       // A side that refuses a certificate under TLS 1.3 just ends the connection, after the other took it for open.
       const isRefused = isSecure && (socket.errored as NodeJS.ErrnoException | null)?.code !== undefined;
-      const refused = new Error('it does not take the certificate of this replica; its log says why');
+      const refused = new Error('it refuses the certificate of this replica');
       reject(isRefused || !socket.errored ? refused : socket.errored);
     });
   });

@@ -24,6 +24,9 @@ export interface PeerLinkLimits {
   /** Connections that have not proven a name yet, from one address and from all. */
   readonly handshakesOfAddressMax: number;
   readonly handshakesMax: number;
+  /** Begun within a second, by one address and by all. */
+  readonly handshakesOfAddressPerSecondMax: number;
+  readonly handshakesPerSecondMax: number;
   /** From the connection to the proven name. */
   readonly handshakeMs: number;
   /** Without a byte within a frame, or without a reader for one. */
@@ -37,6 +40,8 @@ export const peerLinkLimits: PeerLinkLimits = {
   waitingBytesMax: 64 * 1024 * 1024,
   handshakesOfAddressMax: 4,
   handshakesMax: 64,
+  handshakesOfAddressPerSecondMax: 10,
+  handshakesPerSecondMax: 50,
   handshakeMs: 5_000,
   stallMs: 10_000,
   idleMs: 60_000,

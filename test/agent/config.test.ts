@@ -1,8 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { healthChecksOf, readAgentConfig, serviceOf } from '../../src/agent/config.ts';
+import { healthChecksOf, readAgentConfig, readCertificates, serviceOf } from '../../src/agent/config.ts';
+import type { MemberFiles } from '../../src/platform/certificates.ts';
+import { authorityUnderTest, keys, lifetime } from '../identity/authority-under-test.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -74,7 +76,7 @@ describe('agent.yaml', () => {
     [
       'cluster: site1',
       'cluster: site1\ncolour: red',
-      'colour: unknown field, allowed are cluster, node, interface, service, control, stateDir, socket, policy, delivery, health',
+      'colour: unknown field, allowed are cluster, node, interface, service, control, certificates, stateDir, socket, policy, delivery, health',
     ],
     [
       'group: 239.77.0.10 }',
@@ -183,5 +185,91 @@ describe('health in agent.yaml', () => {
     const checks = (count: number): string => `[${Array(count).fill('{ kind: tcp, port: 80 }').join(', ')}]`;
     expect(withHealth(checks(8)).health).toHaveLength(8);
     expect(() => withHealth(checks(9))).toThrow('allowed is a list of at most 8');
+  });
+});
+
+describe('certificates in agent.yaml', () => {
+  const site = authorityUnderTest('site1');
+  const web1 = site.member('web1');
+  const files: MemberFiles = {
+    ca: join(directory, 'ca.crt'),
+    certificate: join(directory, 'web1.crt'),
+    key: join(directory, 'web1.key'),
+  };
+
+  /** What is read when the files hold these; `mode` is that of the key. */
+  function certificates(pem: Partial<MemberFiles> = {}, mode = 0o600): ReturnType<typeof readCertificates> {
+    for (const [which, text] of Object.entries({ ...web1, ...pem })) {
+      rmSync(files[which as keyof MemberFiles], { force: true });
+      writeFileSync(files[which as keyof MemberFiles], text);
+    }
+    chmodSync(files.key, mode);
+    return readCertificates(read(`${good}certificates: { ca: ca.crt, certificate: ./web1.crt, key: ${files.key} }\n`));
+  }
+
+  test('may be left out', () => {
+    expect(readCertificates(read(good))).toBe(null);
+  });
+
+  test('are read from beside the file', () => {
+    expect(certificates()).toEqual(web1);
+  });
+
+  test('are all three or none', () => {
+    expect(() => read(`${good}certificates: { ca: ca.crt }\n`)).toThrow(
+      'certificates.certificate: missing, allowed is text',
+    );
+  });
+
+  test.each([0o640, 0o604])('whose key others may read (mode %o) are refused', (mode) => {
+    expect(() => certificates({}, mode)).toThrow(`${files.key} can be read by others`);
+  });
+
+  const foreign = authorityUnderTest('site1');
+  const elsewhere = authorityUnderTest('site2');
+  test.each<[string, Partial<MemberFiles>, keyof MemberFiles, string]>([
+    ['with the key of another', { key: keys().privateKey }, 'key', `: it is not the key of ${files.certificate}`],
+    ['with no key', { key: 'secret' }, 'key', ': it holds no private key, or an encrypted one'],
+    ['with no certificate', { certificate: web1.key }, 'certificate', ' holds no certificate'],
+    ['with two certificates', { ca: web1.ca + foreign.certificate }, 'ca', ' holds 2 certificates, allowed is one'],
+    [
+      'with a damaged certificate',
+      { certificate: web1.certificate.replace(/\n.{20}/, '\n') },
+      'certificate',
+      ' holds a damaged certificate',
+    ],
+    ['whose authority is no authority', { ca: web1.certificate }, 'ca', ': it is not the certificate of an authority'],
+    [
+      'whose authority is of another cluster',
+      elsewhere.member('web1'),
+      'ca',
+      ': it is the authority of cluster "site2", not of "site1"',
+    ],
+    ['of another authority', { ca: foreign.certificate }, 'certificate', `: it is not signed by ${files.ca}`],
+    [
+      'of another replica',
+      site.member('web2'),
+      'certificate',
+      ': it is for "web2" of "site1", not for "web1" of "site1"',
+    ],
+    [
+      'of another cluster',
+      site.member('web1', { cluster: 'site2' }),
+      'certificate',
+      ': it is for "web1" of "site2", not for "web1" of "site1"',
+    ],
+    ['that have expired', site.member('web1', { lifetime: lifetime(-2, -1) }), 'certificate', ' expired on '],
+    ['that are not good yet', site.member('web1', { lifetime: lifetime(1, 2) }), 'certificate', ' is good from '],
+    ['whose authority has expired', authorityUnderTest('site1', lifetime(-2, -1)).member('web1'), 'ca', ' expired on '],
+  ])('%s are refused in one line', (_what, pem, which, complaint) => {
+    expect(() => certificates(pem)).toThrow(`${files[which]}${complaint}`);
+  });
+
+  test('that are not there are refused with their names', () => {
+    certificates();
+    rmSync(files.certificate);
+    expect(() =>
+      readCertificates(read(`${good}certificates: { ca: ca.crt, certificate: web1.crt, key: web1.key }\n`)),
+    ).toThrow(`no such file or directory, open '${files.certificate}'`);
   });
 });

@@ -260,6 +260,29 @@ describe('a peer is refused', () => {
     expect([...((await once(late, 'data'))[0] as Buffer)]).toEqual([welcome]);
   });
 
+  test('that takes up an earlier session instead of showing its certificate', async () => {
+    const { one } = await pair();
+    const first = byHand(one, web2);
+    const [session] = (await once(first, 'session')) as [Buffer];
+    first.end();
+    const second = byHand(one, web2, { session });
+    second.on('data', () => expect.unreachable('it was welcomed'));
+    await once(second, 'secureConnect');
+    expect(second.isSessionReused()).toBe(true);
+    await closed(second);
+    await vi.waitFor(() => expect(one.links.refused).toEqual(new Map([['certificate', 1]])), waiting);
+  });
+
+  test('that connects too often within a second', async () => {
+    const { one } = await pair({ limits: { handshakesOfAddressPerSecondMax: 2 } });
+    await vi.waitFor(async () => {
+      const socket = tcpConnect(one.links.port, '127.0.0.1').on('error', () => {});
+      await once(socket, 'connect');
+      socket.destroy();
+      expect(one.links.refused.get('too-many-handshakes')).toBeGreaterThan(0);
+    }, waiting);
+  });
+
   test('by the one that connects, when its address is answered by another', async () => {
     const addresses = new Map<string, PeerAddress>();
     const one = await start('web1', { tls: web1, addresses });
@@ -293,7 +316,7 @@ describe('a peer is refused', () => {
     addresses.set('web2', { address: '127.0.0.1', port: two.links.port });
     const one = await start('web1', { tls: web1, addresses });
     await expect(one.links.send('web2', Uint8Array.of(1))).rejects.toThrow(
-      'no link to "web2": it does not take the certificate of this replica',
+      'no link to "web2": it refuses the certificate of this replica',
     );
     expect(two.links.refused).toEqual(new Map([['not-a-peer', 1]]));
     await expect(one.links.send('web9', Uint8Array.of(1))).rejects.toThrow(
@@ -330,6 +353,20 @@ describe('a peer with a good certificate', () => {
     expect(one.closings).toEqual([
       ['web2', { direction: 'incoming', reason: 'a frame of 1001 bytes, allowed are 1000' }],
     ]);
+  });
+
+  test('is heard no more once the links are closed, whatever has come already', async () => {
+    let got = 0;
+    const { one } = await pair({
+      onFrame() {
+        got++;
+        void one.links.close();
+      },
+    });
+    const socket = await welcomed(one);
+    socket.write(Buffer.concat([frame(0), frame(0), frame(0)]));
+    await closed(socket);
+    expect(got).toBe(1);
   });
 
   test('that ends within a frame is told of, and the frame is not', async () => {
