@@ -4,7 +4,7 @@ import { decode, type Reader, Writer } from '../base/bytes.ts';
 import { type Result, refuse } from '../base/result.ts';
 import { checked, type Field, flag, record, u16, u32, type ValueOf } from '../wire/field.ts';
 
-/** Most bytes of one queue of an image: Linux lets a send buffer grow to 4 MiB, a receive buffer to 6 MiB, unless told otherwise. */
+/** Most bytes of one queue of an image. Buffers grow to 4 MiB (tcp_wmem) and 6 MiB (tcp_rmem; 32 MiB since Linux 6.16) unless told otherwise. */
 export const queueBytesMax = 8 * 1024 * 1024;
 
 /** Fields, two queues, and what describes them. */

@@ -64,6 +64,7 @@ const readCall = library.func('long read(int fd, void *bytes, size_t length)');
 const setsockoptCall = library.func('int setsockopt(int fd, int level, int name, void *value, unsigned int length)');
 const getsockoptCall = library.func('int getsockopt(int fd, int level, int name, void *value, void *length)');
 const ioctlCall = library.func('int ioctl(int fd, unsigned long request, void *argument)');
+const ioctlNumberCall = library.func('int ioctl(int fd, unsigned long request, unsigned long argument)');
 const eventfdCall = library.func('int eventfd(unsigned int value, int flags)');
 const writeCall = library.func('long write(int fd, void *bytes, size_t length)');
 const pollCall = library.func('int poll(void *descriptors, unsigned long count, int timeout)');
@@ -152,6 +153,11 @@ export function getsockopt(fd: number, level: number, name: number, value: Uint8
 /** Reads into or from `argument` in place, as the request says. */
 export function ioctl(fd: number, request: number, argument: Uint8Array): void {
   checked(ioctlCall(fd, request, argument), 'ioctl');
+}
+
+/** For a request that takes a number. */
+export function ioctlNumber(fd: number, request: number, argument: number): void {
+  checked(ioctlNumberCall(fd, request, argument), 'ioctl');
 }
 
 export function send(fd: number, bytes: Uint8Array, address?: Uint8Array): void {

@@ -25,6 +25,7 @@ const IPPROTO_TCP = 6;
 const TCP_MAXSEG = 2;
 const TCP_WINDOW_CLAMP = 10;
 const TCP_INFO = 11;
+const TCP_QUICKACK = 12;
 const TCP_REPAIR = 19;
 const TCP_REPAIR_QUEUE = 20;
 const TCP_QUEUE_SEQ = 21;
@@ -65,6 +66,8 @@ const states: readonly string[] =
 /** TCP_MAXSEG takes no less and no more. */
 const maxsegMin = 88;
 const maxsegMax = 32767;
+/** A timer of the kernel may come between the calls that read a socket, but not every time. */
+const attemptsMax = 3;
 /** The head of the send queue may hold one segment of which a part is acknowledged. */
 const segmentBytesMax = 65536;
 /** The kernel allots one buffer for each write to a queue. */
@@ -82,8 +85,9 @@ export function descriptorOf(socket: Socket): number | null {
 
 /**
  * Freezes a TCP connection and reads it as a value. From then on `descriptor` is in repair mode until `thaw` or `closeSilently`.
- * Its packets must be cut off before, and stay so: a frozen socket still receives. A refusal leaves the connection as it was;
- * so does a throw.
+ * Its packets must be cut off before, and stay so: a frozen socket still receives. The kernel refuses Node's reads and writes
+ * meanwhile, which it would call errors of the socket: end it, or thaw, in the same turn. A refusal or a throw leaves the
+ * connection as it was.
  *
  * Refused: another state than ESTABLISHED (repair has no way to give a new socket an end that was seen or sent), a queue larger than
  * an image holds, a link-local peer, a connection that changed while it was read. What arrived out of order is left out: the peer
@@ -93,16 +97,26 @@ export function exportSocket(descriptor: number): Result<SocketImage> {
   const before = stateOf(descriptor);
   if (before !== 'ESTABLISHED') return refuse(notWhole(before));
   setRepair(descriptor, enter);
+  const window = readWindow(descriptor);
   let frozen: Result<SocketImage> | null = null;
   try {
-    frozen = readFrozen(descriptor);
+    silence(descriptor, window);
+    frozen = readFrozen(descriptor, window.send);
     return frozen;
   } finally {
-    if (!frozen?.ok) thaw(descriptor);
+    if (!frozen?.ok) {
+      setsockopt(
+        descriptor,
+        IPPROTO_TCP,
+        TCP_REPAIR_WINDOW,
+        windowWords({ ...readWindow(descriptor), send: window.send }),
+      );
+      thaw(descriptor);
+    }
   }
 }
 
-/** Leaves repair mode: the connection goes on as before the export, with a window probe, which its peer acknowledges. */
+/** Leaves repair mode with a window probe: the connection goes on as before the export when its peer answers. */
 export function thaw(descriptor: number): void {
   setRepair(descriptor, leave);
   // Repair mode forced address reuse, and leaving it forbids it: a server that restarts could not bind.
@@ -159,32 +173,39 @@ function notWhole(state: string): string {
   return halfClosed ? `half-closed (${state}): its end of stream cannot be moved` : `not established (${state})`;
 }
 
-function readFrozen(fd: number): Result<SocketImage> {
+/** A socket in repair mode still sends what pacing or the device held up; its new owner must know of every byte. */
+function silence(fd: number, window: SocketImage['window']): void {
+  // An acknowledgement still due goes now: 1 for quick acknowledgements would last, 2 does not.
+  setOption(fd, IPPROTO_TCP, TCP_QUICKACK, 2);
+  setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, windowWords({ ...readWindow(fd), send: 0, sendMax: window.sendMax }));
+}
+
+/** `sendWindow` is the peer's, from before the silence. */
+function readFrozen(fd: number, sendWindow: number): Result<SocketImage> {
   const local = endpoint(localAddress(fd));
   const remote = endpoint(remoteAddress(fd));
   if (local.scope !== 0 || remote.scope !== 0) return refuse('link-local: its addresses hold on one link of this host');
-  const before = readMarks(fd);
-  const largest = Math.max(before.sendBytes, before.receiveBytes);
-  if (largest > queueBytesMax) return refuse(`a queue of ${largest} bytes, at most ${queueBytesMax}`);
-  const queues = {
-    sendQueue: peek(fd, sendQueue, before.sendBytes, segmentBytesMax),
-    receiveQueue: peek(fd, receiveQueue, before.receiveBytes, 0),
-  };
-  const options = readOptions(fd);
-  const after = readMarks(fd);
-  if (after.state !== 'ESTABLISHED') return refuse(notWhole(after.state));
-  // No call reads it all at once.
-  if (JSON.stringify(before) !== JSON.stringify(after))
-    return refuse('packets still arrive: it changed while it was read');
-  return ok({
-    ...{ local: local.address, localPort: local.port, remote: remote.address, remotePort: remote.port },
-    sendSequence: (before.writeSequence - before.sendBytes) >>> 0,
-    receiveSequence: (before.nextSequence - before.receiveBytes) >>> 0,
-    ...queues,
-    unsentBytes: before.unsentBytes,
-    ...options,
-    window: before.window,
-  });
+  for (let attempt = 0; attempt < attemptsMax; attempt++) {
+    const before = readMarks(fd);
+    const largest = Math.max(before.sendBytes, before.receiveBytes);
+    if (largest > queueBytesMax) return refuse(`a queue of ${largest} bytes, at most ${queueBytesMax}`);
+    const sendBytes = peek(fd, sendQueue, before.sendBytes, segmentBytesMax);
+    const receiveBytes = peek(fd, receiveQueue, before.receiveBytes, 0);
+    const options = readOptions(fd);
+    const after = readMarks(fd);
+    if (after.state !== 'ESTABLISHED') return refuse(notWhole(after.state));
+    // No call reads it all at once.
+    if (!sendBytes || !receiveBytes || JSON.stringify(before) !== JSON.stringify(after)) continue;
+    return ok({
+      ...{ local: local.address, localPort: local.port, remote: remote.address, remotePort: remote.port },
+      ...{ sendSequence: (before.writeSequence - before.sendBytes) >>> 0, sendQueue: sendBytes },
+      unsentBytes: before.unsentBytes,
+      ...{ receiveSequence: (before.nextSequence - before.receiveBytes) >>> 0, receiveQueue: receiveBytes },
+      ...options,
+      window: { ...before.window, send: sendWindow },
+    });
+  }
+  return refuse('packets still arrive: it changed while it was read');
 }
 
 /** All that changes when packets come or go. */
@@ -202,19 +223,24 @@ function readMarks(fd: number): Marks {
   const writeSequence = sequenceOf(fd, sendQueue);
   const nextSequence = sequenceOf(fd, receiveQueue);
   selectQueue(fd, noQueue);
-  const [sendUpdate = 0, send = 0, sendMax = 0, receiveWindow = 0, receiveUpdate = 0] = optionWords(
-    fd,
-    TCP_REPAIR_WINDOW,
-    5,
-  );
   return {
     state: stateOf(fd),
     ...{ writeSequence, nextSequence },
     sendBytes: queued(fd, SIOCOUTQ),
     unsentBytes: queued(fd, SIOCOUTQNSD),
     receiveBytes: queued(fd, SIOCINQ),
-    window: { sendUpdate, send, sendMax, receive: receiveWindow, receiveUpdate },
+    window: readWindow(fd),
   };
+}
+
+/** struct tcp_repair_window. */
+function readWindow(fd: number): SocketImage['window'] {
+  const [sendUpdate = 0, send = 0, sendMax = 0, receive = 0, receiveUpdate = 0] = optionWords(fd, TCP_REPAIR_WINDOW, 5);
+  return { sendUpdate, send, sendMax, receive, receiveUpdate };
+}
+
+function windowWords({ sendUpdate, send, sendMax, receive, receiveUpdate }: SocketImage['window']): Uint8Array {
+  return words([sendUpdate, send, sendMax, receive, receiveUpdate]);
 }
 
 function readOptions(
@@ -234,16 +260,15 @@ function readOptions(
   };
 }
 
-/** The last `length` bytes of a queue; the kernel may show up to `slack` more before them. */
-function peek(fd: number, queue: number, length: number, slack: number): Uint8Array {
+/** The last `length` bytes of a queue; the kernel may show up to `slack` more before them. Null when it has fewer. */
+function peek(fd: number, queue: number, length: number, slack: number): Uint8Array | null {
   if (length === 0) return new Uint8Array(0);
   selectQueue(fd, queue);
   const buffer = new Uint8Array(length + slack);
   const got = receive(fd, buffer, linux.MSG_PEEK | linux.MSG_DONTWAIT) ?? 0;
   // With the send queue chosen, an acknowledgement would make the kernel count unsent bytes as sent.
   selectQueue(fd, noQueue);
-  if (got < length) throw new OperatingError('tcp-repair', `export: ${got} bytes of a queue of ${length}`);
-  return buffer.slice(got - length, got);
+  return got < length ? null : buffer.slice(got - length, got);
 }
 
 function establish(fd: number, image: SocketImage): void {
@@ -270,7 +295,8 @@ function establish(fd: number, image: SocketImage): void {
 function fillQueues(fd: number, image: SocketImage): void {
   const sent = image.sendQueue.subarray(0, image.sendQueue.length - image.unsentBytes);
   // The kernel doubles both for its own needs. What the window promised must find room, or the peer's packets are dropped.
-  setBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, image.sendQueue.length + fillBytes);
+  const { sendQueue: queue } = image;
+  if (!setBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, queue.length + fillBytes)) throw noRoom(queue.length);
   setBuffer(fd, linux.SO_RCVBUFFORCE, linux.SO_RCVBUF, image.receiveQueue.length + image.window.receive + fillBytes);
   selectQueue(fd, receiveQueue);
   writeAll(fd, image.receiveQueue);
@@ -279,37 +305,39 @@ function fillQueues(fd: number, image: SocketImage): void {
   selectQueue(fd, noQueue);
 }
 
-function restoreWindow(fd: number, { window }: SocketImage): void {
-  const { sendUpdate, send, sendMax, receive: receiveWindow, receiveUpdate } = window;
-  const fields = [sendUpdate, send, sendMax, receiveWindow, receiveUpdate];
-  setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, words(fields));
-  // A new socket announces little until it has seen much: this lets it begin with what was announced already.
-  setOption(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, Math.min(Math.max(receiveWindow, 1), 2 ** 30));
+function restoreWindow(fd: number, { window, receiveQueue: unread }: SocketImage): void {
+  setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, windowWords(window));
+  // A new socket announces little until it has seen much: this lets it go on with what was announced already.
+  const clamp = Math.min(unread.length + window.receive, 2 ** 30);
+  if (clamp > (optionWords(fd, TCP_WINDOW_CLAMP, 1)[0] ?? 0)) setOption(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, clamp);
 }
 
-/** Larger than autotuning gives: forced, or within the host's limit where that is not permitted. */
-function setBuffer(fd: number, forced: number, plain: number, bytes: number): void {
+/** Larger than autotuning gives: forced, or within the host's limit where that is not permitted. False where it is too small. */
+function setBuffer(fd: number, forced: number, plain: number, bytes: number): boolean {
   const size = Math.min(bytes, 2 ** 29);
-  const current = optionWords(fd, plain, 1, linux.SOL_SOCKET)[0] ?? 0;
-  if (size * 2 <= current) return;
+  const isEnough = () => (optionWords(fd, plain, 1, linux.SOL_SOCKET)[0] ?? 0) >= size * 2;
+  if (isEnough()) return true;
   try {
     setOption(fd, linux.SOL_SOCKET, forced, size);
   } catch (error) {
     if (errnoOf(error) !== 'EPERM') throw error;
     setOption(fd, linux.SOL_SOCKET, plain, size);
   }
+  return isEnough();
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; ) {
     const taken = sendSome(fd, bytes.subarray(at, at + fillBytes));
-    if (taken === null) {
-      throw new OperatingError('tcp-repair', `import: a queue of ${bytes.length} bytes finds no room`, {
-        remedy: 'raise net.core.wmem_max and net.core.rmem_max, or run with CAP_NET_ADMIN of the host itself',
-      });
-    }
+    if (taken === null) throw noRoom(bytes.length);
     at += taken;
   }
+}
+
+function noRoom(bytes: number): OperatingError {
+  return new OperatingError('tcp-repair', `import: a queue of ${bytes} bytes finds no room`, {
+    remedy: 'raise net.core.wmem_max and net.core.rmem_max, or run with CAP_NET_ADMIN of the host itself',
+  });
 }
 
 function setRepair(fd: number, value: number): void {

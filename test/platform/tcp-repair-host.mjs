@@ -1,0 +1,204 @@
+// Runs inside a network namespace of its own, or ("denied") where it has no say over the network: tells what became of connections that were frozen.
+
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { connect, createServer, Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { close } from '../../dist/platform/libc.js';
+import {
+  closeSilently,
+  descriptorOf,
+  exportSocket,
+  goLive,
+  importSocket,
+  thaw,
+} from '../../dist/platform/tcp-repair.js';
+
+const cases = {
+  denied: async () => {
+    const { accepted } = await connection('127.0.0.1');
+    try {
+      return exportSocket(descriptorOf(accepted));
+    } catch ({ code, message, remedy }) {
+      return { code, message, remedy };
+    }
+  },
+  async roundTrip() {
+    const results = {};
+    for (const host of ['127.0.0.1', '::1', '::']) results[host] = await roundTrip(host);
+    for (const option of ['timestamps', 'window_scaling', 'sack']) setSysctl(`net.ipv4.tcp_${option}`, 0);
+    results.bare = await roundTrip('127.0.0.1');
+    return results;
+  },
+  async halfClosed() {
+    const [ours, theirs, both] = [await connection('::1'), await connection('::1'), await connection('::1')];
+    for (const { client, accepted } of [ours, theirs, both]) for (const each of [client, accepted]) each.resume();
+    ours.accepted.end();
+    theirs.client.end();
+    both.client.destroy();
+    await Promise.all([once(ours.client, 'end'), once(theirs.accepted, 'end'), once(both.accepted, 'end')]);
+    const reasons = [ours, theirs].map(({ accepted }) => exportSocket(descriptorOf(accepted)).reason);
+    ours.client.write('still heard');
+    return { reasons, heard: await read(ours.accepted), closed: descriptorOf(destroyed(both.accepted)) };
+  },
+  async thaw() {
+    const { client, accepted, server, port } = await connection('127.0.0.1');
+    await written(client, 'before');
+    const fd = descriptorOf(accepted);
+    const { ok } = exportSocket(fd);
+    await written(client, ' during');
+    thaw(fd);
+    close(fd);
+    accepted.write('after');
+    const heard = [await read(accepted, 13), await read(client)];
+    return { ok, heard, restarted: await restarted(server, port) };
+  },
+  async restarted() {
+    const { client, accepted, server, port } = await connection('127.0.0.1');
+    const moved = move(accepted);
+    moved.write('alive');
+    return { heard: await read(client), restarted: await restarted(server, port) };
+  },
+  async silent() {
+    const { client, accepted } = await connection('127.0.0.1');
+    await written(client, 'never read');
+    const seen = [];
+    for (const event of ['end', 'error', 'close']) client.on(event, () => seen.push(event));
+    const fd = descriptorOf(accepted);
+    exportSocket(fd);
+    // The Node socket holds a descriptor of the same connection still.
+    accepted.on('error', () => {});
+    const before = sentPackets();
+    closeSilently(fd);
+    accepted.destroy();
+    const reader = connect(client.remotePort, '127.0.0.1');
+    await once(reader, 'connect');
+    // Three packets of the new connection; nothing else.
+    return { seen, packets: sentPackets() - before };
+  },
+  async refused() {
+    const { accepted } = await connection('127.0.0.1');
+    const fd = descriptorOf(accepted);
+    const { value } = exportSocket(fd);
+    thaw(fd);
+    const open = () => readdirSync('/proc/self/fd').length;
+    const before = open();
+    const tried = (change) => {
+      try {
+        return importSocket({ ...value, ...change });
+      } catch ({ code, message }) {
+        return { code, message };
+      }
+    };
+    const elsewhere = tried({ local: { family: 4, value: 0x0a000001n } });
+    const twice = tried({});
+    return { elsewhere, twice, left: open() - before };
+  },
+};
+
+setSysctl('net.ipv4.tcp_rmem', '4096 131072 6291456');
+process.stdout.write(
+  JSON.stringify(await cases[process.argv[2]](), (_, value) => (typeof value === 'bigint' ? String(value) : value)),
+);
+process.exit();
+
+async function roundTrip(host) {
+  const { client, accepted } = await connection(host);
+  await written(client, 'unread');
+  const fd = descriptorOf(accepted);
+  const { value: first } = exportSocket(fd);
+  accepted.destroy();
+  closeSilently(fd);
+  const imported = importSocket(first);
+  const { value: second } = exportSocket(imported);
+  const differing = Object.keys(first).filter(
+    (key) => JSON.stringify(plain(first[key])) !== JSON.stringify(plain(second[key])),
+  );
+  goLive(imported, second);
+  const moved = new Socket({ fd: imported });
+  moved.write('moved');
+  client.write(' and more');
+  const heard = [await read(moved, 15), await read(client)];
+  const { timestamp, sendScale, receiveScale, selectiveAcks, local } = first;
+  const clock = timestamp === null ? null : second.timestamp - timestamp >= 0 && second.timestamp - timestamp < 10_000;
+  return { differing, heard, clock, scales: [sendScale, receiveScale], selectiveAcks, family: local.family };
+}
+
+function move(accepted) {
+  const fd = descriptorOf(accepted);
+  const { value } = exportSocket(fd);
+  accepted.destroy();
+  closeSilently(fd);
+  const imported = importSocket(value);
+  goLive(imported, value);
+  return new Socket({ fd: imported });
+}
+
+async function connection(host) {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }).listen(0, host);
+  await once(server, 'listening');
+  const { port } = server.address();
+  const client = connect({ port, host: host === '::' ? '127.0.0.1' : host, allowHalfOpen: true });
+  const [accepted] = await once(server, 'connection');
+  for (const socket of [client, accepted]) socket.on('error', () => {});
+  client.pause();
+  if (client.connecting) await once(client, 'connect');
+  return { client, accepted, server, port };
+}
+
+/** Whether a server that was stopped can listen again while a connection of it lives. */
+async function restarted(server, port) {
+  server.close();
+  const again = createServer().listen(port, '127.0.0.1');
+  const [event] = await Promise.race([
+    once(again, 'listening').then(() => ['listening']),
+    once(again, 'error').then(([error]) => [error.code]),
+  ]);
+  return event;
+}
+
+async function read(socket, bytes = 1) {
+  let text = '';
+  socket.setEncoding('utf8').on('data', (chunk) => {
+    text += chunk;
+  });
+  socket.resume();
+  while (text.length < bytes)
+    await Promise.race([
+      once(socket, 'data'),
+      sleep(5000, null, { ref: false }).then(() => Promise.reject(new Error(text))),
+    ]);
+  return text;
+}
+
+/** On loopback what is written is in the other end's queue on return. */
+async function written(socket, text) {
+  await new Promise((done) => socket.write(text, done));
+}
+
+function destroyed(socket) {
+  return socket.destroy();
+}
+
+function plain(value) {
+  return typeof value === 'object' && value && 'value' in value
+    ? String(value.value)
+    : value instanceof Uint8Array
+      ? [...value]
+      : value;
+}
+
+function sentPackets() {
+  const [names = '', numbers = ''] = readFileSync('/proc/self/net/snmp', 'latin1')
+    .split('\n')
+    .filter((line) => line.startsWith('Tcp:'));
+  return (
+    Number(numbers.split(' ')[names.split(' ').indexOf('OutSegs')]) +
+    Number(numbers.split(' ')[names.split(' ').indexOf('OutRsts')])
+  );
+}
+
+function setSysctl(name, value) {
+  if (process.argv[2] !== 'denied') execFileSync('sysctl', ['-qw', `${name}=${value}`]);
+}

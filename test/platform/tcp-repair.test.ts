@@ -1,0 +1,110 @@
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const root = process.getuid?.() === 0;
+const pathOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+/** What a case of the script says, run in a network of its own. */
+function said(name: string): unknown {
+  const command = ['sh', '-c', 'ip link set lo up && exec "$@"', 'sh', process.execPath, pathOf('tcp-repair-host.mjs')];
+  return JSON.parse(execFileSync('unshare', [root ? '-n' : '-Urn', ...command, name], { encoding: 'utf8' }));
+}
+
+describe('a connection frozen and imported on the same host', () => {
+  const whole = { differing: [], heard: ['unread and more', 'moved'], clock: true, selectiveAcks: true };
+
+  test('is the same connection again, whatever its server listens on and whatever its ends agreed on', () => {
+    const scales = [expect.any(Number), expect.any(Number)];
+    expect(said('roundTrip')).toEqual({
+      '127.0.0.1': { ...whole, scales, family: 4 },
+      '::1': { ...whole, scales, family: 6 },
+      '::': { ...whole, scales, family: 4 },
+      bare: { ...whole, clock: null, scales: [0, 0], selectiveAcks: false, family: 4 },
+    });
+  });
+
+  test('lets a server bind again that was stopped', () => {
+    expect(said('restarted')).toEqual({ heard: 'alive', restarted: 'listening' });
+  });
+
+  test('is not taken where its address is not, nor twice, and nothing is left behind', () => {
+    const refusal = (call: string) => ({
+      code: 'tcp-repair',
+      message: `import: the kernel does not take this connection: ${call} failed: EADDRNOTAVAIL`,
+    });
+    expect(said('refused')).toEqual({ elsewhere: refusal('bind'), twice: refusal('connect'), left: 0 });
+  });
+});
+
+test('a half-closed connection is refused with the reason, and goes on', () => {
+  const reasons = ['FIN_WAIT\\d', 'CLOSE_WAIT'].map((state) =>
+    expect.stringMatching(`^half-closed \\(${state}\\): its end of stream cannot be moved$`),
+  );
+  expect(said('halfClosed')).toEqual({ reasons, heard: 'still heard', closed: null });
+});
+
+test('a thawed connection goes on with what arrived meanwhile, and its server can bind again', () => {
+  expect(said('thaw')).toEqual({ ok: true, heard: ['before during', 'after'], restarted: 'listening' });
+});
+
+test('closing silently sends nothing, whoever else holds the socket and whatever was not read', () => {
+  expect(said('silent')).toEqual({ seen: [], packets: 3 });
+});
+
+test('without CAP_NET_ADMIN a connection is not frozen, and one line says why', () => {
+  // Root of a user namespace of its own has no say over the network outside.
+  const host = pathOf('tcp-repair-host.mjs');
+  const text = execFileSync('unshare', ['-U', process.execPath, host, 'denied'], { encoding: 'utf8' });
+  expect(JSON.parse(text)).toEqual({
+    code: 'tcp-repair',
+    message: 'this process may not move TCP connections: it lacks CAP_NET_ADMIN',
+    remedy: 'run it as root, or with AmbientCapabilities=CAP_NET_ADMIN in its systemd unit',
+  });
+});
+
+// Ordinary users may not open /dev/net/tun.
+describe.runIf(root)('between two hosts that share an address', () => {
+  interface Moved {
+    readonly family: 4 | 6;
+    readonly full: boolean;
+    /** What ss tells of the connection before, and after. */
+    readonly kept: { readonly options: boolean; readonly scale: string; readonly mss: string };
+    readonly keeps: unknown;
+    /** Bytes to be acknowledged, of them unsent, and unread. */
+    readonly queues: readonly [number, number, number];
+    readonly held: number;
+    readonly [key: string]: unknown;
+  }
+
+  test('a stream both ways at full speed, and one with both queues full, moves without a byte, an option or a packet lost', {
+    timeout: 120_000,
+  }, () => {
+    const isolated = ['-mn', '--propagation', 'private', 'sh', '-c', 'mount -t tmpfs tmpfs /run && exec "$@"', 'sh'];
+    const command = [...isolated, process.execPath, pathOf('tcp-move-host.mjs')];
+    const moves = JSON.parse(execFileSync('unshare', command, { encoding: 'utf8' })) as Moved[];
+    expect(moves.map(({ family, full }) => [family, full])).toEqual([
+      [4, false],
+      [4, true],
+      [6, false],
+      [6, true],
+    ]);
+    for (const { family, full, kept, keeps, queues, held, ...seen } of moves) {
+      expect(seen).toEqual({
+        exact: [true, true],
+        streams: [0, 0],
+        resets: [0, 0, 0],
+        timeouts: [0, 0],
+        dropped: 0,
+      });
+      expect({ options: kept.options, mss: Number(kept.mss) }).toEqual({
+        options: true,
+        mss: family === 4 ? 1448 : 1428,
+      });
+      expect(keeps).toEqual(kept);
+      // Larger than any default, so that they had to be made to fit.
+      if (full) for (const bytes of queues) expect(bytes).toBeGreaterThan(500_000);
+      else expect(held).toBeGreaterThan(0);
+    }
+  });
+});
