@@ -123,6 +123,19 @@ export const agentSchema = z.strictObject({
     })
     .optional()
     .describe('With what this replica proves its name to the others.'),
+  sdk: z
+    .strictObject({
+      socket: z
+        .string()
+        .min(1)
+        .describe(
+          "Unix socket on which applications with the SDK are heard, for the agent's user and group; they look for it in MANYCAST_SDK_SOCKET.",
+        ),
+    })
+    .optional()
+    .describe(
+      'For connections that are moved to another replica, or ended at a convenient point; moving needs `certificates`, /dev/net/tun and CAP_NET_ADMIN too.',
+    ),
   stateDir: z.string().min(1).describe('Directory for what must survive a restart.'),
   socket: z.string().min(1).describe('Unix socket on which `manycast status` and `policy` ask.'),
   policy: z.string().min(1).describe('Policy file; saving it triggers a reallocation.'),
@@ -161,6 +174,7 @@ export function readAgentConfig(path: string): AgentConfig {
         key: absolute(certificates.key),
       },
     }),
+    ...(config.sdk && { sdk: { socket: absolute(config.sdk.socket) } }),
     stateDir: absolute(config.stateDir),
     socket: absolute(config.socket),
     policy: absolute(config.policy),

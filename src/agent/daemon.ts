@@ -29,6 +29,7 @@ import { type TakenHost, takeHost, watchHost } from './host.ts';
 import { logEvent } from './log-event.ts';
 import { type PolicyFile, watchPolicyFile } from './policy-file.ts';
 import { agentRoutes } from './routes.ts';
+import { openSdk } from './sdk.ts';
 import { joinSegment, type Segment } from './segment.ts';
 import { type AgentStatus, statusOf } from './status.ts';
 import { witnessHost } from './witness.ts';
@@ -125,6 +126,8 @@ async function assemble(
   if (!role.witness) {
     closers.push(watchHost(host.setup, log, { inspect: running.inspect, announce: segment.announce }));
     closers.push(watchServer(config, log, running));
+    const closeSdk = await openSdk(config, { service, dataPlane, flows, clock, view: () => control.view() }, log);
+    if (closeSdk) closers.push(closeSdk);
   }
   const asked: Asked = { partition, dataPlane, policyFile, control, eventLog, driver };
   const socket = await openAdministration(config, version, asked);

@@ -14,7 +14,7 @@ import {
   type TransferFlow,
   type TransferMessage,
 } from '../handoff/transfer-message.ts';
-import type { TransferPorts } from '../handoff/transfer-ports.ts';
+import type { Frozen, TransferPorts } from '../handoff/transfer-ports.ts';
 import { close } from '../platform/libc.ts';
 import { openPacketHold, type PacketHold } from '../platform/packet-hold.ts';
 import { openPeerLinks, type PeerLinks } from '../platform/peer-link.ts';
@@ -139,7 +139,7 @@ function takingPorts({ view, service, endpoint }: TransferOptions, hold: PacketH
 
 function holderApplications(endpoint: SdkEndpoint) {
   return {
-    async freeze(flows: readonly TransferFlow[]) {
+    async freeze(flows: readonly TransferFlow[]): Promise<readonly Result<Frozen>[]> {
       const answers = await endpoint.freeze(flows);
       return answers.map((answer) => (answer.ok ? ok(answer.value) : refuse(answer.reason)));
     },
@@ -150,10 +150,7 @@ function holderApplications(endpoint: SdkEndpoint) {
 
 function takerApplications(endpoint: SdkEndpoint) {
   return {
-    async adopt(
-      flow: TransferFlow,
-      frozen: { descriptor: number; state: Uint8Array; unread: Uint8Array },
-    ): Promise<Result<null>> {
+    async adopt(flow: TransferFlow, frozen: Frozen): Promise<Result<null>> {
       const adopted = await endpoint.adopt({ flow, ...frozen });
       return adopted.ok ? ok(null) : refuse(adopted.reason);
     },

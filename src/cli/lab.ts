@@ -21,6 +21,7 @@ interface UpOptions {
   readonly addresses: string;
   readonly ports: string;
   readonly serve?: string;
+  readonly certified?: boolean;
 }
 
 const builtInServer = `exec ${process.execPath} ${fileURLToPath(new URL('../lab/http-server-main.js', import.meta.url))}`;
@@ -41,6 +42,7 @@ export async function up(name: string, options: UpOptions): Promise<void> {
     addresses: Number(options.addresses),
     serve: [options.serve ?? builtInServer],
     ports: options.ports.split(','),
+    certified: options.certified ?? false,
     policy: 'strategy: equal\n',
     onProgress: (line) => process.stderr.write(`${line}\n`),
     signal: interrupted.signal,

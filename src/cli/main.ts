@@ -156,6 +156,10 @@ lab
   .option('--addresses <k>', 'addresses of each client machine', '8')
   .option('--ports <list>', 'ports of the service', '80/tcp,7/tcp')
   .option('--serve <cmd>', 'command that serves, run beside each agent')
+  .option(
+    '--certified',
+    'the agents have certificates: handoff "transfer" moves connections of applications with the SDK',
+  )
   .action(async (name, options) => (await import('./lab.ts')).up(name, options));
 lab
   .command('down <name>')

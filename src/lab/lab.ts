@@ -31,6 +31,8 @@ export interface LabOptions extends LabSize {
   readonly ports: readonly string[];
   /** The agents check the servers of all TCP ports, and a replica whose server does not answer has no share while others do. */
   readonly checked?: boolean;
+  /** The agents have certificates, so that connections of applications with the SDK can be moved. */
+  readonly certified?: boolean;
   /** Text of the policy file to begin with. */
   readonly policy: string;
   readonly onProgress: (line: string) => void;
@@ -152,7 +154,8 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   save();
   onProgress(`network: ${plan.replicas.length} replicas, ${plan.clients.length} clients, one switch`);
   buildNetwork(plan);
-  writeReplicaFiles(directory, plan, options.policy, { ports: options.ports, checked: options.checked ?? false });
+  const { ports, checked = false, certified = false } = options;
+  await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified });
   for (const replica of plan.replicas) {
     checkInterrupted(options.signal);
     agents.push(spawnAgent(plan, replica));

@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { issueMember, makeAuthority, readAuthority, unlockAuthority } from '../platform/certificates.ts';
 import { newKeyring } from '../platform/keyring.ts';
 import type { LabNode, LabPlan } from './plan.ts';
 
@@ -9,6 +11,7 @@ export interface ReplicaFiles {
   readonly directory: string;
   readonly config: string;
   readonly socket: string;
+  readonly sdkSocket: string;
   /** What the agent remembers. */
   readonly state: string;
   readonly agentLog: string;
@@ -22,6 +25,7 @@ export function replicaFiles(labDirectory: string, replica: string): ReplicaFile
     directory,
     config: file('agent.yaml'),
     socket: file('agent.sock'),
+    sdkSocket: file('sdk.sock'),
     state: file('state'),
     agentLog: file('agent.log'),
     serverLog: file('server.log'),
@@ -37,13 +41,20 @@ export function policyPath(labDirectory: string): string {
 export interface Served {
   readonly ports: readonly string[];
   readonly checked: boolean;
+  /** Agents have certificates, so that connections can be moved. */
+  readonly certified: boolean;
 }
 
 /** A dead server is noticed within half a second. */
 const checkTimes = { intervalMs: 200, timeoutMs: 500, rise: 1, fall: 2 } as const;
 
 /** A keyring and a policy for all, a directory and a configuration for each. */
-export function writeReplicaFiles(labDirectory: string, plan: LabPlan, policy: string, served: Served): void {
+export async function writeReplicaFiles(
+  labDirectory: string,
+  plan: LabPlan,
+  policy: string,
+  served: Served,
+): Promise<void> {
   newKeyring(join(labDirectory, 'keyring.json'));
   writeFileSync(policyPath(labDirectory), policy, { mode: 0o600 });
   for (const replica of plan.replicas) {
@@ -51,12 +62,34 @@ export function writeReplicaFiles(labDirectory: string, plan: LabPlan, policy: s
     mkdirSync(directory, { mode: 0o700 });
     writeFileSync(config, stringify(agentYaml(plan, replica, served)), { mode: 0o600 });
   }
+  if (served.certified) await writeCertificates(join(labDirectory, certificates), plan);
 }
 
-function agentYaml(plan: LabPlan, replica: LabNode, { ports, checked }: Served): Readonly<Record<string, unknown>> {
+const certificates = 'certificates';
+
+/** Of an authority whose passphrase nobody keeps. */
+async function writeCertificates(directory: string, plan: LabPlan): Promise<void> {
+  const passphrase = randomBytes(16).toString('hex');
+  await makeAuthority(directory, clusterOf(plan), passphrase);
+  const authority = readAuthority(directory);
+  const key = unlockAuthority(authority, passphrase);
+  await Promise.all(
+    plan.replicas.map(({ name }) => issueMember(authority, key, { replica: name, days: 30, out: directory })),
+  );
+}
+
+function clusterOf({ name }: LabPlan): string {
+  return `lab-${name}`;
+}
+
+function agentYaml(
+  plan: LabPlan,
+  replica: LabNode,
+  { ports, checked, certified }: Served,
+): Readonly<Record<string, unknown>> {
   const tcpPorts = ports.flatMap((port) => (port.endsWith('/tcp') ? [Number.parseInt(port, 10)] : []));
   return {
-    cluster: `lab-${plan.name}`,
+    cluster: clusterOf(plan),
     node: replica.name,
     interface: 'eth0',
     service: { name: 'web', address: plan.service.address, ports, group: plan.service.group },
@@ -66,6 +99,16 @@ function agentYaml(plan: LabPlan, replica: LabNode, { ports, checked }: Served):
       keyring: '../keyring.json',
     },
     ...(checked ? { health: tcpPorts.map((port) => ({ kind: 'tcp', port, ...checkTimes })) } : {}),
+    ...(certified
+      ? {
+          certificates: {
+            ca: `../${certificates}/ca.crt`,
+            certificate: `../${certificates}/${replica.name}.crt`,
+            key: `../${certificates}/${replica.name}.key`,
+          },
+        }
+      : {}),
+    sdk: { socket: 'sdk.sock' },
     stateDir: 'state',
     socket: 'agent.sock',
     policy: '../policy.yaml',
