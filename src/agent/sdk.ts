@@ -1,13 +1,25 @@
 import type { Logger } from 'pino';
 import { messageOf } from '../base/operating-error.ts';
+import { refuse } from '../base/result.ts';
 import type { ControlView } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
+import { flowKey } from '../dataplane/diversions.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
+import { flowsOfSlots } from '../handoff/flows-of-slots.ts';
+import type { TransferFlow } from '../handoff/transfer-message.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
+import { slotOf } from '../space/partition.ts';
 import { type AgentConfig, readCertificates } from './config.ts';
 import { openSdkEndpoint, type SdkEndpoint } from './sdk-endpoint.ts';
-import { type Moved, openTransfers, type Transfers } from './transfers.ts';
+import { openTransfers, type Transfers } from './transfers.ts';
+
+/** How often it is looked whether a slot has been given away. */
+const lookMs = 100;
+/** How often connections that stayed are tried again: an application may have been in the middle of something. */
+const retryMs = 1000;
+/** Connections that are moved together stand still together. */
+const batchFlows = 16;
 
 /** What the daemon has that applications and their connections concern. */
 export interface SdkParts {
@@ -18,7 +30,17 @@ export interface SdkParts {
   readonly view: () => ControlView;
 }
 
-/** Hears applications with the SDK, and moves their connections where the configuration and the host allow it. Returns what ends it; null without `sdk`. */
+interface Handover extends SdkParts {
+  readonly endpoint: SdkEndpoint;
+  /** Null where connections cannot be moved. */
+  readonly transfers: Transfers | null;
+  readonly log: Logger;
+}
+
+/**
+ * Hears applications with the SDK. Of slots that this host has given away, their connections are moved to the new owner, where policy, configuration and host allow it;
+ * or the applications are told that it is a convenient point to end them. Returns what ends it; null without `sdk`.
+ */
 export async function openSdk(
   config: AgentConfig,
   parts: SdkParts,
@@ -29,18 +51,20 @@ export async function openSdk(
     node: config.node,
     onComplaint: (reason) => log.warn(reason),
   });
-  const transfers = await openTransfersOf(config, parts, endpoint, log).catch(async (error: unknown) => {
+  const transfers = await transfersOf(config, parts, endpoint, log).catch(async (error: unknown) => {
     await endpoint.close();
     throw error;
   });
+  const rounds = startRounds({ ...parts, endpoint, transfers, log });
   return async () => {
+    await rounds.stop();
     await transfers?.close();
     await endpoint.close();
   };
 }
 
 /** Null, and a line in the log, where connections cannot be moved: they are forwarded then. */
-async function openTransfersOf(
+async function transfersOf(
   config: AgentConfig,
   parts: SdkParts,
   endpoint: SdkEndpoint,
@@ -48,20 +72,95 @@ async function openTransfersOf(
 ): Promise<Transfers | null> {
   const tls = readCertificates(config);
   if (!tls) {
-    log.info('connections are not moved to other replicas: agent.yaml names no certificates');
+    log.info('connections are not moved to other replicas, only forwarded: agent.yaml names no certificates');
     return null;
   }
   const { cluster, node, control } = config;
-  const onMoved = (moved: Moved): void => logMoved(log, moved);
   try {
-    return await openTransfers({ ...parts, cluster, node, tls, ...control, endpoint, onMoved });
+    return await openTransfers({ ...parts, cluster, node, tls, peers: control.peers, port: control.port, endpoint });
   } catch (error) {
     log.error(`connections are not moved to other replicas, only forwarded: ${messageOf(error)}`);
     return null;
   }
 }
 
-function logMoved(log: Logger, { peer, connections, ms, stay }: Moved): void {
+function startRounds(handover: Handover): { stop(): Promise<void> } {
+  const { clock, log } = handover;
+  /** By connection, when it is to be thought of again. */
+  const doneUntil = new Map<string, number>();
+  let stopped = false;
+  let cancel = (): void => {};
+  let running = Promise.resolve();
+  const next = (): void => {
+    if (stopped) return;
+    cancel = clock.wakeAt(clock.now() + lookMs, () => {
+      running = round(handover, doneUntil, () => stopped)
+        .catch((error: unknown) => log.error({ err: error }, `handing connections over failed: ${messageOf(error)}`))
+        .then(next);
+    });
+  };
+  next();
+  return {
+    stop(): Promise<void> {
+      stopped = true;
+      cancel();
+      return running;
+    },
+  };
+}
+
+async function round(handover: Handover, doneUntil: Map<string, number>, isStopped: () => boolean): Promise<void> {
+  const { clock, endpoint, transfers, view } = handover;
+  const now = clock.now();
+  for (const [key, until] of doneUntil) if (until <= now) doneUntil.delete(key);
+  const { draining, policy } = view();
+  if (draining.size === 0 || !policy) return;
+  for (const [peer, flows] of leaving(handover)) {
+    const due = flows.filter((flow) => !doneUntil.has(flowKey(flow)));
+    if (policy.handoff === 'forward') {
+      endpoint.finish(due);
+      for (const flow of due) doneUntil.set(flowKey(flow), now + policy.drainDeadline * 1000);
+    } else if (policy.handoff === 'transfer' && transfers) {
+      for (let at = 0; at < due.length && !isStopped(); at += batchFlows) {
+        await move(handover, transfers, peer, due.slice(at, at + batchFlows), doneUntil);
+      }
+    }
+  }
+}
+
+async function move(
+  { clock, log }: Handover,
+  transfers: Transfers,
+  peer: string,
+  flows: readonly TransferFlow[],
+  doneUntil: Map<string, number>,
+): Promise<void> {
+  const begin = clock.now();
+  const outcomes = await transfers
+    .give(peer, flows)
+    .catch((error: unknown) => flows.map(() => refuse(messageOf(error))));
+  const connections = outcomes.filter((outcome) => outcome.ok).length;
+  const ms = clock.now() - begin;
   if (connections > 0) log.info({ peer, connections, ms }, `${connections} connections moved to ${peer}`);
-  for (const [reason, count] of stay) log.debug({ peer, count }, `${count} connections stay: ${reason}`);
+  flows.forEach((flow, i) => {
+    const outcome = outcomes[i];
+    if (outcome?.ok) return;
+    doneUntil.set(flowKey(flow), clock.now() + retryMs);
+    log.debug({ peer, flow: flowKey(flow) }, `a connection stays: ${outcome?.reason}`);
+  });
+}
+
+/** Connections of slots that this host has given away, by the replica that owns them now. */
+function leaving({ view, flows, service, endpoint }: Handover): Map<string, TransferFlow[]> {
+  const { draining } = view();
+  const byPeer = new Map<string, TransferFlow[]>();
+  const listed = flowsOfSlots(flows.list(), service.partition, new Set(draining.keys()), endpoint.ports());
+  for (const { client, clientPort, servicePort } of listed) {
+    const peer = draining.get(slotOf(service.partition, client));
+    if (peer === undefined) continue;
+    const already = byPeer.get(peer) ?? [];
+    already.push({ client, clientPort, servicePort });
+    byPeer.set(peer, already);
+  }
+  return byPeer;
 }
