@@ -34,7 +34,7 @@ export function manycast(...args: string[]): Promise<Ran> {
 
 /** Starts `manycast` and leaves it running. */
 export function startManycast(...args: string[]): ChildProcess {
-  return spawn(process.execPath, [command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  return spawn(process.execPath, [command, ...args], { stdio: 'pipe' });
 }
 
 /** Runs a command on a node of a lab; it must succeed. */
