@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer as createTcpServer, type Socket, connect as tcpConnect } from 'node:net';
 import {
   type ConnectionOptions,
@@ -135,22 +136,27 @@ describe('links between peers', () => {
     let release = (): void => {};
     const held = new Promise<void>((resolve) => (release = resolve));
     const got: number[] = [];
+    let running = 0;
+    let runningMost = 0;
     const { one } = await pair({
       onFrame: async (_peer, bytes) => {
+        runningMost = Math.max(runningMost, ++running);
         await held;
         got.push(bytes[0] ?? -1);
+        running--;
       },
     });
     let sent = 0;
     const sending = Array.from({ length: 12 }, (_, i) =>
-      one.links.send('web2', new Uint8Array(4_000_000).fill(i)).then(() => sent++),
+      one.links.send('web2', new Uint8Array(i < 4 ? 100 : 4_000_000).fill(i)).then(() => sent++),
     );
     await vi.waitFor(() => expect(sent).toBeGreaterThan(0), waiting);
-    // What the kernels' buffers take is far less than the 48 MB.
+    // What the kernels' buffers take is far less than the 32 MB.
     expect([got, sent < 12]).toEqual([[], true]);
     release();
     await Promise.all(sending);
     await vi.waitFor(() => expect(got).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]), waiting);
+    expect(runningMost).toBe(1);
   });
 
   test('bound what waits to be sent', async () => {
@@ -169,6 +175,28 @@ describe('links between peers', () => {
     expect(two.closings).toEqual([['web1', { direction: 'incoming', reason: null }]]);
     await one.links.send('web2', Uint8Array.of(2));
     await vi.waitFor(() => expect(two.frames.map(([, [byte]]) => byte)).toEqual([1, 2]), waiting);
+  });
+
+  test('that end with much unread are read to their end before others take their place', async () => {
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const got: number[] = [];
+    const onFrame = async (_peer: string, [byte]: Uint8Array): Promise<void> => {
+      await held;
+      got.push(byte ?? -1);
+    };
+    const { one, two } = await pair({ onFrame, limits: { idleMs: 30 } });
+    for (const i of [1, 2, 3]) await one.links.send('web2', new Uint8Array(50_000).fill(i));
+    // FIN_WAIT1 or FIN_WAIT2 of <net/tcp_states.h>: the sender has ended its connection.
+    const port = two.links.port.toString(16).toUpperCase().padStart(4, '0');
+    const ended = new RegExp(`^ *\\d+: \\w+:\\w+ 0100007F:${port} 0[45] `, 'm');
+    await vi.waitFor(() => expect(readFileSync('/proc/net/tcp', 'utf8')).toMatch(ended), waiting);
+    const last = one.links.send('web2', Uint8Array.of(4));
+    // Another link is made meanwhile: time enough for this one, were it not to wait.
+    await two.links.send('web1', Uint8Array.of(9));
+    release();
+    await last;
+    await vi.waitFor(() => expect(got.filter((byte) => byte !== 9)).toEqual([1, 2, 3, 4]), waiting);
   });
 
   test('to a peer that is started again are made again; what breaks is told', async () => {
@@ -273,8 +301,12 @@ describe('a peer is refused', () => {
     await vi.waitFor(() => expect(one.links.refused).toEqual(new Map([['certificate', 1]])), waiting);
   });
 
-  test('that connects too often within a second', async () => {
-    const { one } = await pair({ limits: { handshakesOfAddressPerSecondMax: 2 } });
+  test.each([
+    ['of one address', { handshakesOfAddressPerSecondMax: 2, handshakesPerSecondMax: 1_000_000 }],
+    ['of all', { handshakesOfAddressPerSecondMax: 1_000_000, handshakesPerSecondMax: 2 }],
+  ])('that connects too often within a second, %s', async (_whose, ofSecond) => {
+    const unbounded = { handshakesOfAddressMax: 1_000_000, handshakesMax: 1_000_000 };
+    const { one } = await pair({ limits: { ...unbounded, ...ofSecond } });
     await vi.waitFor(async () => {
       const socket = tcpConnect(one.links.port, '127.0.0.1').on('error', () => {});
       await once(socket, 'connect');
