@@ -91,8 +91,9 @@ export function openTransfers(path: string): Transfers {
   function adoptOne(session: AgentSession, { id, flow, state, unread, descriptor: number }: AgentsWord<'adopt'>): void {
     const key = flowKey(flow);
     const refuse = (refused: Refused): void => session.say({ type: 'refused', id, flow, ...refused });
+    const descriptor = takenBy(session, number);
+    if (descriptor === null) return;
     try {
-      const descriptor = session.descriptors.take(number);
       const server = servers.get(flow.servicePort);
       if (!server || connections.has(key)) {
         closeSync(descriptor);
@@ -176,6 +177,16 @@ export function openTransfers(path: string): Transfers {
       if (server.server.listening) listening();
     },
   };
+}
+
+/** Null when the agent named a descriptor that it did not pass. */
+function takenBy({ descriptors, leave }: AgentSession, number: number): number | null {
+  try {
+    return descriptors.take(number);
+  } catch {
+    leave();
+    return null;
+  }
 }
 
 function portOf(address: AddressInfo | string | null): number {

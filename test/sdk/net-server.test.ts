@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
+import { setsockopt } from '../../src/platform/libc.ts';
 import {
   codeOf,
   descriptorCount,
@@ -10,6 +11,9 @@ import {
   type TwoMachines,
   twoMachines,
 } from './two-machines.ts';
+
+const IPPROTO_TCP = 6;
+const TCP_REPAIR = 19;
 
 let machines: TwoMachines | null = null;
 
@@ -242,6 +246,56 @@ test('whose agent ends while it stands still, a connection goes on', async () =>
   client.write('two\n');
   await answers.until('a 2 two\n');
   client.destroy();
+});
+
+describe.skipIf(process.getuid?.() !== 0)('in repair mode', () => {
+  const repair = (descriptor: number, on: boolean): void =>
+    setsockopt(descriptor, IPPROTO_TCP, TCP_REPAIR, Uint8Array.of(on ? 1 : 0, 0, 0, 0));
+
+  test('a connection that has moved is closed without a word to its client', async () => {
+    const two = await serving();
+    const { client } = await clientWith(two, '');
+    const { descriptor } = await frozen(two, client);
+    repair(descriptor, true);
+    two.a.endpoint.moved(two.flowOf(client));
+    await eventually(() => two.a.said.includes('close'));
+    closeSync(descriptor);
+    // Nobody has it any more: what the client sends is answered by a RST, and nothing was said before.
+    expect(client.readyState).toBe('open');
+    const error = new Promise<NodeJS.ErrnoException>((resolve) => client.once('error', resolve));
+    client.write('two\n');
+    expect((await error).code).toBe('ECONNRESET');
+  });
+
+  test('a connection whose agent ends is closed without a word: it may have moved', async () => {
+    const two = await serving();
+    const { client } = await clientWith(two, '');
+    const { descriptor } = await frozen(two, client);
+    repair(descriptor, true);
+    closeSync(descriptor);
+    await two.a.endpoint.close();
+    await eventually(() => two.a.said.includes('close'));
+    expect(two.a.said.slice(1)).toEqual(['moved', 'close']);
+    expect(client.readyState).toBe('open');
+    client.destroy();
+  });
+
+  test('a connection is adopted, and goes on once it is out of it', async () => {
+    const two = await serving();
+    const { client, answers } = await clientWith(two, '');
+    const flow = two.flowOf(client);
+    const value = await frozen(two, client);
+    two.a.endpoint.moved(flow);
+    await eventually(() => two.a.said.includes('close'));
+    repair(value.descriptor, true);
+    expect(await two.b.endpoint.adopt({ flow, ...value })).toMatchObject({ ok: true });
+    client.write('two\n');
+    repair(value.descriptor, false);
+    closeSync(value.descriptor);
+    two.b.endpoint.go(flow);
+    await answers.until('b 2 two\n');
+    client.destroy();
+  });
 });
 
 test('no descriptor is left behind', async () => {
