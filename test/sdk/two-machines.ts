@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,19 +47,20 @@ export async function twoMachines(kind: string, env: Readonly<Record<string, str
   const directory = mkdtempSync(join(tmpdir(), 'manycast-sdk-'));
   const a = await machine('a', '127.0.0.1', 0);
   const b = await machine('b', '127.0.0.2', a.port);
-  await eventually(() => a.endpoint.ports().includes(a.port) && b.endpoint.ports().includes(a.port));
 
   async function machine(name: string, address: string, port: number): Promise<Machine> {
     const path = join(directory, `${name}.socket`);
     const endpoint = await openSdkEndpoint(path, { node: name, answerMs: 1500 });
-    const child = spawn(process.execPath, [main, kind, address, String(port)], {
-      env: { ...process.env, ...env, NAME: name, MANYCAST_SDK_SOCKET: path },
+    const example = fileURLToPath(new URL(`../../examples/${kind}/server.mjs`, import.meta.url));
+    const command = existsSync(example) ? [example] : [main, kind, address, String(port)];
+    const child = spawn(process.execPath, command, {
+      env: { ...process.env, ...env, NAME: name, HOST: address, PORT: String(port), MANYCAST_SDK_SOCKET: path },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const said: string[] = [];
     child.stdout.setEncoding('utf8').on('data', (text: string) => said.push(...text.split('\n').filter(Boolean)));
-    await eventually(() => said[0]?.startsWith('listening') ?? false);
-    return { name, path, process: child, said, endpoint, port: Number(said[0]?.split(' ')[1]) };
+    await eventually(() => said.length > 0 && endpoint.ports().length > 0);
+    return { name, path, process: child, said, endpoint, port: endpoint.ports()[0] ?? 0 };
   }
 
   return {
