@@ -35,6 +35,7 @@ function lines() {
   };
   process.on('SIGUSR2', () => {
     for (const socket of counts.keys()) socket.resume();
+    setImmediate(() => say('resumed'));
   });
   const exportState = (socket) => {
     const partial = socket.partial();
