@@ -40,72 +40,97 @@ export interface Kept {
 export type Frozen = { readonly ok: true; readonly value: FrozenConnection } | Kept;
 export type Adopted = { readonly ok: true; readonly value: undefined } | Kept;
 
-/** One application that has said hello. */
-export interface SdkApplication {
-  /** By which its second connection names it. */
-  readonly token: string;
-  /** None before the second connection is there. */
-  ports(): readonly number[];
-  /** In the order of `flows`. */
-  freeze(flows: readonly TransferFlow[]): Promise<Frozen>[];
-  adopt(flow: TransferFlow, connection: FrozenConnection): Promise<Adopted>;
-  say(message: AgentMessage): void;
-  /** The application's second connection, of which only its descriptor is of use. */
-  join(socket: Socket): void;
-  hear(message: ApplicationMessage): void;
-  /** It is gone: whatever it was asked is answered so. */
-  end(): void;
-}
-
 type Answer = Extract<ApplicationMessage, { id: number }>;
 
-export function sdkApplication(socket: Socket, announced: readonly number[], answerMs: number): SdkApplication {
-  const asked = new Map<string, (answer: Answer | Kept) => void>();
-  let ports = announced;
-  let channel: DescriptorChannel | null = null;
-  let ids = 0;
+/** One application that has said hello. */
+export class SdkApplication {
+  /** By which its second connection names it. */
+  readonly token = randomBytes(16).toString('hex');
+  readonly #socket: Socket;
+  readonly #answerMs: number;
+  readonly #asked = new Map<string, (answer: Answer | Kept) => void>();
+  #ports: readonly number[];
+  #channel: DescriptorChannel | null = null;
+  #ids = 0;
 
-  function say(message: AgentMessage): void {
-    if (socket.destroyed) return;
-    socket.write(encodeAgentMessage(message));
-    if (socket.writableLength > backlogBytesMax) socket.destroy();
+  /** An answer is waited for so many milliseconds. */
+  constructor(socket: Socket, ports: readonly number[], answerMs: number) {
+    this.#socket = socket;
+    this.#ports = ports;
+    this.#answerMs = answerMs;
+  }
+
+  /** None before the second connection is there. */
+  ports(): readonly number[] {
+    return this.#channel ? this.#ports : [];
+  }
+
+  /** In the order of `flows`. */
+  freeze(flows: readonly TransferFlow[]): Promise<Frozen>[] {
+    return batches(flows).flatMap((batch) => this.#freezeSome(batch));
+  }
+
+  /** The application's second connection, of which only its descriptor is of use. */
+  join(second: Socket): void {
+    if (this.#channel === null && !this.#socket.destroyed)
+      this.#channel = descriptorChannel(duplicate(descriptorOf(second)));
+    second.destroy();
+  }
+
+  hear(message: ApplicationMessage): void {
+    if (message.type === 'ports') this.#ports = message.ports;
+    else if ('id' in message) this.#hearAnswer(message);
+    else this.#socket.destroy();
+  }
+
+  /** It is gone: whatever it was asked is answered so. */
+  end(): void {
+    this.#channel?.close();
+    for (const answered of [...this.#asked.values()]) answered(gone);
+  }
+
+  say(message: AgentMessage): void {
+    if (this.#socket.destroyed) return;
+    this.#socket.write(encodeAgentMessage(message));
+    if (this.#socket.writableLength > backlogBytesMax) this.#socket.destroy();
   }
 
   /** One answer for a flow under a request, or why there is none. */
-  function answerTo(id: number, flow: TransferFlow): Promise<Answer | Kept> {
-    if (socket.destroyed) return Promise.resolve(gone);
-    if (asked.size >= askedMax)
+  #answerTo(id: number, flow: TransferFlow): Promise<Answer | Kept> {
+    if (this.#socket.destroyed) return Promise.resolve(gone);
+    if (this.#asked.size >= askedMax)
       return Promise.resolve(kept('busy', `it is asked about ${askedMax} connections already`));
     return new Promise((resolve) => {
       const key = `${id} ${flowKey(flow)}`;
-      const silent = setTimeout(() => answered(kept('silent', `no answer for ${answerMs} ms`)), answerMs);
+      const silent = setTimeout(() => answered(kept('silent', `no answer for ${this.#answerMs} ms`)), this.#answerMs);
       const answered = (answer: Answer | Kept): void => {
         clearTimeout(silent);
-        asked.delete(key);
+        this.#asked.delete(key);
         resolve(answer);
       };
-      asked.set(key, answered);
+      this.#asked.set(key, answered);
     });
   }
 
-  function freezeSome(flows: readonly TransferFlow[]): Promise<Frozen>[] {
-    const id = ++ids;
-    const answers = flows.map(async (flow) => frozenOf(await answerTo(id, flow)));
-    say({ type: 'freeze', id, flows });
+  #freezeSome(flows: readonly TransferFlow[]): Promise<Frozen>[] {
+    const id = ++this.#ids;
+    const answers = flows.map(async (flow) => this.#frozenOf(await this.#answerTo(id, flow)));
+    this.say({ type: 'freeze', id, flows });
     return answers;
   }
 
-  async function adopt(flow: TransferFlow, { state, unread, descriptor }: FrozenConnection): Promise<Adopted> {
-    const id = ++ids;
+  /** The descriptor stays the caller's. */
+  async adopt(flow: TransferFlow, { state, unread, descriptor }: FrozenConnection): Promise<Adopted> {
+    const id = ++this.#ids;
     try {
-      if (!channel || socket.destroyed) return gone;
-      const number = await channel.pass(descriptor);
-      const answering = answerTo(id, flow);
-      say({ type: 'adopt', id, flow, state, unread, descriptor: number });
+      if (!this.#channel || this.#socket.destroyed) return gone;
+      const number = await this.#channel.pass(descriptor);
+      const answering = this.#answerTo(id, flow);
+      this.say({ type: 'adopt', id, flow, state, unread, descriptor: number });
       const answer = await answering;
       if ('type' in answer) return answer.type === 'adopted' ? { ok: true, value: undefined } : keptOf(answer);
       // It may have taken it, and only the answer is late.
-      say({ type: 'drop', flow });
+      this.say({ type: 'drop', flow });
       return answer;
     } catch (error) {
       return kept('gone', messageOf(error));
@@ -113,18 +138,18 @@ export function sdkApplication(socket: Socket, announced: readonly number[], ans
   }
 
   /** The descriptor is taken also of an answer that nobody waits for any more. */
-  function frozenOf(answer: Answer | Kept): Frozen {
+  #frozenOf(answer: Answer | Kept): Frozen {
     if (!('type' in answer)) return answer;
     if (answer.type !== 'frozen') return keptOf(answer);
-    const descriptor = takeFor(answer);
+    const descriptor = this.#takeFor(answer);
     if (descriptor === null) return kept('gone', 'the application passed something else than the connection');
     return { ok: true, value: { state: answer.state, unread: answer.unread, descriptor } };
   }
 
   /** Null, and the end of the application, when it is not that connection: what is done to it takes privileges that the application has not. */
-  function takeFor({ flow, descriptor: number }: Extract<Answer, { type: 'frozen' }>): number | null {
+  #takeFor({ flow, descriptor: number }: Extract<Answer, { type: 'frozen' }>): number | null {
     try {
-      const descriptor = channel?.take(number) ?? null;
+      const descriptor = this.#channel?.take(number) ?? null;
       if (descriptor === null) return null;
       const ends = tcpEndsOf(descriptor);
       const same = ends && sameIp(ends.client, flow.client) && ends.clientPort === flow.clientPort;
@@ -133,41 +158,20 @@ export function sdkApplication(socket: Socket, announced: readonly number[], ans
     } catch {
       // Said below.
     }
-    socket.destroy();
+    this.#socket.destroy();
     return null;
   }
 
-  function hearAnswer(answer: Answer): void {
-    const waiting = asked.get(`${answer.id} ${flowKey(answer.flow)}`);
+  #hearAnswer(answer: Answer): void {
+    const waiting = this.#asked.get(`${answer.id} ${flowKey(answer.flow)}`);
     // Otherwise it comes too late, or was never asked for.
     if (waiting) waiting(answer);
     else if (answer.type === 'frozen') {
-      const descriptor = takeFor(answer);
+      const descriptor = this.#takeFor(answer);
       if (descriptor !== null) close(descriptor);
-      say({ type: 'thaw', flow: answer.flow });
-    } else if (answer.type === 'adopted') say({ type: 'drop', flow: answer.flow });
+      this.say({ type: 'thaw', flow: answer.flow });
+    } else if (answer.type === 'adopted') this.say({ type: 'drop', flow: answer.flow });
   }
-
-  return {
-    token: randomBytes(16).toString('hex'),
-    ports: () => (channel ? ports : []),
-    say,
-    freeze: (flows) => batches(flows).flatMap(freezeSome),
-    adopt,
-    join(second) {
-      if (channel === null && !socket.destroyed) channel = descriptorChannel(duplicate(descriptorOf(second)));
-      second.destroy();
-    },
-    hear(message) {
-      if (message.type === 'ports') ports = message.ports;
-      else if ('id' in message) hearAnswer(message);
-      else socket.destroy();
-    },
-    end() {
-      channel?.close();
-      for (const answered of [...asked.values()]) answered(gone);
-    },
-  };
 }
 
 const gone = kept('gone', 'the application has ended');

@@ -10,14 +10,7 @@ import {
   protocolVersion,
   type TransferFlow,
 } from '../sdk/message.ts';
-import {
-  type Adopted,
-  type Frozen,
-  type FrozenConnection,
-  type Kept,
-  type SdkApplication,
-  sdkApplication,
-} from './sdk-application.ts';
+import { type Adopted, type Frozen, type FrozenConnection, type Kept, SdkApplication } from './sdk-application.ts';
 
 /** Applications at the same time, and as many connections that have not said which. */
 const connectionsMax = 128;
@@ -60,48 +53,68 @@ export interface SdkEndpointOptions {
 
 /** Listens on `path`, which the agent's user and one group may open (mode 0660). Throws an OperatingError when it cannot. */
 export async function openSdkEndpoint(path: string, options: SdkEndpointOptions): Promise<SdkEndpoint> {
-  const { answerMs = answerMsDefault } = options;
-  const applications = new Set<SdkApplication>();
+  const applications = new Applications();
   const sockets = new Set<Socket>();
-  /** Who has a connection that stands still. */
-  const standing = new Map<string, SdkApplication>();
-
   const server = createServer((socket) => {
     if (sockets.size >= connectionsMax) {
       socket.destroy();
-      return options.onComplaint?.(`sdk: more than ${connectionsMax} connections`);
+      options.onComplaint?.(`sdk: more than ${connectionsMax} connections`);
+      return;
     }
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    serve(socket, { options, answerMs, applications, onEnd: forget });
+    serve(socket, applications, options);
   });
+  await listen(server, path, options.groupId);
+  return {
+    freeze: (flows) => applications.freeze(flows),
+    adopt: (connection) => applications.adopt(connection),
+    moved: (flow) => applications.settle('moved', flow),
+    thaw: (flow) => applications.settle('thaw', flow),
+    go: (flow) => applications.settle('go', flow),
+    drop: (flow) => applications.settle('drop', flow),
+    finish: (flows) => applications.finish(flows),
+    ports: () => applications.ports(),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+      }),
+  };
+}
 
-  function forget(application: SdkApplication): void {
-    for (const [key, each] of standing) if (each === application) standing.delete(key);
+/** Those that have said hello, and whose connections stand still. */
+class Applications {
+  readonly #all = new Set<SdkApplication>();
+  /** Who has a connection that stands still. */
+  readonly #standing = new Map<string, SdkApplication>();
+
+  add(application: SdkApplication): void {
+    this.#all.add(application);
   }
 
-  function serving(port: number): SdkApplication[] {
-    return [...applications].filter((each) => each.ports().includes(port));
+  ofToken(token: string): SdkApplication | undefined {
+    return [...this.#all].find((each) => each.token === token);
   }
 
-  /** Several processes may serve one port: whoever has the connection says so. */
-  async function freezeOne(
-    flow: TransferFlow,
-    candidates: readonly SdkApplication[],
-    first: Promise<Frozen>,
-  ): Promise<Frozen> {
-    let outcome = await first;
-    let asked = 0;
-    while (!outcome.ok && outcome.code === 'unknown' && ++asked < candidates.length) {
-      outcome = (await candidates[asked]?.freeze([flow])[0]) ?? outcome;
-    }
-    const application = candidates[asked];
-    if (outcome.ok && application && applications.has(application)) standing.set(flowKey(flow), application);
-    return outcome;
+  ports(): number[] {
+    return [...new Set([...this.#all].flatMap((each) => each.ports()))].sort((a, b) => a - b);
   }
 
-  async function freeze(flows: readonly TransferFlow[]): Promise<Frozen[]> {
-    const candidates = flows.map((flow) => serving(flow.servicePort));
+  /** Whichever has the connection heeds it. */
+  finish(flows: readonly TransferFlow[]): void {
+    for (const flow of flows)
+      for (const each of this.#serving(flow.servicePort)) each.say({ type: 'finish', flows: [flow] });
+  }
+
+  /** It has ended. */
+  forget(application: SdkApplication): void {
+    this.#all.delete(application);
+    for (const [key, each] of this.#standing) if (each === application) this.#standing.delete(key);
+  }
+
+  async freeze(flows: readonly TransferFlow[]): Promise<Frozen[]> {
+    const candidates = flows.map((flow) => this.#serving(flow.servicePort));
     const firsts = new Map<TransferFlow, Promise<Frozen>>();
     for (const application of new Set(candidates.flatMap((each) => each.slice(0, 1)))) {
       const asked = flows.filter((_flow, i) => candidates[i]?.[0] === application);
@@ -111,62 +124,56 @@ export async function openSdkEndpoint(path: string, options: SdkEndpointOptions)
       }
     }
     return Promise.all(
-      flows.map((flow, i) => freezeOne(flow, candidates[i] ?? [], firsts.get(flow) ?? Promise.resolve(unserved(flow)))),
+      flows.map((flow, i) =>
+        this.#freezeOne(flow, candidates[i] ?? [], firsts.get(flow) ?? Promise.resolve(unserved(flow))),
+      ),
     );
   }
 
-  async function adopt(connection: FrozenConnection & { readonly flow: TransferFlow }): Promise<Adopted> {
+  async adopt(connection: FrozenConnection & { readonly flow: TransferFlow }): Promise<Adopted> {
     const { flow } = connection;
     let outcome: Adopted = unserved(flow);
-    for (const application of serving(flow.servicePort)) {
+    for (const application of this.#serving(flow.servicePort)) {
       outcome = await application.adopt(flow, connection);
-      if (outcome.ok) standing.set(flowKey(flow), application);
+      if (outcome.ok) this.#standing.set(flowKey(flow), application);
       if (outcome.ok) break;
     }
     return outcome;
   }
 
-  function settle(type: 'moved' | 'thaw' | 'go' | 'drop', flow: TransferFlow): boolean {
-    const application = standing.get(flowKey(flow));
-    standing.delete(flowKey(flow));
+  /** False when the application is gone. */
+  settle(type: 'moved' | 'thaw' | 'go' | 'drop', flow: TransferFlow): boolean {
+    const application = this.#standing.get(flowKey(flow));
+    this.#standing.delete(flowKey(flow));
     application?.say({ type, flow });
-    return application !== undefined && applications.has(application);
+    return application !== undefined && this.#all.has(application);
   }
 
-  await listen(server, path, options.groupId);
-  return {
-    freeze,
-    adopt,
-    moved: (flow) => settle('moved', flow),
-    thaw: (flow) => settle('thaw', flow),
-    go: (flow) => settle('go', flow),
-    drop: (flow) => settle('drop', flow),
-    finish(flows) {
-      for (const flow of flows)
-        for (const each of serving(flow.servicePort)) each.say({ type: 'finish', flows: [flow] });
-    },
-    ports: () => [...new Set([...applications].flatMap((each) => each.ports()))].sort((a, b) => a - b),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-      }),
-  };
+  #serving(port: number): SdkApplication[] {
+    return [...this.#all].filter((each) => each.ports().includes(port));
+  }
+
+  /** Several processes may serve one port: whoever has the connection says so. */
+  async #freezeOne(flow: TransferFlow, candidates: readonly SdkApplication[], first: Promise<Frozen>): Promise<Frozen> {
+    let outcome = await first;
+    let asked = 0;
+    while (!outcome.ok && outcome.code === 'unknown' && ++asked < candidates.length) {
+      outcome = (await candidates[asked]?.freeze([flow])[0]) ?? outcome;
+    }
+    const application = candidates[asked];
+    if (outcome.ok && application && this.#all.has(application)) {
+      this.#standing.set(flowKey(flow), application);
+    }
+    return outcome;
+  }
 }
 
 function unserved({ servicePort }: TransferFlow): Kept {
   return { ok: false, code: 'unknown', reason: `no application with the SDK serves port ${servicePort}` };
 }
 
-interface Serving {
-  readonly options: SdkEndpointOptions;
-  readonly answerMs: number;
-  readonly applications: Set<SdkApplication>;
-  onEnd(application: SdkApplication): void;
-}
-
 /** The first line says what a connection is: an application, or the second connection of one. */
-function serve(socket: Socket, { options, answerMs, applications, onEnd }: Serving): void {
+function serve(socket: Socket, applications: Applications, options: SdkEndpointOptions): void {
   let application: SdkApplication | null = null;
   const late = setTimeout(() => refuse(`no hello for ${helloMs} ms`), helloMs);
 
@@ -188,13 +195,13 @@ function serve(socket: Socket, { options, answerMs, applications, onEnd }: Servi
     if (message.type !== 'hello') return refuse(`"${message.type}" before hello`);
     if (message.version !== protocolVersion)
       return refuse(`version ${message.version}, spoken here is ${protocolVersion}`);
-    application = sdkApplication(socket, message.ports, answerMs);
+    application = new SdkApplication(socket, message.ports, options.answerMs ?? answerMsDefault);
     applications.add(application);
     application.say({ type: 'welcome', version: protocolVersion, node: options.node, token: application.token });
   });
 
   function join(token: string): void {
-    const joined = [...applications].find((each) => each.token === token);
+    const joined = applications.ofToken(token);
     if (joined) joined.join(socket);
     else refuse('no application has that token');
   }
@@ -206,9 +213,8 @@ function serve(socket: Socket, { options, answerMs, applications, onEnd }: Servi
   socket.once('close', () => {
     clearTimeout(late);
     if (!application) return;
-    applications.delete(application);
+    applications.forget(application);
     application.end();
-    onEnd(application);
   });
 }
 

@@ -39,7 +39,6 @@ const MSG_CMSG_CLOEXEC = 0x40000000;
 const F_DUPFD_CLOEXEC = 1030;
 const SO_TYPE = 3;
 const SO_PROTOCOL = 38;
-const SO_SNDBUF = 7;
 const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
 const TCP_REPAIR = 19;
@@ -51,8 +50,6 @@ const numberBytes = 8;
 const controlBytes = 20;
 /** sun_path of unix(7), its final zero included. */
 const pathBytesMax = 108;
-/** Room for some thousand descriptors under way. */
-const channelBytes = 4 * 1024 * 1024;
 
 const library = koffi.load('libc.so.6');
 const vector = koffi.struct({ base: 'void *', length: 'size_t' });
@@ -72,12 +69,9 @@ const fcntlCall = library.func('int fcntl(int fd, int command, int argument)');
 const getsocknameCall = library.func('int getsockname(int fd, void *address, void *length)');
 const getpeernameCall = library.func('int getpeername(int fd, void *address, void *length)');
 const getsockoptCall = library.func('int getsockopt(int fd, int level, int name, void *value, void *length)');
-const setsockoptCall = library.func('int setsockopt(int fd, int level, int name, void *value, unsigned int length)');
 
 /** Takes over `channel`, the descriptor of a connected Unix stream socket that nobody else reads or writes. */
 export function descriptorChannel(channel: number): DescriptorChannel {
-  // As much as the system allows; with less, those who pass wait sooner.
-  setsockoptCall(channel, linux.SOL_SOCKET, SO_SNDBUF, integer(channelBytes), 4);
   const untaken = new Map<number, number>();
   let passed = 0;
   let open = true;

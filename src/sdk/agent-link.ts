@@ -24,6 +24,8 @@ export interface AgentSession {
   say(message: ApplicationMessage): void;
   /** False once the agent is gone. */
   isOpen(): boolean;
+  /** The agent broke the protocol; another connection is tried. */
+  leave(): void;
 }
 
 export interface AgentLinkOptions {
@@ -112,7 +114,13 @@ async function openSession(path: string, socket: Socket, token: string): Promise
     descriptors.close();
     throw new Error('the agent is gone');
   }
-  return { descriptors, kernel, say: (message) => say(socket, message), isOpen: () => !socket.destroyed };
+  return {
+    descriptors,
+    kernel,
+    say: (message) => say(socket, message),
+    isOpen: () => !socket.destroyed,
+    leave: () => void socket.destroy(),
+  };
 }
 
 function say(socket: Socket, message: ApplicationMessage): void {

@@ -35,7 +35,8 @@ export function adopt(server: TransferableServer, descriptor: number, state: Uin
       if (socket.destroyed) return;
       socket.off('error', ignore);
       if ((server.server as { noDelay?: boolean }).noDelay) socket.setNoDelay(true);
-      if (unread.length > 0) socket.unshift(Buffer.from(unread));
+      // Not unshifted, which passes an encoding by; nothing else has been read yet.
+      if (unread.length > 0) socket.push(Buffer.from(unread));
       writes.release();
       startReading();
       server.arrived(socket);

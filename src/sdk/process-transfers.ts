@@ -1,4 +1,4 @@
-import { openTransfers, type Transfers } from './transfers.ts';
+import { Transfers } from './transfers.ts';
 
 /** Where an agent listens for applications unless the environment says otherwise. */
 export const defaultSocketPath = '/run/manycast/sdk.socket';
@@ -7,6 +7,6 @@ let transfers: Transfers | null = null;
 
 /** Those of this process: one connection to the agent serves all its servers. */
 export function processTransfers(): Transfers {
-  transfers ??= openTransfers(process.env.MANYCAST_SDK_SOCKET ?? defaultSocketPath);
+  transfers ??= new Transfers(process.env.MANYCAST_SDK_SOCKET ?? defaultSocketPath);
   return transfers;
 }

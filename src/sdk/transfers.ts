@@ -21,161 +21,178 @@ interface Connection {
 type AgentsWord<T extends AgentMessage['type']> = Extract<AgentMessage, { type: T }>;
 
 /** The connections of this process that can move, and those that are moving. */
-export interface Transfers {
-  /** Its connections can move while it listens. */
-  add(server: TransferableServer): void;
-}
+export class Transfers {
+  readonly #link: { announce(): void };
+  /** By port. */
+  readonly #servers = new Map<number, TransferableServer>();
+  /** These and those below by flow. */
+  readonly #connections = new Map<string, Connection>();
+  readonly #arriving = new Map<string, Arriving>();
+  /** One for each connection that stands still. */
+  readonly #deadlines = new Map<string, NodeJS.Timeout>();
 
-/** `path` is the Unix socket that the agent has for applications. */
-export function openTransfers(path: string): Transfers {
-  const servers = new Map<number, TransferableServer>();
-  const connections = new Map<string, Connection>();
-  const arriving = new Map<string, Arriving>();
-  const deadlines = new Map<string, NodeJS.Timeout>();
-  const link = openAgentLink({
-    path,
-    ports: () => [...servers.keys()],
-    onMessage,
-    onEnd: (session) => {
-      for (const key of [...deadlines.keys()]) giveUp(session, key);
-    },
-  });
+  /** `path` is the Unix socket that the agent has for applications. */
+  constructor(path: string) {
+    this.#link = openAgentLink({
+      path,
+      ports: () => [...this.#servers.keys()],
+      onMessage: (session, message) => this.#hear(session, message),
+      onEnd: (session) => {
+        for (const key of [...this.#deadlines.keys()]) this.#giveUp(session, key);
+      },
+    });
+  }
 
-  function onMessage(session: AgentSession, message: AgentMessage): void {
+  /** The connections of a server can move while it listens. */
+  add(server: TransferableServer): void {
+    let port = 0;
+    const listening = (): void => {
+      port = portOf(server.server.address());
+      if (port === 0) return;
+      this.#servers.set(port, server);
+      this.#link.announce();
+    };
+    server.server.on('listening', listening);
+    server.server.on('close', () => {
+      if (this.#servers.get(port) === server) this.#servers.delete(port);
+      this.#link.announce();
+    });
+    server.server.prependListener('connection', (socket: Socket) => this.#track(server, socket));
+    if (server.server.listening) listening();
+  }
+
+  #hear(session: AgentSession, message: AgentMessage): void {
     switch (message.type) {
       case 'freeze':
-        for (const flow of message.flows) void freezeOne(session, message.id, flow);
+        for (const flow of message.flows) void this.#freezeOne(session, message.id, flow);
         break;
       case 'adopt':
-        adoptOne(session, message);
+        this.#adoptOne(session, message);
         break;
       case 'moved':
       case 'thaw':
-        settleLeaving(flowKey(message.flow), message.type);
+        this.#settleLeaving(flowKey(message.flow), message.type);
         break;
       case 'go':
       case 'drop':
-        settleArriving(flowKey(message.flow), message.type);
+        this.#settleArriving(flowKey(message.flow), message.type);
         break;
       case 'finish':
         for (const flow of message.flows) {
-          const connection = connections.get(flowKey(flow));
+          const connection = this.#connections.get(flowKey(flow));
           if (connection) connection.server.finish(connection.socket);
         }
         break;
     }
   }
 
-  async function freezeOne(session: AgentSession, id: number, flow: TransferFlow): Promise<void> {
+  async #freezeOne(session: AgentSession, id: number, flow: TransferFlow): Promise<void> {
     const refuse = ({ code, reason }: Refused): void => session.say({ type: 'refused', id, flow, code, reason });
     const key = flowKey(flow);
-    const connection = connections.get(key);
+    const connection = this.#connections.get(key);
     if (!connection) return refuse({ code: 'unknown', reason: 'no such connection here' });
-    if (connection.leaving || arriving.has(key)) return refuse({ code: 'busy', reason: 'it is moving already' });
+    if (connection.leaving || this.#arriving.has(key)) return refuse({ code: 'busy', reason: 'it is moving already' });
     connection.leaving = 'freezing';
     const outcome = await freeze(connection.server, connection.socket, session.kernel);
     connection.leaving = null;
     if ('code' in outcome) return refuse(outcome);
     if (!session.isOpen()) return outcome.thaw();
     connection.leaving = outcome;
-    deadline(session, key);
+    this.#deadline(session, key);
     try {
       const descriptor = await session.descriptors.pass(descriptorOf(connection.socket));
       session.say({ type: 'frozen', id, flow, state: outcome.state, unread: outcome.unread, descriptor });
     } catch (error) {
-      settleLeaving(key, 'thaw');
+      this.#settleLeaving(key, 'thaw');
       refuse({ code: 'busy', reason: messageOf(error) });
     }
   }
 
-  function adoptOne(session: AgentSession, { id, flow, state, unread, descriptor: number }: AgentsWord<'adopt'>): void {
+  #adoptOne(session: AgentSession, { id, flow, state, unread, descriptor: number }: AgentsWord<'adopt'>): void {
     const key = flowKey(flow);
     const refuse = (refused: Refused): void => session.say({ type: 'refused', id, flow, ...refused });
+    const descriptor = takenBy(session, number);
+    if (descriptor === null) return;
     try {
-      const descriptor = session.descriptors.take(number);
-      const server = servers.get(flow.servicePort);
-      if (!server || connections.has(key)) {
+      const server = this.#servers.get(flow.servicePort);
+      if (!server || this.#connections.has(key)) {
         closeSync(descriptor);
         if (server) refuse({ code: 'busy', reason: 'such a connection is here already' });
         else refuse({ code: 'unknown', reason: 'nobody listens on that port' });
         return;
       }
       const arrived = adopt(server, descriptor, state, unread);
-      arriving.set(key, arrived);
-      track(server, arrived.socket, key);
-      deadline(session, key);
+      this.#arriving.set(key, arrived);
+      this.#track(server, arrived.socket, key);
+      this.#deadline(session, key);
       session.say({ type: 'adopted', id, flow });
     } catch (error) {
       refuse({ code: 'application', reason: messageOf(error) });
     }
   }
 
-  function settleLeaving(key: string, how: 'moved' | 'thaw'): void {
-    const connection = connections.get(key);
+  #settleLeaving(key: string, how: 'moved' | 'thaw'): void {
+    const connection = this.#connections.get(key);
     const leaving = connection?.leaving;
     if (!leaving || leaving === 'freezing') return;
     connection.leaving = null;
-    settled(key);
+    this.#settled(key);
     if (how === 'thaw') leaving.thaw();
-    else leaving.forget();
+    else {
+      // At once, and not when the socket has closed: it may come back before that.
+      this.#connections.delete(key);
+      leaving.forget();
+    }
   }
 
-  function settleArriving(key: string, how: 'go' | 'drop'): void {
-    const arrived = arriving.get(key);
+  #settleArriving(key: string, how: 'go' | 'drop'): void {
+    const arrived = this.#arriving.get(key);
     if (!arrived) return;
-    arriving.delete(key);
-    settled(key);
+    this.#arriving.delete(key);
+    this.#settled(key);
     arrived[how]();
   }
 
-  function deadline(session: AgentSession, key: string): void {
-    deadlines.set(key, setTimeout(() => giveUp(session, key), standstillMs).unref());
+  #deadline(session: AgentSession, key: string): void {
+    this.#deadlines.set(key, setTimeout(() => this.#giveUp(session, key), standstillMs).unref());
   }
 
-  function settled(key: string): void {
-    clearTimeout(deadlines.get(key));
-    deadlines.delete(key);
+  #settled(key: string): void {
+    clearTimeout(this.#deadlines.get(key));
+    this.#deadlines.delete(key);
   }
 
   /** A socket in repair mode may live on elsewhere, and only an agent could end the mode: it goes without a word. */
-  function giveUp({ kernel }: AgentSession, key: string): void {
-    const connection = connections.get(key);
-    if (connection?.leaving) settleLeaving(key, kernel.isInRepair(descriptorOf(connection.socket)) ? 'moved' : 'thaw');
-    settleArriving(key, 'drop');
-    settled(key);
+  #giveUp({ kernel }: AgentSession, key: string): void {
+    const connection = this.#connections.get(key);
+    if (connection?.leaving)
+      this.#settleLeaving(key, kernel.isInRepair(descriptorOf(connection.socket)) ? 'moved' : 'thaw');
+    this.#settleArriving(key, 'drop');
+    this.#settled(key);
   }
 
   /** Of an arriving connection the key is that of its flow, which names it also when its socket has no more. */
-  function track(server: TransferableServer, socket: Socket, key = keyOf(socket)): void {
-    if (key === null || connections.get(key)?.socket === socket) return;
+  #track(server: TransferableServer, socket: Socket, key = keyOf(socket)): void {
+    if (key === null || this.#connections.get(key)?.socket === socket) return;
     const connection: Connection = { server, socket, leaving: null };
-    connections.set(key, connection);
+    this.#connections.set(key, connection);
     socket.once('close', () => {
-      if (connections.get(key) !== connection) return;
-      connections.delete(key);
-      arriving.delete(key);
-      settled(key);
+      if (this.#connections.get(key) !== connection) return;
+      this.#connections.delete(key);
+      this.#arriving.delete(key);
+      this.#settled(key);
     });
   }
+}
 
-  return {
-    add(server) {
-      let port = 0;
-      const listening = (): void => {
-        port = portOf(server.server.address());
-        if (port === 0) return;
-        servers.set(port, server);
-        link.announce();
-      };
-      server.server.on('listening', listening);
-      server.server.on('close', () => {
-        if (servers.get(port) === server) servers.delete(port);
-        link.announce();
-      });
-      server.server.prependListener('connection', (socket: Socket) => track(server, socket));
-      if (server.server.listening) listening();
-    },
-  };
+/** Null when the agent named a descriptor that it did not pass. */
+function takenBy({ descriptors, leave }: AgentSession, number: number): number | null {
+  try {
+    return descriptors.take(number);
+  } catch {
+    leave();
+    return null;
+  }
 }
 
 function portOf(address: AddressInfo | string | null): number {
