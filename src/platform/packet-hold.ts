@@ -151,7 +151,10 @@ function configure(name: string): void {
 
 /** No route leads to the sources of the frames through this device, so a strict reverse-path check would drop them all (RFC 3704). */
 function acceptEverySource(fd: number, name: string): void {
-  if (readSysctl('ipv4/conf/all/rp_filter') === '0') return setSysctl(`ipv4/conf/${name}/rp_filter`, '0');
+  if (readSysctl('ipv4/conf/all/rp_filter') === '0') {
+    setSysctl(`ipv4/conf/${name}/rp_filter`, '0');
+    return;
+  }
   // The larger of the two values counts. A loose check takes what has a route anywhere, on a device that has an address.
   setSysctl(`ipv4/conf/${name}/rp_filter`, '2');
   ioctl(fd, SIOCSIFADDR, interfaceRequest(name, Uint8Array.from([linux.AF_INET, 0, 0, 0, ...dummyAddress])));
