@@ -35,7 +35,6 @@ async function allCases() {
 }
 
 async function moved(family, full) {
-  const before = Object.fromEntries(['a', 'b', 'c'].map((each) => [each, counters(each)]));
   const [a, b, c] = [roleIn('a', 'holder'), roleIn('b', 'holder'), roleIn('c', 'client')];
   try {
     await b.ask('row', 'drop');
@@ -44,10 +43,12 @@ async function moved(family, full) {
     const firstSequence = await a.ask('firstSequence');
     await Promise.all([a.ask('flow', true), c.ask('flow', true)]);
     await untilMoved(a, c, 30e6);
+    const uncut = full ? [] : await frozenUncut(a, c);
     if (full) {
       await Promise.all([a.ask('reading', false), c.ask('reading', false)]);
       await untilStill();
     }
+    const before = Object.fromEntries(['a', 'b', 'c'].map((each) => [each, counters(each)]));
     const kept = tcpOf('a', family);
     await b.ask('hold');
     await a.ask('row', 'drop');
@@ -62,7 +63,7 @@ async function moved(family, full) {
     const after = Object.fromEntries(['a', 'b', 'c'].map((each) => [each, counters(each)]));
     const grew = (each, counter) => after[each][counter] - before[each][counter];
     return {
-      ...{ family, full, kept, keeps, queues: exported.queues, ...imported },
+      ...{ family, full, kept, keeps, uncut, queues: exported.queues, ...imported },
       exact: ends.map((end) => end.exact),
       streams: [ends[1].received - ends[0].sent, ends[0].received - ends[1].sent],
       resets: ['a', 'b', 'c'].map((each) => grew(each, 'OutRsts')),
@@ -71,6 +72,15 @@ async function moved(family, full) {
   } finally {
     for (const each of [a, b, c]) await each.end();
   }
+}
+
+/** While packets still come there is a whole image or a refusal, and the stream goes on: what was said of refusals. */
+async function frozenUncut(a, c) {
+  const said = new Set(await a.ask('freezeAndThaw'));
+  await Promise.all([a.ask('flow', true), c.ask('flow', true)]);
+  await untilMoved(a, c, 5e6);
+  said.delete('whole');
+  return [...said];
 }
 
 function buildNetwork() {
@@ -203,6 +213,16 @@ function holder() {
     hold() {
       hold = openPacketHold('mchold');
       row(`meta pkttype set unicast ether daddr set ${hold.mac} fwd to mchold`);
+    },
+    freezeAndThaw() {
+      const fd = descriptorOf(socket);
+      const seen = Array.from({ length: 5 }, () => {
+        const { ok, reason } = exportSocket(fd);
+        if (ok) thaw(fd);
+        return ok ? 'whole' : reason;
+      });
+      close(fd);
+      return seen;
     },
     export(firstSequence) {
       stream.flow(false);

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect, createServer, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { close } from '../../dist/platform/libc.js';
+import { close, getsockopt, linux } from '../../dist/platform/libc.js';
 import {
   closeSilently,
   descriptorOf,
@@ -14,6 +14,8 @@ import {
   importSocket,
   thaw,
 } from '../../dist/platform/tcp-repair.js';
+
+const SO_BUF_LOCK = 72;
 
 const cases = {
   denied: async () => {
@@ -57,8 +59,12 @@ const cases = {
   async restarted() {
     const { client, accepted, server, port } = await connection('127.0.0.1');
     const moved = move(accepted);
+    const fd = descriptorOf(moved);
+    const locks = new Uint8Array(4);
+    getsockopt(fd, linux.SOL_SOCKET, SO_BUF_LOCK, locks);
+    close(fd);
     moved.write('alive');
-    return { heard: await read(client), restarted: await restarted(server, port) };
+    return { heard: await read(client), locks: [...locks], restarted: await restarted(server, port) };
   },
   async silent() {
     const { client, accepted } = await connection('127.0.0.1');
