@@ -29,9 +29,11 @@ else process.stdout.write(JSON.stringify(await allCases()));
 
 async function allCases() {
   buildNetwork();
-  const results = [];
-  for (const family of [4, 6]) for (const full of [false, true]) results.push(await moved(family, full));
-  return results;
+  // Before any move: nobody but "a" takes the frames.
+  const thawed = await uncut();
+  const moves = [];
+  for (const family of [4, 6]) for (const full of [false, true]) moves.push(await moved(family, full));
+  return { moves, uncut: thawed };
 }
 
 async function moved(family, full) {
@@ -43,7 +45,6 @@ async function moved(family, full) {
     const firstSequence = await a.ask('firstSequence');
     await Promise.all([a.ask('flow', true), c.ask('flow', true)]);
     await untilMoved(a, c, 30e6);
-    const uncut = full ? [] : await frozenUncut(a, c);
     if (full) {
       await Promise.all([a.ask('reading', false), c.ask('reading', false)]);
       await untilStill();
@@ -63,7 +64,7 @@ async function moved(family, full) {
     const after = Object.fromEntries(['a', 'b', 'c'].map((each) => [each, counters(each)]));
     const grew = (each, counter) => after[each][counter] - before[each][counter];
     return {
-      ...{ family, full, kept, keeps, uncut, queues: exported.queues, ...imported },
+      ...{ family, full, kept, keeps, queues: exported.queues, ...imported },
       exact: ends.map((end) => end.exact),
       streams: [ends[1].received - ends[0].sent, ends[0].received - ends[1].sent],
       resets: ['a', 'b', 'c'].map((each) => grew(each, 'OutRsts')),
@@ -74,13 +75,27 @@ async function moved(family, full) {
   }
 }
 
-/** While packets still come there is a whole image or a refusal, and the stream goes on: what was said of refusals. */
-async function frozenUncut(a, c) {
-  const said = new Set(await a.ask('freezeAndThaw'));
-  await Promise.all([a.ask('flow', true), c.ask('flow', true)]);
-  await untilMoved(a, c, 5e6);
-  said.delete('whole');
-  return [...said];
+/** Frozen and thawed while packets still come: what was said, and whether the stream went on. */
+async function uncut() {
+  const [a, c] = [roleIn('a', 'holder'), roleIn('c', 'client')];
+  try {
+    await a.ask('start', 4);
+    await c.ask('start', 4);
+    await a.ask('firstSequence');
+    await Promise.all([a.ask('flow', true), c.ask('flow', true)]);
+    await untilMoved(a, c, 10e6);
+    const said = await a.ask('freezeAndThaw');
+    await Promise.all([a.ask('flow', true), c.ask('flow', true)]);
+    await untilMoved(a, c, 10e6);
+    const ends = [await a.ask('finish'), await c.ask('finish')];
+    return {
+      said: [...new Set(said)],
+      exact: ends.map((end) => end.exact),
+      streams: [ends[1].received - ends[0].sent, ends[0].received - ends[1].sent],
+    };
+  } finally {
+    for (const each of [a, c]) await each.end();
+  }
 }
 
 function buildNetwork() {
