@@ -40,7 +40,8 @@ export interface PacketHold {
   readonly mac: MacAddress;
   /**
    * Writes back every frame that waits, as it came, and returns how many: they enter the stack at this device, and have been
-   * through it on return. At most as many as the device keeps, so that it ends however fast others come.
+   * through it on return. At most as many as the device keeps, so that it ends however fast others come. Frames that no longer
+   * come here must not overtake those that wait: a timestamp over a millisecond older is dropped (RFC 7323, section 5.2).
    */
   drain(): number;
   /** Frames lost since the device was made, because too many waited or because the kernel did not take them back. */

@@ -7,6 +7,7 @@ import { connect, createServer, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeSocketImage, encodeSocketImage } from '../../dist/handoff/socket-image.js';
 import { close } from '../../dist/platform/libc.js';
+import { openNftables } from '../../dist/platform/libnftables.js';
 import { openPacketHold } from '../../dist/platform/packet-hold.js';
 import {
   closeSilently,
@@ -39,7 +40,6 @@ async function allCases() {
 async function moved(family, full) {
   const [a, b, c] = [roleIn('a', 'holder'), roleIn('b', 'holder'), roleIn('c', 'client')];
   try {
-    await b.ask('row', 'drop');
     await a.ask('start', family);
     await c.ask('start', family);
     const firstSequence = await a.ask('firstSequence');
@@ -195,14 +195,14 @@ function holder() {
   let stream;
   let socket;
   let hold;
-  const row = (rule) => execFileSync('nft', ['-f', '-'], { input: ruleset(rule) });
-  function ruleset(rule) {
-    return `table netdev m { }; delete table netdev m
-      table netdev m {
-        chain row { ${rule}; }
-        chain in { type filter hook ingress device eth0 priority 0; policy accept; tcp dport ${port} goto row; }
-      }`;
-  }
+  // Within this process: what passes while `nft` starts makes what still waits too old for the receiver (PAWS, RFC 7323, section 5.2).
+  const nft = openNftables();
+  nft(`table netdev m { }; delete table netdev m
+    table netdev m {
+      chain row { drop; }
+      chain in { type filter hook ingress device eth0 priority 0; policy accept; tcp dport ${port} goto row; }
+    }`);
+  const row = (rule) => void nft(`flush chain netdev m row; add rule netdev m row ${rule}`);
   return {
     async start(family) {
       row('meta pkttype set unicast accept');
