@@ -112,6 +112,8 @@ export class Taking {
     });
     this.#ports.releasePackets();
     await outcomeOf(this.#ports.divert(flows, null));
+    // At once: what comes now must not overtake what still waits.
+    this.#ports.releasePackets();
     await this.#ports.packetsArrived();
     this.#ports.releasePackets();
   }

@@ -18,7 +18,6 @@ const SIOCSIFNETMASK = 0x891c;
 const SIOCSIFMTU = 0x8922;
 const SIOCSIFTXQLEN = 0x8943;
 const IFF_UP = 1;
-const IFF_NOARP = 0x80;
 
 /** Frames that wait in the kernel at most: of its default, 500, a fast stream fills all in a millisecond. */
 const framesMax = 20_000;
@@ -39,10 +38,11 @@ export interface PacketHold {
   readonly name: string;
   /**
    * Writes back every frame that waits, as if it had been sent to this device, and returns how many: they enter the stack at this device, and have been
-   * through it on return. At most as many as the device keeps, so that it ends however fast others come.
+   * through it on return. At most as many as the device keeps, so that it ends however fast others come. Frames that no longer
+   * come here must not overtake those that wait: a timestamp over a millisecond older is dropped (RFC 7323, section 5.2).
    */
   drain(): number;
-  /** Frames lost so far, because too many waited or because the kernel did not take them back. */
+  /** Frames lost since the device was made, because too many waited or because the kernel did not take them back. */
   dropped(): number;
   /** Takes the device away, and the frames that wait with it. */
   close(): void;
@@ -59,15 +59,20 @@ export function openPacketHold(name: string, destinations: readonly MacAddress[]
     const own = macBytes(interfaceMac(name));
     const expected = destinations.map(macBytes);
     let refused = 0;
+    let isOpen = true;
     return {
       name,
       drain(): number {
+        if (!isOpen) return 0;
         const drained = drain(fd, own, expected);
         refused += drained.refused;
         return drained.written;
       },
-      dropped: () => refused + dropsOf(name),
-      close: () => close(fd),
+      dropped: () => refused + (isOpen ? dropsOf(name) : 0),
+      close(): void {
+        if (isOpen) close(fd);
+        isOpen = false;
+      },
     };
   } catch (error) {
     close(fd);
@@ -126,6 +131,7 @@ function openTun(): number {
 
 function refusal(name: string, cause: unknown): OperatingError {
   const errno = errnoOf(cause);
+  if (cause instanceof OperatingError && errno === null) return cause;
   const says = (message: string, remedy: string) =>
     new OperatingError('packet-hold', `packet hold: ${message}`, { remedy, cause });
   if (errno === 'EBUSY') return says(`"${name}" exists already`, `is another agent running? Else: ip link del ${name}`);
@@ -146,7 +152,7 @@ function configure(name: string): void {
     // Without an address of its own the host says nothing there that would come back to it.
     setSysctl(`ipv6/conf/${name}/addr_gen_mode`, '1');
     setSysctl(`ipv6/conf/${name}/accept_ra`, '0');
-    ioctl(fd, SIOCSIFFLAGS, interfaceRequest(name, number(IFF_UP | IFF_NOARP)));
+    ioctl(fd, SIOCSIFFLAGS, interfaceRequest(name, number(IFF_UP)));
   } finally {
     close(fd);
   }
@@ -169,7 +175,7 @@ function interfaceRequest(name: string, value: Uint8Array = new Uint8Array(0)): 
   const request = new Uint8Array(40);
   const bytes = new TextEncoder().encode(name);
   if (bytes.length === 0 || bytes.length > nameBytesMax) {
-    throw new OperatingError('packet-hold', `packet hold: "${name}" has not 1 to ${nameBytesMax} bytes`);
+    throw new OperatingError('packet-hold', `packet hold: "${name}" is no name of 1 to ${nameBytesMax} bytes`);
   }
   request.set(bytes);
   request.set(value, nameBytesMax + 1);

@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net';
-import { type IpAddress, ipBytes, ipFromBytes } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
 import { queueBytesMax, type SocketImage } from '../handoff/socket-image.ts';
@@ -9,63 +8,41 @@ import {
   connect,
   duplicate,
   errnoOf,
-  getsockopt,
-  ioctl,
   linux,
   localAddress,
   receive,
   remoteAddress,
   sendSome,
-  setsockopt,
   socket,
 } from './libc.ts';
+import {
+  allowAddressReuse,
+  endpoint,
+  enlargeBuffer,
+  enterRepair,
+  flushAcknowledgement,
+  leaveRepair,
+  limitSegments,
+  noQueue,
+  queued,
+  raiseWindowClamp,
+  readOptions,
+  readWindow,
+  receiveQueue,
+  restoreOptions,
+  SIOCINQ,
+  SIOCOUTQ,
+  SIOCOUTQNSD,
+  selectQueue,
+  sendQueue,
+  sequenceOf,
+  setSequence,
+  sockaddr,
+  stateOf,
+  unlockBuffers,
+  writeWindow,
+} from './repair-options.ts';
 
-/** Numbers of <linux/tcp.h>, <linux/sockios.h> and <asm-generic/socket.h>. */
-const IPPROTO_TCP = 6;
-const TCP_MAXSEG = 2;
-const TCP_WINDOW_CLAMP = 10;
-const TCP_INFO = 11;
-const TCP_QUICKACK = 12;
-const TCP_REPAIR = 19;
-const TCP_REPAIR_QUEUE = 20;
-const TCP_QUEUE_SEQ = 21;
-const TCP_REPAIR_OPTIONS = 22;
-const TCP_TIMESTAMP = 24;
-const TCP_REPAIR_WINDOW = 29;
-const SO_REUSEADDR = 2;
-const SO_SNDBUF = 7;
-const SO_SNDBUFFORCE = 32;
-const SO_BUF_LOCK = 72;
-const SIOCINQ = 0x541b;
-const SIOCOUTQ = 0x5411;
-const SIOCOUTQNSD = 0x894b;
-
-/** Values of TCP_REPAIR: leaving it sends a window probe. */
-const leave = 0;
-const enter = 1;
-/** Values of TCP_REPAIR_QUEUE. */
-const noQueue = 0;
-const receiveQueue = 1;
-const sendQueue = 2;
-/** Kinds of struct tcp_repair_opt: those of the options on the wire. */
-const optionMss = 2;
-const optionScale = 3;
-const optionSelectiveAcks = 4;
-const optionTimestamp = 8;
-/** tcpi_options. */
-const hasTimestamps = 1;
-const hasSelectiveAcks = 2;
-const hasScale = 4;
-
-/** tcpi_state, of <netinet/tcp.h>. */
-const states: readonly string[] =
-  'UNKNOWN ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING'.split(
-    ' ',
-  );
-
-/** TCP_MAXSEG takes no less and no more. */
-const maxsegMin = 88;
-const maxsegMax = 32767;
 /** A timer of the kernel may come between the calls that read a socket, but not every time. */
 const attemptsMax = 3;
 /** The head of the send queue may hold one segment of which a part is acknowledged. */
@@ -96,21 +73,16 @@ export function descriptorOf(socket: Socket): number | null {
 export function exportSocket(descriptor: number): Result<SocketImage> {
   const before = stateOf(descriptor);
   if (before !== 'ESTABLISHED') return refuse(notWhole(before));
-  setRepair(descriptor, enter);
-  const window = readWindow(descriptor);
+  enterRepair(descriptor);
+  const { send } = readWindow(descriptor);
   let frozen: Result<SocketImage> | null = null;
   try {
-    silence(descriptor, window);
-    frozen = readFrozen(descriptor, window.send);
+    const unsentBytes = silence(descriptor);
+    frozen = readFrozen(descriptor, { send, unsentBytes });
     return frozen;
   } finally {
     if (!frozen?.ok) {
-      setsockopt(
-        descriptor,
-        IPPROTO_TCP,
-        TCP_REPAIR_WINDOW,
-        windowWords({ ...readWindow(descriptor), send: window.send }),
-      );
+      writeWindow(descriptor, { ...readWindow(descriptor), send });
       thaw(descriptor);
     }
   }
@@ -118,15 +90,15 @@ export function exportSocket(descriptor: number): Result<SocketImage> {
 
 /** Leaves repair mode with a window probe: the connection goes on as before the export when its peer answers. */
 export function thaw(descriptor: number): void {
-  setRepair(descriptor, leave);
+  leaveRepair(descriptor);
   // Repair mode forced address reuse, and leaving it forbids it: a server that restarts could not bind.
-  setOption(descriptor, linux.SOL_SOCKET, SO_REUSEADDR, 1);
+  allowAddressReuse(descriptor);
 }
 
 /** Ends the connection here without a packet, for all duplicates of `descriptor`, which is closed. */
 export function closeSilently(descriptor: number): void {
   try {
-    setRepair(descriptor, enter);
+    enterRepair(descriptor);
     // Disconnecting ends it for other holders of the socket too; the kernel spares the reset in repair mode.
     connect(descriptor, new Uint8Array(16));
   } finally {
@@ -140,9 +112,9 @@ export function closeSilently(descriptor: number): void {
  */
 export function importSocket(image: SocketImage): number {
   const family = image.local.family === 4 ? linux.AF_INET : linux.AF_INET6;
-  const fd = socket(family, linux.SOCK_STREAM | linux.SOCK_NONBLOCK, IPPROTO_TCP);
+  const fd = socket(family, linux.SOCK_STREAM | linux.SOCK_NONBLOCK, 0);
   try {
-    setRepair(fd, enter);
+    enterRepair(fd);
     establish(fd, image);
     fillQueues(fd, image);
     restoreWindow(fd, image);
@@ -165,7 +137,7 @@ export function goLive(descriptor: number, image: SocketImage): void {
   // Whoever writes in repair mode marks the bytes as sent, and the peer would wait for a time-out to see them.
   writeAll(descriptor, queue.subarray(queue.length - unsentBytes));
   // The buffers may grow and shrink by themselves again (SO_BUF_LOCK, socket(7)).
-  setOption(descriptor, linux.SOL_SOCKET, SO_BUF_LOCK, 0);
+  unlockBuffers(descriptor);
 }
 
 function notWhole(state: string): string {
@@ -173,15 +145,15 @@ function notWhole(state: string): string {
   return halfClosed ? `half-closed (${state}): its end of stream cannot be moved` : `not established (${state})`;
 }
 
-/** A socket in repair mode still sends what pacing or the device held up; its new owner must know of every byte. */
-function silence(fd: number, window: SocketImage['window']): void {
-  // An acknowledgement still due goes now: 1 for quick acknowledgements would last, 2 does not.
-  setOption(fd, IPPROTO_TCP, TCP_QUICKACK, 2);
-  setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, windowWords({ ...readWindow(fd), send: 0, sendMax: window.sendMax }));
+/** A socket in repair mode still sends what pacing or the device held up. From now on nothing new: returns how much that is. */
+function silence(fd: number): number {
+  flushAcknowledgement(fd);
+  writeWindow(fd, { ...readWindow(fd), send: 0 });
+  return queued(fd, SIOCOUTQNSD);
 }
 
-/** `sendWindow` is the peer's, from before the silence. */
-function readFrozen(fd: number, sendWindow: number): Result<SocketImage> {
+/** `known` is from before a send queue was chosen: while it is, a timer may make the kernel count all its bytes as sent. */
+function readFrozen(fd: number, known: { readonly send: number; readonly unsentBytes: number }): Result<SocketImage> {
   const local = endpoint(localAddress(fd));
   const remote = endpoint(remoteAddress(fd));
   if (local.scope !== 0 || remote.scope !== 0) return refuse('link-local: its addresses hold on one link of this host');
@@ -199,10 +171,10 @@ function readFrozen(fd: number, sendWindow: number): Result<SocketImage> {
     return ok({
       ...{ local: local.address, localPort: local.port, remote: remote.address, remotePort: remote.port },
       ...{ sendSequence: (before.writeSequence - before.sendBytes) >>> 0, sendQueue: sendBytes },
-      unsentBytes: before.unsentBytes,
+      unsentBytes: known.unsentBytes,
       ...{ receiveSequence: (before.nextSequence - before.receiveBytes) >>> 0, receiveQueue: receiveBytes },
       ...options,
-      window: { ...before.window, send: sendWindow },
+      window: { ...before.window, send: known.send },
     });
   }
   return refuse('packets still arrive: it changed while it was read');
@@ -214,7 +186,6 @@ interface Marks {
   readonly writeSequence: number;
   readonly nextSequence: number;
   readonly sendBytes: number;
-  readonly unsentBytes: number;
   readonly receiveBytes: number;
   readonly window: SocketImage['window'];
 }
@@ -227,36 +198,8 @@ function readMarks(fd: number): Marks {
     state: stateOf(fd),
     ...{ writeSequence, nextSequence },
     sendBytes: queued(fd, SIOCOUTQ),
-    unsentBytes: queued(fd, SIOCOUTQNSD),
     receiveBytes: queued(fd, SIOCINQ),
     window: readWindow(fd),
-  };
-}
-
-/** struct tcp_repair_window. */
-function readWindow(fd: number): SocketImage['window'] {
-  const [sendUpdate = 0, send = 0, sendMax = 0, receive = 0, receiveUpdate = 0] = optionWords(fd, TCP_REPAIR_WINDOW, 5);
-  return { sendUpdate, send, sendMax, receive, receiveUpdate };
-}
-
-function windowWords({ sendUpdate, send, sendMax, receive, receiveUpdate }: SocketImage['window']): Uint8Array {
-  return words([sendUpdate, send, sendMax, receive, receiveUpdate]);
-}
-
-function readOptions(
-  fd: number,
-): Pick<SocketImage, 'mss' | 'sendScale' | 'receiveScale' | 'selectiveAcks' | 'timestamp'> {
-  const info = new Uint8Array(8);
-  getsockopt(fd, IPPROTO_TCP, TCP_INFO, info);
-  const options = info[5] ?? 0;
-  const scales = options & hasScale ? (info[6] ?? 0) : 0;
-  return {
-    // In repair mode: the peer's, not what path and options leave of it.
-    mss: optionWords(fd, TCP_MAXSEG, 1)[0] ?? 0,
-    sendScale: scales & 15,
-    receiveScale: scales >> 4,
-    selectiveAcks: (options & hasSelectiveAcks) !== 0,
-    timestamp: options & hasTimestamps ? (optionWords(fd, TCP_TIMESTAMP, 1)[0] ?? 0) : null,
   };
 }
 
@@ -266,7 +209,6 @@ function peek(fd: number, queue: number, length: number, slack: number): Uint8Ar
   selectQueue(fd, queue);
   const buffer = new Uint8Array(length + slack);
   const got = receive(fd, buffer, linux.MSG_PEEK | linux.MSG_DONTWAIT) ?? 0;
-  // With the send queue chosen, an acknowledgement would make the kernel count unsent bytes as sent.
   selectQueue(fd, noQueue);
   return got < length ? null : buffer.slice(got - length, got);
 }
@@ -279,25 +221,17 @@ function establish(fd: number, image: SocketImage): void {
   // No SO_REUSEADDR: repair mode forces reuse, which it would undo, and a listener on the port would be in the way.
   bind(fd, sockaddr(image.local, image.localPort));
   // Without it `connect` takes the MSS of a peer that named none, and never asks again.
-  setOption(fd, IPPROTO_TCP, TCP_MAXSEG, Math.min(Math.max(image.mss, maxsegMin), maxsegMax));
+  limitSegments(fd, image.mss);
   connect(fd, sockaddr(image.remote, image.remotePort));
-  // Also scales of 0: the kernel has already chosen one of its own.
-  const options: [number, number][] = [
-    [optionMss, image.mss],
-    [optionScale, image.sendScale | (image.receiveScale << 16)],
-  ];
-  if (image.selectiveAcks) options.push([optionSelectiveAcks, 0]);
-  if (image.timestamp !== null) options.push([optionTimestamp, 0]);
-  setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, words(options.flat()));
-  if (image.timestamp !== null) setOption(fd, IPPROTO_TCP, TCP_TIMESTAMP, image.timestamp);
+  restoreOptions(fd, image);
 }
 
 function fillQueues(fd: number, image: SocketImage): void {
   const sent = image.sendQueue.subarray(0, image.sendQueue.length - image.unsentBytes);
   // The kernel doubles both for its own needs. What the window promised must find room, or the peer's packets are dropped.
   const { sendQueue: queue } = image;
-  if (!setBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, queue.length + fillBytes)) throw noRoom(queue.length);
-  setBuffer(fd, linux.SO_RCVBUFFORCE, linux.SO_RCVBUF, image.receiveQueue.length + image.window.receive + fillBytes);
+  if (!enlargeBuffer(fd, 'send', queue.length + fillBytes)) throw noRoom(queue.length);
+  enlargeBuffer(fd, 'receive', image.receiveQueue.length + image.window.receive + fillBytes);
   selectQueue(fd, receiveQueue);
   writeAll(fd, image.receiveQueue);
   selectQueue(fd, sendQueue);
@@ -306,24 +240,9 @@ function fillQueues(fd: number, image: SocketImage): void {
 }
 
 function restoreWindow(fd: number, { window, receiveQueue: unread }: SocketImage): void {
-  setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, windowWords(window));
+  writeWindow(fd, window);
   // A new socket announces little until it has seen much: this lets it go on with what was announced already.
-  const clamp = Math.min(unread.length + window.receive, 2 ** 30);
-  if (clamp > (optionWords(fd, TCP_WINDOW_CLAMP, 1)[0] ?? 0)) setOption(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, clamp);
-}
-
-/** Larger than autotuning gives: forced, or within the host's limit where that is not permitted. False where it is too small. */
-function setBuffer(fd: number, forced: number, plain: number, bytes: number): boolean {
-  const size = Math.min(bytes, 2 ** 29);
-  const isEnough = () => (optionWords(fd, plain, 1, linux.SOL_SOCKET)[0] ?? 0) >= size * 2;
-  if (isEnough()) return true;
-  try {
-    setOption(fd, linux.SOL_SOCKET, forced, size);
-  } catch (error) {
-    if (errnoOf(error) !== 'EPERM') throw error;
-    setOption(fd, linux.SOL_SOCKET, plain, size);
-  }
-  return isEnough();
+  raiseWindowClamp(fd, unread.length + window.receive);
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {
@@ -338,77 +257,4 @@ function noRoom(bytes: number): OperatingError {
   return new OperatingError('tcp-repair', `import: a queue of ${bytes} bytes finds no room`, {
     remedy: 'raise net.core.wmem_max and net.core.rmem_max, or run with CAP_NET_ADMIN of the host itself',
   });
-}
-
-function setRepair(fd: number, value: number): void {
-  try {
-    setOption(fd, IPPROTO_TCP, TCP_REPAIR, value);
-  } catch (error) {
-    if (errnoOf(error) !== 'EPERM') throw error;
-    throw new OperatingError('tcp-repair', 'this process may not move TCP connections: it lacks CAP_NET_ADMIN', {
-      remedy: 'run it as root, or with AmbientCapabilities=CAP_NET_ADMIN in its systemd unit',
-      cause: error,
-    });
-  }
-}
-
-function stateOf(fd: number): string {
-  const info = new Uint8Array(8);
-  getsockopt(fd, IPPROTO_TCP, TCP_INFO, info);
-  return states[info[0] ?? 0] ?? 'UNKNOWN';
-}
-
-function selectQueue(fd: number, queue: number): void {
-  setOption(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue);
-}
-
-function sequenceOf(fd: number, queue: number): number {
-  selectQueue(fd, queue);
-  return optionWords(fd, TCP_QUEUE_SEQ, 1)[0] ?? 0;
-}
-
-function setSequence(fd: number, queue: number, sequence: number): void {
-  selectQueue(fd, queue);
-  setOption(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, sequence);
-}
-
-function queued(fd: number, request: number): number {
-  const argument = new Uint8Array(4);
-  ioctl(fd, request, argument);
-  return new DataView(argument.buffer).getInt32(0, true);
-}
-
-function setOption(fd: number, level: number, name: number, value: number): void {
-  setsockopt(fd, level, name, words([value]));
-}
-
-function optionWords(fd: number, name: number, count: number, level = IPPROTO_TCP): number[] {
-  const bytes = new Uint8Array(4 * count);
-  getsockopt(fd, level, name, bytes);
-  return [...new Uint32Array(bytes.buffer)];
-}
-
-function words(values: readonly number[]): Uint8Array {
-  return new Uint8Array(Uint32Array.from(values).buffer);
-}
-
-/** struct sockaddr_in or sockaddr_in6. */
-function sockaddr(address: IpAddress, port: number): Uint8Array {
-  const bytes = new Uint8Array(address.family === 4 ? 16 : 28);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, address.family === 4 ? linux.AF_INET : linux.AF_INET6, true);
-  view.setUint16(2, port);
-  bytes.set(ipBytes(address), address.family === 4 ? 4 : 8);
-  return bytes;
-}
-
-/** A server that listens on "::" holds its IPv4 connections in IPv6 sockets, with mapped addresses (RFC 4291, section 2.5.5.2). */
-function endpoint(bytes: Uint8Array): { address: IpAddress; port: number; scope: number } {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const port = view.getUint16(2);
-  if (view.getUint16(0, true) === linux.AF_INET) return { address: ipFromBytes(bytes.slice(4, 8)), port, scope: 0 };
-  const address = ipFromBytes(bytes.slice(8, 24));
-  return address.value >> 32n === 0xffffn
-    ? { address: { family: 4, value: address.value & 0xffffffffn }, port, scope: 0 }
-    : { address, port, scope: view.getUint32(24, true) };
 }

@@ -7,7 +7,12 @@ import { connect, createServer, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeSocketImage, encodeSocketImage } from '../../dist/handoff/socket-image.js';
 import { close } from '../../dist/platform/libc.js';
+import { openNftables } from '../../dist/platform/libnftables.js';
 import { openPacketHold } from '../../dist/platform/packet-hold.js';
+
+/** What frames for the hold are addressed to. */
+const destination = '02:00:00:00:00:77';
+
 import {
   closeSilently,
   descriptorOf,
@@ -29,16 +34,16 @@ else process.stdout.write(JSON.stringify(await allCases()));
 
 async function allCases() {
   buildNetwork();
-  const results = [];
-  for (const family of [4, 6]) for (const full of [false, true]) results.push(await moved(family, full));
-  return results;
+  // Before any move: nobody but "a" takes the frames.
+  const thawed = await uncut();
+  const moves = [];
+  for (const family of [4, 6]) for (const full of [false, true]) moves.push(await moved(family, full));
+  return { moves, uncut: thawed };
 }
 
 async function moved(family, full) {
-  const before = Object.fromEntries(['a', 'b', 'c'].map((each) => [each, counters(each)]));
   const [a, b, c] = [roleIn('a', 'holder'), roleIn('b', 'holder'), roleIn('c', 'client')];
   try {
-    await b.ask('row', 'drop');
     await a.ask('start', family);
     await c.ask('start', family);
     const firstSequence = await a.ask('firstSequence');
@@ -48,6 +53,7 @@ async function moved(family, full) {
       await Promise.all([a.ask('reading', false), c.ask('reading', false)]);
       await untilStill();
     }
+    const before = Object.fromEntries(['a', 'b', 'c'].map((each) => [each, counters(each)]));
     const kept = tcpOf('a', family);
     await b.ask('hold');
     await a.ask('row', 'drop');
@@ -70,6 +76,29 @@ async function moved(family, full) {
     };
   } finally {
     for (const each of [a, b, c]) await each.end();
+  }
+}
+
+/** Frozen and thawed while packets still come: what was said, and whether the stream went on. */
+async function uncut() {
+  const [a, c] = [roleIn('a', 'holder'), roleIn('c', 'client')];
+  try {
+    await a.ask('start', 4);
+    await c.ask('start', 4);
+    await a.ask('firstSequence');
+    await Promise.all([a.ask('flow', true), c.ask('flow', true)]);
+    await untilMoved(a, c, 10e6);
+    const said = await a.ask('freezeAndThaw');
+    await Promise.all([a.ask('flow', true), c.ask('flow', true)]);
+    await untilMoved(a, c, 10e6);
+    const ends = [await a.ask('finish'), await c.ask('finish')];
+    return {
+      said: [...new Set(said)],
+      exact: ends.map((end) => end.exact),
+      streams: [ends[1].received - ends[0].sent, ends[0].received - ends[1].sent],
+    };
+  } finally {
+    for (const each of [a, c]) await each.end();
   }
 }
 
@@ -170,14 +199,14 @@ function holder() {
   let stream;
   let socket;
   let hold;
-  const row = (rule) => execFileSync('nft', ['-f', '-'], { input: ruleset(rule) });
-  function ruleset(rule) {
-    return `table netdev m { }; delete table netdev m
-      table netdev m {
-        chain row { ${rule}; }
-        chain in { type filter hook ingress device eth0 priority 0; policy accept; tcp dport ${port} goto row; }
-      }`;
-  }
+  // Within this process: what passes while `nft` starts makes what still waits too old for the receiver (PAWS, RFC 7323, section 5.2).
+  const nft = openNftables();
+  nft(`table netdev m { }; delete table netdev m
+    table netdev m {
+      chain row { drop; }
+      chain in { type filter hook ingress device eth0 priority 0; policy accept; tcp dport ${port} goto row; }
+    }`);
+  const row = (rule) => void nft(`flush chain netdev m row; add rule netdev m row ${rule}`);
   return {
     async start(family) {
       row('meta pkttype set unicast accept');
@@ -201,8 +230,18 @@ function holder() {
     progress: () => stream.progress(),
     row,
     hold() {
-      hold = openPacketHold('mchold');
-      row(`meta pkttype set unicast ether daddr set ${hold.mac} fwd to mchold`);
+      hold = openPacketHold('mchold', [destination]);
+      row(`meta pkttype set unicast ether daddr set ${destination} fwd to mchold`);
+    },
+    freezeAndThaw() {
+      const fd = descriptorOf(socket);
+      const seen = Array.from({ length: 5 }, () => {
+        const { ok, reason } = exportSocket(fd);
+        if (ok) thaw(fd);
+        return ok ? 'whole' : reason;
+      });
+      close(fd);
+      return seen;
     },
     export(firstSequence) {
       stream.flow(false);

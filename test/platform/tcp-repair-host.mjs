@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect, createServer, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { close } from '../../dist/platform/libc.js';
+import { close, getsockopt, linux } from '../../dist/platform/libc.js';
 import {
   closeSilently,
   descriptorOf,
@@ -14,6 +14,8 @@ import {
   importSocket,
   thaw,
 } from '../../dist/platform/tcp-repair.js';
+
+const SO_BUF_LOCK = 72;
 
 const cases = {
   denied: async () => {
@@ -27,8 +29,7 @@ const cases = {
   async roundTrip() {
     const results = {};
     for (const host of ['127.0.0.1', '::1', '::']) results[host] = await roundTrip(host);
-    for (const option of ['timestamps', 'window_scaling', 'sack']) setSysctl(`net.ipv4.tcp_${option}`, 0);
-    results.bare = await roundTrip('127.0.0.1');
+    results.bare = await roundTrip('127.0.0.1', 0);
     return results;
   },
   async halfClosed() {
@@ -57,22 +58,25 @@ const cases = {
   async restarted() {
     const { client, accepted, server, port } = await connection('127.0.0.1');
     const moved = move(accepted);
+    const fd = descriptorOf(moved);
+    const locks = new Uint8Array(4);
+    getsockopt(fd, linux.SOL_SOCKET, SO_BUF_LOCK, locks);
+    close(fd);
     moved.write('alive');
-    return { heard: await read(client), restarted: await restarted(server, port) };
+    return { heard: await read(client), locks: [...locks], restarted: await restarted(server, port) };
   },
   async silent() {
-    const { client, accepted } = await connection('127.0.0.1');
+    const { client, accepted, port } = await connection('127.0.0.1');
     await written(client, 'never read');
     const seen = [];
     for (const event of ['end', 'error', 'close']) client.on(event, () => seen.push(event));
     const fd = descriptorOf(accepted);
-    exportSocket(fd);
     // The Node socket holds a descriptor of the same connection still.
     accepted.on('error', () => {});
     const before = sentPackets();
     closeSilently(fd);
     accepted.destroy();
-    const reader = connect(client.remotePort, '127.0.0.1');
+    const reader = connect(port, '127.0.0.1');
     await once(reader, 'connect');
     // Three packets of the new connection; nothing else.
     return { seen, packets: sentPackets() - before };
@@ -103,8 +107,14 @@ process.stdout.write(
 );
 process.exit();
 
-async function roundTrip(host) {
+/** With or without options; the host that imports would agree to them all. */
+async function roundTrip(host, options = 1) {
+  const allowed = (value) => {
+    for (const option of ['timestamps', 'window_scaling', 'sack']) setSysctl(`net.ipv4.tcp_${option}`, value);
+  };
+  allowed(options);
   const { client, accepted } = await connection(host);
+  allowed(1);
   await written(client, 'unread');
   const fd = descriptorOf(accepted);
   const { value: first } = exportSocket(fd);
@@ -120,9 +130,19 @@ async function roundTrip(host) {
   moved.write('moved');
   client.write(' and more');
   const heard = [await read(moved, 15), await read(client)];
+  // Read with another scale than was agreed, a window is tiny or huge.
+  const { send } = exportSocket(descriptorOf(client)).value.window;
   const { timestamp, sendScale, receiveScale, selectiveAcks, local } = first;
   const clock = timestamp === null ? null : second.timestamp - timestamp >= 0 && second.timestamp - timestamp < 10_000;
-  return { differing, heard, clock, scales: [sendScale, receiveScale], selectiveAcks, family: local.family };
+  return {
+    differing,
+    heard,
+    clock,
+    scales: [sendScale, receiveScale],
+    selectiveAcks,
+    window: send > 30_000 && send < 1_000_000,
+    family: local.family,
+  };
 }
 
 function move(accepted) {

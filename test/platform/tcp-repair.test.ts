@@ -12,7 +12,7 @@ function said(name: string): unknown {
 }
 
 describe('a connection frozen and imported on the same host', () => {
-  const whole = { differing: [], heard: ['unread and more', 'moved'], clock: true, selectiveAcks: true };
+  const whole = { differing: [], heard: ['unread and more', 'moved'], clock: true, selectiveAcks: true, window: true };
 
   test('is the same connection again, whatever its server listens on and whatever its ends agreed on', () => {
     const scales = [expect.any(Number), expect.any(Number)];
@@ -24,8 +24,8 @@ describe('a connection frozen and imported on the same host', () => {
     });
   });
 
-  test('lets a server bind again that was stopped', () => {
-    expect(said('restarted')).toEqual({ heard: 'alive', restarted: 'listening' });
+  test('lets a server bind again that was stopped, and its buffers grow by themselves', () => {
+    expect(said('restarted')).toEqual({ heard: 'alive', locks: [0, 0, 0, 0], restarted: 'listening' });
   });
 
   test('is not taken where its address is not, nor twice, and nothing is left behind', () => {
@@ -82,7 +82,13 @@ describe.runIf(root)('between two hosts that share an address', () => {
   }, () => {
     const isolated = ['-mn', '--propagation', 'private', 'sh', '-c', 'mount -t tmpfs tmpfs /run && exec "$@"', 'sh'];
     const command = [...isolated, process.execPath, pathOf('tcp-move-host.mjs')];
-    const moves = JSON.parse(execFileSync('unshare', command, { encoding: 'utf8' })) as Moved[];
+    const { moves, uncut } = JSON.parse(execFileSync('unshare', command, { encoding: 'utf8' })) as {
+      readonly moves: readonly Moved[];
+      readonly uncut: { readonly said: readonly string[] };
+    };
+    // Not cut off first, a connection is read whole or refused, and goes on.
+    expect(uncut).toEqual({ said: expect.any(Array), exact: [true, true], streams: [0, 0] });
+    for (const each of uncut.said) expect(each).toMatch(/^(whole|packets still arrive: it changed while it was read)$/);
     expect(moves.map(({ family, full }) => [family, full])).toEqual([
       [4, false],
       [4, true],
