@@ -185,6 +185,7 @@ describe('a transfer', () => {
       'b releases packets',
       'b frees 1',
       'b releases packets',
+      'b releases packets',
     ]);
     expect(after).toContain('a frees 1');
   });
