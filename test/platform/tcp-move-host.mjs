@@ -212,6 +212,7 @@ function holder() {
       row('meta pkttype set unicast accept');
       server = createServer().listen(port, services[family]);
       await once(server, 'listening');
+      await once(server, 'listening');
       server.once('connection', (accepted) => {
         socket = accepted;
         stream = streamOn(socket, 0, 0);
