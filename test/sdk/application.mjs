@@ -35,7 +35,8 @@ function lines() {
   };
   process.on('SIGUSR2', () => {
     for (const socket of counts.keys()) socket.resume();
-    setImmediate(() => say('resumed'));
+    // Once around the event loop, and what can be read has been.
+    setTimeout(() => setImmediate(() => say('resumed')), 5);
   });
   const exportState = (socket) => {
     const partial = socket.partial();

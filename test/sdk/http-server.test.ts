@@ -188,9 +188,9 @@ describe('a WebSocket', () => {
     await eventually(() => messages.length === 1);
     // A masked text frame of 3 bytes with the mask 0, in two parts.
     await new Promise((resolve) => socket.write(Buffer.from([0x81, 0x83, 0, 0, 0, 0, 0x74]), resolve));
-    for (let reason = ''; reason !== 'application: exportState: its client is in the middle of a message'; ) {
-      reason = await freezeAndThaw(two, flow);
-    }
+    await eventuallyIs('application: exportState: its client is in the middle of a message', () =>
+      freezeAndThaw(two, flow),
+    );
     socket.write(Buffer.from('wo'));
     await eventually(() => messages.length === 2);
     expect(messages[1]).toBe('a 2 two');
@@ -248,16 +248,21 @@ test('no descriptor is left behind', async () => {
 
 /** The application may not have accepted it yet. */
 async function eventuallyMoved(two: TwoMachines, client: Socket): Promise<void> {
-  for (let outcome = ''; outcome !== 'moved'; ) {
-    outcome = await two.move(two.flowOf(client));
-    if (outcome !== 'moved') expect(outcome).toBe('unknown: no such connection here');
-  }
+  await eventuallyIs('moved', () => two.move(two.flowOf(client)));
 }
 
 /** The application may not have read the beginning of the request yet. */
 async function eventuallyBusy(two: TwoMachines, client: Socket): Promise<void> {
-  for (let reason = ''; reason !== 'busy: in the middle of a request'; )
-    reason = await freezeAndThaw(two, two.flowOf(client));
+  await eventuallyIs('busy: in the middle of a request', () => freezeAndThaw(two, two.flowOf(client)));
+}
+
+async function eventuallyIs(wanted: string, outcome: () => Promise<string>): Promise<void> {
+  let last = '';
+  for (let i = 0; i < 500 && last !== wanted; i++) {
+    last = await outcome();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  expect(last).toBe(wanted);
 }
 
 async function freezeAndThaw(two: TwoMachines, flow: ReturnType<TwoMachines['flowOf']>): Promise<string> {

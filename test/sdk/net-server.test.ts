@@ -7,6 +7,7 @@ import {
   descriptorCount,
   eventually,
   type Frozen,
+  type Machine,
   received,
   type TwoMachines,
   twoMachines,
@@ -139,7 +140,8 @@ describe('a connection with state', () => {
     const { client, answers } = await clientWith(two, '');
     const { descriptor } = await frozen(two, client);
     client.write('two\n');
-    await eventually(() => unreadByNode(descriptor) === 4);
+    await turnOf(two.a);
+    expect(unreadByNode(descriptor)).toBe(4);
     two.a.endpoint.thaw(two.flowOf(client));
     closeSync(descriptor);
     await answers.until('a 2 two\n');
@@ -155,10 +157,10 @@ describe('a connection with state', () => {
     const { descriptor, unread } = await eventuallyUnread(two, client, line.slice(0, 65_536));
     const arrived = (): number => unread.length + unreadByNode(descriptor);
     await eventually(() => arrived() === line.length);
-    two.a.process.kill('SIGUSR2');
-    await eventually(() => two.a.said.includes('resumed'));
+    await turnOf(two.a);
     client.write('\n');
-    await eventually(() => arrived() === line.length + 1);
+    await turnOf(two.a);
+    expect(arrived()).toBe(line.length + 1);
     two.a.endpoint.thaw(two.flowOf(client));
     closeSync(descriptor);
     await answers.until(`a 2 ${line}\n`);
@@ -309,6 +311,8 @@ describe.skipIf(process.getuid?.() !== 0)('in repair mode', () => {
     repair(value.descriptor, true);
     expect(await two.b.endpoint.adopt({ flow, ...value })).toMatchObject({ ok: true });
     client.write('two\n');
+    await turnOf(two.b);
+    expect(unreadByNode(value.descriptor)).toBe(4);
     repair(value.descriptor, false);
     closeSync(value.descriptor);
     two.b.endpoint.go(flow);
@@ -360,6 +364,14 @@ function followStream(client: Socket): { lines: number; wrong: string } {
     }
   });
   return sums;
+}
+
+/** The application resumes its sockets, and then does whatever its event loop has for it. */
+async function turnOf({ process, said }: Machine): Promise<void> {
+  const turns = (): number => said.filter((each) => each === 'resumed').length;
+  const before = turns();
+  process.kill('SIGUSR2');
+  await eventually(() => turns() > before);
 }
 
 /** Bytes that have arrived and are in the kernel. */

@@ -68,7 +68,7 @@ export async function twoMachines(kind: string, env: Readonly<Record<string, str
     b,
     connect: () =>
       new Promise((resolve, reject) => {
-        const socket = connect(a.port, '127.0.0.1', () => resolve(socket));
+        const socket = connect({ port: a.port, host: '127.0.0.1', noDelay: true }, () => resolve(socket));
         socket.once('error', reject);
       }),
     flowOf: ({ localPort }) => flowOf(localPort ?? 0, a.port),
