@@ -137,14 +137,16 @@ function connectionMeasures(
   };
 }
 
-/** For each saved policy, what the kernels did until the next step. */
+const moving: readonly StepRecord['what'][] = ['policy', 'move', 'drain', 'undrain'];
+
+/** For each step that moves slots, what the kernels did until the next step. */
 function moveMeasures(records: RunRecords): Pick<Measures, 'move.slots' | 'move.durationMs'> {
   const { steps, tables, end } = records;
   const lapses = lapsesOf(records);
   let slots = 0;
   let durationMs = 0;
   for (const [i, step] of steps.entries()) {
-    if (step.what !== 'policy') continue;
+    if (!moving.includes(step.what)) continue;
     const until = steps[i + 1]?.at ?? end;
     const during = tables.filter((table) => table.begin >= step.at && table.end <= until);
     if (during.length === 0) continue;

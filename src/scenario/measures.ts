@@ -13,8 +13,9 @@ export const measureMeanings = {
   'connections.reconnected': 'times that one was opened again after that, and answered',
   'connections.cut': 'times that one was lost with a host that was cut off or killed',
   'connections.broken': 'times that one got a wrong answer, stalled or ended without a reset, or never came back',
-  'move.slots': 'slots that saved policies moved',
-  'move.durationMs': 'from saving a policy to the last kernel programmed; the longest, when there are several',
+  'move.slots': 'slots that saved policies, moves by hand and drains moved',
+  'move.durationMs':
+    'from saving a policy, or asking for a move or a drain, to the last kernel programmed before the next step; the longest, when there are several',
   'failover.gapMs':
     'from the cut or the death of a host to the first answer by another replica; the longest of all clients of that replica',
   'served.gapMs':

@@ -66,13 +66,16 @@ export type ReplicaStep =
   | 'stop'
   | 'continue'
   | 'restart'
+  | 'upgrade'
+  | 'drain'
+  | 'undrain'
   | 'leave'
   | 'destroy state'
   | 'flush';
 
 /** A step of the timeline: when it began; for that of one replica also when it had its effect. */
 export type StepRecord =
-  | { readonly what: 'policy' | 'block' | 'loss'; readonly at: number; readonly label: string }
+  | { readonly what: 'policy' | 'move' | 'block' | 'loss'; readonly at: number; readonly label: string }
   | { readonly what: ReplicaStep; readonly at: number; readonly done: number; readonly replica: string };
 
 /** All that a run recorded. */

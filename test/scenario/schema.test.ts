@@ -78,12 +78,27 @@ describe('scenario files', () => {
   test.each([
     [
       'ct: r3',
-      'timeline[0].ct: unknown step, allowed are wait, policy, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+      'timeline[0].ct: unknown step, allowed are wait, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
     ],
     [
       'wait: 5, cut: r3',
-      'timeline[0]: a step has one key, allowed are wait, policy, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+      'timeline[0]: a step has one key, allowed are wait, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
     ],
+    [
+      'move: { slots: 0-256, to: r2 }',
+      'timeline[0].move.slots: "0-256" is not allowed, allowed is slots such as "0-63,128", each at most 255',
+    ],
+    ['move: { slots: 0-127 }', 'timeline[0].move.to: missing, allowed is text'],
+    [
+      'move: { slots: 0-127, to: r2, until: half }',
+      'timeline[0].move.until: "half" is not allowed, allowed are prepare, leave, owned, done',
+    ],
+    [
+      'move: { slots: 0-127, to: r4 }',
+      'timeline[0].move.to: no such replica, allowed are r1, r2, r3, coordinator, member',
+    ],
+    ['drain: r4', 'timeline[0].drain: no such replica, allowed are r1, r2, r3, coordinator, member'],
+    ['upgrade: r4', 'timeline[0].upgrade: no such replica, allowed are r1, r2, r3, coordinator, member'],
     ['kill: { agnt: r2 }', 'timeline[0].kill.agnt: unknown field, allowed are agent, host, server'],
     [
       'kill: { agent: r2, host: r2 }',
