@@ -3,6 +3,7 @@ import type { Measures } from './measures.ts';
 import { type Ownership, ownershipFrom } from './ownership.ts';
 import type { RequestRecord, RunRecords, SessionRecord, StepRecord } from './records.ts';
 import { serviceMeasures } from './service-gaps.ts';
+import { trafficMeasures } from './traffic.ts';
 
 /** How long after the loss of a host a failed request may still be blamed on it, beyond the moment its slot was taken over. */
 const graceMs = 50;
@@ -33,6 +34,7 @@ export function judge(records: RunRecords, slotOfClient: (client: string) => num
     ...moveMeasures(records),
     'failover.gapMs': Math.max(0, ...Object.values(failovers)),
     ...serviceMeasures(records),
+    ...trafficMeasures(records),
     'capture.drops': records.drops,
   };
   return { measures, failovers, failures };

@@ -38,6 +38,7 @@ const records: RunRecords = {
   ],
   probes: [],
   pings: [],
+  ...{ slotsUnsettled: 0, datagrams: [], bytes: [], waits: [], commands: [] },
   tables: [
     { replica: 'r1', begin: 0, end: 0, slots: new Set([0, 1, 2, 3, 8, 9]) },
     { replica: 'r2', begin: 0, end: 0, slots: new Set([4, 5, 6, 7]) },
@@ -61,9 +62,14 @@ describe('a report', () => {
     ...{ name, slots, count },
     filters: ['0.0.0.0/0.0.0.1'],
   });
+  const quiet = { moves: [], holders: [], unowned: '' };
   const statuses = [
-    { node: 'r1', verdict: 'serving', epoch: 9, settled: true, coordinator: 'r1', owners: [share('r1', '0-15', 16)] },
     {
+      ...{ node: 'r1', verdict: 'serving', epoch: 9, settled: true, coordinator: 'r1', ...quiet },
+      owners: [share('r1', '0-15', 16)],
+    },
+    {
+      ...quiet,
       node: 'r2',
       verdict: 'fenced',
       epoch: 5,

@@ -46,7 +46,11 @@ describe('scenario files', () => {
     ['name: short', 'name: a b', 'name: "a b" is not allowed, allowed is 1 to 10 lower-case letters and digits'],
     ['replicas: 3', 'replicas: 17', 'topology.replicas: 17 is not allowed, allowed is at most 16'],
     ['handoff: reset', 'handoff: never', 'policy.handoff: "never" is not allowed, allowed are forward, reset'],
-    ['kind: http', 'kind: ftp', 'workloads[0].kind: "ftp" is not allowed, allowed are http, tcp-echo, probe, ping'],
+    [
+      'kind: http',
+      'kind: ftp',
+      'workloads[0].kind: "ftp" is not allowed, allowed are http, tcp-echo, probe, ping, udp-echo, stream, command',
+    ],
     ['ratePerSecond: 200', 'rate: 200', 'workloads[0].ratePerSecond: missing, allowed is a number'],
     ['ratePerSecond: 200', 'ratePerSecond: 0', 'workloads[0].ratePerSecond: 0 is not allowed, allowed is at least 1'],
     ['sessions: 24', 'sessions: 2.5', 'workloads[1].sessions: 2.5 is not allowed, allowed is a whole number'],
@@ -66,6 +70,26 @@ describe('scenario files', () => {
     [
       'requests.failed',
       'requests.lost',
+      `expect[0].measure: "requests.lost" is not allowed, allowed are ${measureNames.join(', ')}`,
+    ],
+    [
+      'kind: tcp-echo, sessions: 24',
+      'kind: command, run: "true", client: c3',
+      'workloads[1].client: no such client machine, allowed are c1, c2',
+    ],
+    [
+      'kind: tcp-echo, sessions: 24',
+      'kind: command, run: "true", serve: { port: 80/tcp, run: nginx }',
+      'workloads[1].serve.port: 80/tcp is served already',
+    ],
+    [
+      'kind: tcp-echo, sessions: 24',
+      'kind: command, run: "true", serve: { port: http, run: nginx }',
+      'workloads[1].serve.port: "http" is not allowed, allowed is a port such as 22/tcp',
+    ],
+    [
+      'measure: requests.failed',
+      'measure: requests.lost',
       `expect[0].measure: "requests.lost" is not allowed, allowed are ${measureNames.join(', ')}`,
     ],
     ['atMost: 0', 'most: 0', 'expect[0].most: unknown field, allowed are measure, atMost, atLeast'],
