@@ -29,6 +29,7 @@ interface StreamClientTask {
 const task = JSON.parse(process.argv[2] ?? '') as StreamClientTask;
 const reconnectMs = 50;
 const looksMs = 20;
+const resets: readonly unknown[] = ['ECONNRESET', 'EPIPE'];
 const streams = new Set<{ finish(): void }>();
 const waits = createWaits(say);
 let ending = false;
@@ -49,8 +50,7 @@ function begin(session: string, client: string): void {
   let sender: ReturnType<typeof sendPattern> | null = null;
   let replica: string | null = null;
   let heardAt = performance.now();
-  const note = (what: SessionRecord['what']): void =>
-    say({ kind: 'session', what, at: unixMsOf(performance.now()), session, client, replica });
+  const note = (what: SessionRecord['what']): void => noteSession({ what, session, client, replica });
   const close = (): void => {
     clearInterval(looking);
     sender?.stop();
@@ -61,13 +61,11 @@ function begin(session: string, client: string): void {
     if (!streams.has(stream)) return;
     close();
     wait.lost();
-    report({ checked: check.received, wrong: check.wrong });
+    report(client, { checked: check.received, wrong: check.wrong });
     // At the end it is told too: the server's counts are missing.
     note(replica === null ? 'failed' : what);
     if (!ending) setTimeout(() => begin(session, client), reconnectMs);
   };
-  const report = ({ checked, wrong }: Pick<BytesRecord, 'checked' | 'wrong'>): void =>
-    say({ kind: 'bytes', at: unixMsOf(performance.now()), client, checked, wrong });
   const looking = setInterval(() => {
     if (performance.now() - heardAt > task.stallMs) lose('stall');
   }, looksMs);
@@ -97,12 +95,18 @@ function begin(session: string, client: string): void {
     if (!ending || server === null) return lose('closed');
     const missing = Math.abs(server.sent - check.received) + Math.abs((sender?.sent ?? 0) - server.received);
     close();
-    report({ checked: check.received + server.received, wrong: Math.max(check.wrong + server.wrong, missing) });
+    report(client, { checked: check.received + server.received, wrong: Math.max(check.wrong + server.wrong, missing) });
   });
-  socket.once('error', (error: NodeJS.ErrnoException) =>
-    lose(error.code === 'ECONNRESET' || error.code === 'EPIPE' ? 'reset' : 'closed'),
-  );
+  socket.once('error', ({ code }: NodeJS.ErrnoException) => lose(resets.includes(code) ? 'reset' : 'closed'));
   socket.once('close', () => lose('closed'));
+}
+
+function noteSession(what: Omit<SessionRecord, 'kind' | 'at'>): void {
+  say({ kind: 'session', at: unixMsOf(performance.now()), ...what });
+}
+
+function report(client: string, counts: Pick<BytesRecord, 'checked' | 'wrong'>): void {
+  say({ kind: 'bytes', at: unixMsOf(performance.now()), client, ...counts });
 }
 
 interface StreamReader {
