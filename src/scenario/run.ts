@@ -12,7 +12,7 @@ import { startClients } from './clients.ts';
 import { judge } from './judge.ts';
 import type { RunRecords, StepRecord, TableRecord } from './records.ts';
 import type { RepetitionReport } from './repetition.ts';
-import { reportOf, type ScenarioReport } from './report.ts';
+import { reportOf, type ScenarioReport, type SkippedReport, type Taken } from './report.ts';
 import type { Scenario, Workload } from './schema.ts';
 import { serversFor } from './servers.ts';
 import { stepLabel } from './step-label.ts';
@@ -28,7 +28,7 @@ export interface RunOptions {
 }
 
 export interface ScenarioRun {
-  readonly report: ScenarioReport;
+  readonly report: ScenarioReport<Taken>;
   readonly records: RunRecords;
 }
 
@@ -69,8 +69,14 @@ export function writeReport(directory: string, { report, records }: ScenarioRun)
   writeFileSync(join(directory, 'timeline.svg'), picture);
 }
 
+/** Writes `report.json` alone: there is nothing to see of what did not run. */
+export function writeSkipped(directory: string, report: SkippedReport): void {
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
+}
+
 /** Writes `report.json` alone: a picture shows one run. */
-export function writeRepetition(directory: string, repetition: RepetitionReport): void {
+export function writeRepetition(directory: string, repetition: RepetitionReport<Taken>): void {
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'report.json'), `${JSON.stringify(repetition, null, 2)}\n`);
 }

@@ -6,6 +6,7 @@ import { readYaml } from '../base/yaml.ts';
 import { streamPort } from '../lab/stream.ts';
 import { policySchema } from '../policy/index.ts';
 import { measureNames } from './measures.ts';
+import { needs } from './needs.ts';
 import { serversFor } from './servers.ts';
 import { type Step, stepComplaint, stepSchema, strangerComplaint } from './step-schema.ts';
 
@@ -132,6 +133,13 @@ export const scenarioSchema = z.strictObject({
       addresses: count(64).describe('Addresses of each client machine.'),
     })
     .describe('The network.'),
+  needs: z
+    .array(z.enum(needs))
+    .max(needs.length)
+    .default([])
+    .describe(
+      'What the lab must be given; without it the scenario is skipped. `root`: a real root, not that of a user namespace. `tun`: /dev/net/tun. The simulator needs neither.',
+    ),
   policy: policySchema.describe('Policy in force at the beginning, as in `policy.yaml`.'),
   workloads: z
     .array(z.discriminatedUnion('kind', [http, echo, probe, ping, udpEcho, stream, command]))

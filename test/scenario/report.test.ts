@@ -96,8 +96,8 @@ describe('a report', () => {
     ]);
     expect(failed.passed).toBe(false);
     expect(failed.expectations).toEqual([
-      { measure: 'requests.total', value: 2, allowed: 'at least 1', passed: true },
-      { measure: 'requests.failed', value: 1, allowed: 'at most 0', passed: false },
+      { what: 'requests.total', want: 'at least 1', got: 2, passed: true },
+      { what: 'requests.failed', want: 'at most 0', got: 1, passed: false },
     ]);
     expect(formatReport(failed, records)).toMatch(/requests\.failed +1 {2}FAILED, at most 0/);
     expect(formatReport(failed, records)).toContain('demo: FAILED (10.0 s, kernels programmed 2 times)');
