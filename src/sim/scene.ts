@@ -223,8 +223,11 @@ export class Scene {
   async restart(replica: string): Promise<void> {
     const host = this.#host(replica);
     host.life?.wake();
-    leave(this.#world, host);
-    await this.#until(() => host.life === null, leavingMsMax);
+    // Who is asked a second time ends at once.
+    if (host.leavingSince === null) {
+      leave(this.#world, host);
+      await this.#until(() => host.life === null, leavingMsMax);
+    }
     host.kill();
     startAgent(this.#world, host);
   }
