@@ -184,7 +184,8 @@ const scenario = program
 scenario
   .command('run <file>')
   .description('run it; exit code 2 when an expectation fails')
-  .requiredOption('--on <where>', 'where: lab')
+  .requiredOption('--on <where>', 'where: lab (real kernels), or sim (virtual time)')
+  .option('--seed <n>', 'with --on sim: what decides all chance; 1 by default')
   .option('--repeat <n>', 'run it so many times: medians and worst of each measure')
   .option('--report <dir>', 'write report.json and timeline.svg there')
   .option('--json', 'print the report as JSON')
@@ -193,6 +194,10 @@ scenario
   .command('list')
   .description('scenarios that come with manycast')
   .action(async () => (await import('./scenario.ts')).list());
+scenario
+  .command('schema')
+  .description('print the JSON schema of scenario files')
+  .action(async () => (await import('./scenario.ts')).schema());
 
 program
   .command('sim')

@@ -1,23 +1,37 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { OperatingError } from '../base/operating-error.ts';
+import { jsonSchemaOf } from '../base/schema-reference.ts';
 import { mayBuildHere, runInUserNamespace } from '../lab/index.ts';
 import {
   formatRepetition,
   formatReport,
+  formatSkipped,
+  missingNeed,
+  type Place,
   type RepetitionReport,
   readScenario,
   repetitionOf,
+  runOnSim,
   runScenario,
   type Scenario,
   type ScenarioReport,
+  type ScenarioRun,
+  scenarioSchema,
+  skippedReport,
+  type Taken,
+  unfitForSim,
   writeRepetition,
   writeReport,
+  writeSkipped,
 } from '../scenario/index.ts';
+import { openScene } from '../sim/index.ts';
 
 interface RunOptions {
   readonly on: string;
+  readonly seed?: string;
   readonly repeat?: string;
   readonly report?: string;
   readonly json?: boolean;
@@ -25,15 +39,24 @@ interface RunOptions {
 
 type Output = Pick<RunOptions, 'report' | 'json'>;
 
+/** Runs the scenario once; the number of the run counts from 0. */
+type Once = (scenario: Scenario, number: number) => Promise<ScenarioRun>;
+
 const scenarios = fileURLToPath(new URL('../../scenarios/', import.meta.url));
 const exitCodes = { expectationFailed: 2, interrupted: 130 } as const;
 const repetitionsMax = 1000;
+const places: readonly Place[] = ['lab', 'sim'];
 
-export async function run(file: string, { on, repeat, ...output }: RunOptions): Promise<void> {
-  if (on !== 'lab') throw new OperatingError('usage', `--on: "${on}" is not allowed, allowed is lab`);
+export async function run(file: string, { on, seed, repeat, ...output }: RunOptions): Promise<void> {
+  const place = places.find((each) => each === on);
+  if (!place) throw new OperatingError('usage', `--on: "${on}" is not allowed, allowed are ${places.join(', ')}`);
+  if (seed !== undefined && place !== 'sim') throw new OperatingError('usage', '--seed is for --on sim');
   const times = repeat === undefined ? null : timesOf(repeat);
+  const firstSeed = seed === undefined ? 1 : seedOf(seed);
   const scenario = readScenario(file);
-  if (!mayBuildHere()) {
+  const reason = place === 'sim' ? unfitForSim(scenario) : missingNeed(scenario.needs);
+  if (reason !== null) return skip(scenario, place, reason, output);
+  if (place === 'lab' && !mayBuildHere()) {
     process.exitCode = await runInUserNamespace(process.argv.slice(2));
     return;
   }
@@ -42,9 +65,11 @@ export async function run(file: string, { on, repeat, ...output }: RunOptions): 
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupted.abort());
   // Nor whoever stops reading what is printed.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => interrupted.abort());
+  const { signal } = interrupted;
+  const once: Once = place === 'sim' ? onSim(firstSeed, signal) : (each) => runScenario(each, { onProgress, signal });
   try {
-    const running = times === null ? runOnce : runOften(times);
-    const passed = await running(scenario, output, interrupted.signal);
+    const passed =
+      times === null ? await runOnce(scenario, once, output) : await runOften(scenario, once, times, output);
     if (!passed) process.exitCode = exitCodes.expectationFailed;
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;
@@ -53,8 +78,25 @@ export async function run(file: string, { on, repeat, ...output }: RunOptions): 
   }
 }
 
-async function runOnce(scenario: Scenario, { report: directory, json }: Output, signal: AbortSignal): Promise<boolean> {
-  const ran = await runScenario(scenario, { onProgress, signal });
+/** Each run has the next seed. */
+function onSim(firstSeed: number, signal: AbortSignal): Once {
+  const settle = async (): Promise<void> => {
+    // Lets the event loop come round, so that every promise that can go on does, and signals are heard.
+    await setImmediate();
+    signal.throwIfAborted();
+  };
+  return (scenario, number) => runOnSim(scenario, firstSeed + number, (setup) => openScene({ ...setup, settle }));
+}
+
+/** Not run, for want of something: no failure, and no success either. */
+function skip(scenario: Scenario, place: Place, reason: string, { report: directory, json }: Output): void {
+  const report = skippedReport(scenario, place, reason);
+  if (directory !== undefined) writeSkipped(directory, report);
+  process.stdout.write(json ? jsonText(report) : formatSkipped(report));
+}
+
+async function runOnce(scenario: Scenario, once: Once, { report: directory, json }: Output): Promise<boolean> {
+  const ran = await once(scenario, 0);
   if (directory !== undefined) writeReport(directory, ran);
   process.stdout.write(json ? jsonText(ran.report) : formatReport(ran.report, ran.records));
   if (directory !== undefined && !json)
@@ -62,32 +104,40 @@ async function runOnce(scenario: Scenario, { report: directory, json }: Output, 
   return ran.report.passed;
 }
 
-function runOften(times: number): typeof runOnce {
-  return async (scenario, { report: directory, json }, signal) => {
-    const another = async (number: number): Promise<ScenarioReport> => {
-      onProgress(`run ${number} of ${times}`);
-      return (await runScenario(scenario, { onProgress, signal })).report;
-    };
-    // After each, so that what a later run breaks off is not lost.
-    const save = (sofar: RepetitionReport): void => {
-      if (directory !== undefined) writeRepetition(directory, sofar);
-    };
-    let repetition = repetitionOf([await another(1)]);
-    save(repetition);
-    while (repetition.runs.length < times) {
-      repetition = repetitionOf([...repetition.runs, await another(repetition.runs.length + 1)]);
-      save(repetition);
-    }
-    process.stdout.write(json ? jsonText(repetition) : formatRepetition(repetition));
-    if (directory !== undefined && !json) process.stdout.write(`see ${join(directory, 'report.json')}\n`);
-    return repetition.passed;
+async function runOften(
+  scenario: Scenario,
+  once: Once,
+  times: number,
+  { report: directory, json }: Output,
+): Promise<boolean> {
+  const another = async (number: number): Promise<ScenarioReport<Taken>> => {
+    onProgress(`run ${number} of ${times}`);
+    return (await once(scenario, number - 1)).report;
   };
+  // After each, so that what a later run breaks off is not lost.
+  const save = (sofar: RepetitionReport<Taken>): void => {
+    if (directory !== undefined) writeRepetition(directory, sofar);
+  };
+  let repetition = repetitionOf([await another(1)]);
+  save(repetition);
+  while (repetition.runs.length < times) {
+    repetition = repetitionOf([...repetition.runs, await another(repetition.runs.length + 1)]);
+    save(repetition);
+  }
+  process.stdout.write(json ? jsonText(repetition) : formatRepetition(repetition));
+  if (directory !== undefined && !json) process.stdout.write(`see ${join(directory, 'report.json')}\n`);
+  return repetition.passed;
 }
 
 function timesOf(text: string): number {
   const times = Number(text);
   if (Number.isInteger(times) && times >= 1 && times <= repetitionsMax) return times;
   throw new OperatingError('usage', `--repeat: "${text}" is not allowed, allowed is 1 to ${repetitionsMax}`);
+}
+
+function seedOf(text: string): number {
+  if (/^\d{1,10}$/.test(text) && Number(text) < 2 ** 32) return Number(text);
+  throw new OperatingError('usage', `--seed: "${text}" is not a whole number below 2^32`);
 }
 
 function jsonText(report: object): string {
@@ -104,4 +154,9 @@ export async function list(): Promise<void> {
     const { name, description } = readScenario(join(scenarios, file));
     process.stdout.write(`${name.padEnd(12)} scenarios/${file}\n             ${description}\n`);
   }
+}
+
+/** The JSON schema of a scenario file. */
+export async function schema(): Promise<void> {
+  process.stdout.write(jsonText(jsonSchemaOf(scenarioSchema, { title: 'scenario.yaml' })));
 }

@@ -13,7 +13,7 @@ export {
   spawnOn,
 } from './lab.ts';
 export { setCable } from './network.ts';
-export type { LabClient, LabNode, LabPlan } from './plan.ts';
+export { type LabClient, type LabNode, type LabPlan, planLab } from './plan.ts';
 export { destroyState, isAgentAlive, killHost, killServers, restartAgent, signalAgent } from './replica-processes.ts';
 export type { SwitchFaults } from './state.ts';
 export { setSwitchFaults, switchFaultsOf, switchRules } from './switch-faults.ts';

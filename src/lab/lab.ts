@@ -61,6 +61,9 @@ export interface ReplicaStatus {
     readonly count: number;
     readonly filters: readonly string[];
   }[];
+  readonly moves: readonly { readonly slots: string }[];
+  readonly holders: readonly { readonly slots: string }[];
+  readonly unowned: string;
 }
 
 const readyMsMax = 20_000;

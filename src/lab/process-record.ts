@@ -32,8 +32,12 @@ export function isAlive({ pid, startTime }: ProcessRecord): boolean {
 }
 
 /** Asks the process and all of its group to end; insists after `patienceMs`. Resolves when the process is gone; others of its group may outlive it. */
-export async function endProcess(record: ProcessRecord, patienceMs: number): Promise<void> {
-  signalProcess(record, 'SIGTERM');
+export async function endProcess(
+  record: ProcessRecord,
+  patienceMs: number,
+  signal: NodeJS.Signals = 'SIGTERM',
+): Promise<void> {
+  signalProcess(record, signal);
   // One that is stopped does not hear it before it goes on.
   signalProcess(record, 'SIGCONT');
   for (let waited = 0; isAlive(record); waited += pollMs) {

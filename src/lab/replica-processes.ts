@@ -38,9 +38,16 @@ export function signalAgent(plan: LabPlan, replica: string, signal: NodeJS.Signa
   signalProcess(processesOf(plan, replica).agent, signal);
 }
 
-/** Starts the agent of a replica again; one that lives is asked to end first, and waited for. `lab down` knows the new one. */
-export async function restartAgent(plan: LabPlan, replica: string): Promise<void> {
-  await endProcess(processesOf(plan, replica).agent, agentPatienceMs);
+/**
+ * Starts the agent of a replica again; one that lives is asked to end first, and waited for: by SIGTERM it hands everything off, by SIGHUP its kernel goes on.
+ * `lab down` knows the new one.
+ */
+export async function restartAgent(
+  plan: LabPlan,
+  replica: string,
+  signal: 'SIGTERM' | 'SIGHUP' = 'SIGTERM',
+): Promise<void> {
+  await endProcess(processesOf(plan, replica).agent, agentPatienceMs, signal);
   const state = stateOfLab(plan.name);
   const at = indexOf(plan, replica);
   const agent = spawnAgent(plan, defined(plan.replicas[at], 'a replica of the plan'));

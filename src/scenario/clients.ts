@@ -3,28 +3,47 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { OperatingError } from '../base/operating-error.ts';
 import { type LabPlan, spawnOn } from '../lab/index.ts';
-import type { PingRecord, ProbeRecord, RequestRecord, SessionRecord } from './records.ts';
+import { startCommand } from './command.ts';
+import type {
+  BytesRecord,
+  CommandRecord,
+  DatagramsRecord,
+  PingRecord,
+  ProbeRecord,
+  RequestRecord,
+  SessionRecord,
+  WaitRecord,
+} from './records.ts';
 import type { Workload } from './schema.ts';
 
-export type ClientRecord = RequestRecord | SessionRecord | ProbeRecord | PingRecord;
+export type ClientRecord =
+  | RequestRecord
+  | SessionRecord
+  | ProbeRecord
+  | PingRecord
+  | DatagramsRecord
+  | BytesRecord
+  | WaitRecord
+  | CommandRecord;
 
 export interface RunningClients {
   /** Lets everything under way end, then resolves. */
   end(): Promise<void>;
 }
 
-/** Starts one process for each workload on each client machine. */
+/** Starts one process for each workload on each client machine; a command on the one it names. */
 export function startClients(
   plan: LabPlan,
   workloads: readonly Workload[],
   onRecord: (record: ClientRecord) => void,
 ): RunningClients {
-  const running = workloads.flatMap((workload, index) =>
-    plan.clients.map((client, which) => {
+  const running = workloads.flatMap((workload, index) => {
+    if (workload.kind === 'command') return [startCommand(plan, workload, onRecord)];
+    return plan.clients.map((client, which) => {
       const task = { service: plan.service.address, ...taskOf(workload, index, plan, which) };
       return startClient(plan, client.name, programs[workload.kind], task, onRecord);
-    }),
-  );
+    });
+  });
   return {
     async end(): Promise<void> {
       await Promise.all(running.map((each) => each.end()));
@@ -37,10 +56,14 @@ const programs = {
   'tcp-echo': 'tcp-echo-client-main.js',
   probe: 'probe-client-main.js',
   ping: 'ping-client-main.js',
+  'udp-echo': 'udp-echo-client-main.js',
+  stream: 'stream-client-main.js',
 } as const;
 
+type Programmed = Exclude<Workload, { kind: 'command' }>;
+
 /** The part of a workload that one client machine does. */
-function taskOf(workload: Workload, index: number, plan: LabPlan, which: number): Readonly<Record<string, unknown>> {
+function taskOf(workload: Programmed, index: number, plan: LabPlan, which: number): Readonly<Record<string, unknown>> {
   const addresses = plan.clients[which]?.addresses ?? [];
   const machines = plan.clients.length;
   switch (workload.kind) {
@@ -52,6 +75,15 @@ function taskOf(workload: Workload, index: number, plan: LabPlan, which: number)
       const mine = spread(workload.sessions, machines, which, addresses);
       const sessions = mine.map(({ i, client }) => ({ name: `${index}.${i}`, client }));
       return { sessions, intervalMs: workload.intervalMs, stallMs: workload.stallMs };
+    }
+    case 'stream': {
+      const mine = spread(workload.streams, machines, which, addresses);
+      const sessions = mine.map(({ i, client }) => ({ name: `${index}.${i}`, client }));
+      return { sessions, bytesPerSecond: workload.bytesPerSecond ?? 0, stallMs: workload.stallMs };
+    }
+    case 'udp-echo': {
+      const clients = spread(workload.flows, machines, which, addresses).map(({ client }) => client);
+      return { clients, intervalMs: workload.intervalMs, timeoutMs: workload.timeoutMs };
     }
     case 'ping': {
       const clients = spread(workload.connections, machines, which, addresses).map(({ client }) => client);

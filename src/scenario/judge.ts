@@ -3,6 +3,7 @@ import type { Measures } from './measures.ts';
 import { type Ownership, ownershipFrom } from './ownership.ts';
 import type { RequestRecord, RunRecords, SessionRecord, StepRecord } from './records.ts';
 import { serviceMeasures } from './service-gaps.ts';
+import { trafficMeasures } from './traffic.ts';
 
 /** How long after the loss of a host a failed request may still be blamed on it, beyond the moment its slot was taken over. */
 const graceMs = 50;
@@ -33,6 +34,7 @@ export function judge(records: RunRecords, slotOfClient: (client: string) => num
     ...moveMeasures(records),
     'failover.gapMs': Math.max(0, ...Object.values(failovers)),
     ...serviceMeasures(records),
+    ...trafficMeasures(records),
     'capture.drops': records.drops,
   };
   return { measures, failovers, failures };
@@ -137,14 +139,16 @@ function connectionMeasures(
   };
 }
 
-/** For each saved policy, what the kernels did until the next step. */
+const moving: readonly StepRecord['what'][] = ['policy', 'move', 'drain', 'undrain'];
+
+/** For each step that moves slots, what the kernels did until the next step. */
 function moveMeasures(records: RunRecords): Pick<Measures, 'move.slots' | 'move.durationMs'> {
   const { steps, tables, end } = records;
   const lapses = lapsesOf(records);
   let slots = 0;
   let durationMs = 0;
   for (const [i, step] of steps.entries()) {
-    if (step.what !== 'policy') continue;
+    if (!moving.includes(step.what)) continue;
     const until = steps[i + 1]?.at ?? end;
     const during = tables.filter((table) => table.begin >= step.at && table.end <= until);
     if (during.length === 0) continue;

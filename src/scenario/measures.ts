@@ -7,21 +7,36 @@ export const measureMeanings = {
   'requests.retried': 'requests asked once more because their connection was reset before an answer (RFC 9110, 9.2.2)',
   'answers.wrongReplica':
     'connections answered by a replica that did not own the slot of the client when its SYN was sent',
-  'answers.byTwo': 'connections answered by two replicas',
+  'answers.byTwo': 'overlap: connections answered by two replicas',
   'connections.total': 'long-lived connections asked for',
   'connections.reset': 'times that a long-lived connection was reset',
   'connections.reconnected': 'times that one was opened again after that, and answered',
   'connections.cut': 'times that one was lost with a host that was cut off or killed',
   'connections.broken': 'times that one got a wrong answer, stalled or ended without a reset, or never came back',
-  'move.slots': 'slots that saved policies moved',
-  'move.durationMs': 'from saving a policy to the last kernel programmed; the longest, when there are several',
+  'move.slots': 'slots that saved policies, moves by hand and drains moved',
+  'move.durationMs':
+    'from saving a policy, or asking for a move or a drain, to the last kernel programmed before the next step; the longest, when there are several',
   'failover.gapMs':
     'from the cut or the death of a host to the first answer by another replica; the longest of all clients of that replica',
   'served.gapMs':
-    'longest time without a fresh connection opened, after the first step that did something; the worst of all client addresses',
+    'time to served: longest time without a fresh connection opened, after the first step that did something; the worst of all client addresses',
   'served.refused': 'fresh connections asked for that were not opened in time',
   'ping.gapMs': 'longest pause of a connection that is never silent, after the first step that did something',
   'ping.lost': 'times that one was lost',
+  'stall.p50Ms':
+    'longest time that an open session waited for an answer or for bytes and got nothing, after the first step that did something: the median of all sessions of `tcp-echo` and `stream`',
+  'stall.p99Ms': 'the same, of the worst in a hundred',
+  'stall.maxMs': 'the same, of the worst of all',
+  'bytes.checked': 'bytes of streams that arrived and were looked at, both ways',
+  'bytes.wrong': 'bytes of streams that were lost, doubled or changed',
+  'datagrams.sent': 'datagrams sent',
+  'datagrams.lost': 'datagrams without an answer in time',
+  'datagrams.wrong': 'answers to nothing that was asked, and second answers',
+  'commands.run': 'commands that have ended',
+  'commands.failed': 'commands that ended with another exit code than 0, or not in time',
+  'commands.exitCode': 'the highest exit code of a command',
+  'slots.unsettled':
+    'slots that were on their way, that had connections at others than their owner, or that were nobody’s, when the timeline ended',
   'capture.drops': 'frames that the capture at the switch missed',
 } as const;
 

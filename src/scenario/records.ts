@@ -56,6 +56,49 @@ export interface PingRecord {
   readonly lost: number;
 }
 
+/** A while of one flow of numbered datagrams. */
+export interface DatagramsRecord {
+  readonly kind: 'datagrams';
+  readonly at: number;
+  readonly client: string;
+  readonly sent: number;
+  /** Without an answer in time. */
+  readonly lost: number;
+  /** Answers to nothing that was asked, or second ones. */
+  readonly wrong: number;
+}
+
+/** What came of a stream that is over. */
+export interface BytesRecord {
+  readonly kind: 'bytes';
+  readonly at: number;
+  readonly client: string;
+  /** Bytes that arrived and were looked at, both ways; only here when the stream was lost. */
+  readonly checked: number;
+  /** Bytes that were lost, doubled or changed. */
+  readonly wrong: number;
+}
+
+/** A while of an open session. */
+export interface WaitRecord {
+  readonly kind: 'wait';
+  /** When the longest wait of this while ended, or was looked at. */
+  readonly at: number;
+  readonly session: string;
+  readonly client: string;
+  /** How long it waited for an answer, or for bytes, and got nothing. */
+  readonly waitMs: number;
+}
+
+/** A command that has ended. */
+export interface CommandRecord {
+  readonly kind: 'command';
+  readonly at: number;
+  readonly command: string;
+  /** As a shell tells it: 128 and the signal's number where one ended it. */
+  readonly exitCode: number;
+}
+
 /** What may happen to one replica; `continue` ends a `stop`. */
 export type ReplicaStep =
   | 'cut'
@@ -66,13 +109,16 @@ export type ReplicaStep =
   | 'stop'
   | 'continue'
   | 'restart'
+  | 'upgrade'
+  | 'drain'
+  | 'undrain'
   | 'leave'
   | 'destroy state'
   | 'flush';
 
 /** A step of the timeline: when it began; for that of one replica also when it had its effect. */
 export type StepRecord =
-  | { readonly what: 'policy' | 'block' | 'loss'; readonly at: number; readonly label: string }
+  | { readonly what: 'policy' | 'move' | 'block' | 'loss'; readonly at: number; readonly label: string }
   | { readonly what: ReplicaStep; readonly at: number; readonly done: number; readonly replica: string };
 
 /** All that a run recorded. */
@@ -81,10 +127,16 @@ export interface RunRecords {
   readonly end: number;
   readonly replicas: readonly string[];
   readonly sessionsAsked: number;
+  /** On their way, held by others than their owner, or nobody's, when the timeline ended. */
+  readonly slotsUnsettled: number;
   readonly requests: readonly RequestRecord[];
   readonly sessions: readonly SessionRecord[];
   readonly probes: readonly ProbeRecord[];
   readonly pings: readonly PingRecord[];
+  readonly datagrams: readonly DatagramsRecord[];
+  readonly bytes: readonly BytesRecord[];
+  readonly waits: readonly WaitRecord[];
+  readonly commands: readonly CommandRecord[];
   readonly tables: readonly TableRecord[];
   readonly steps: readonly StepRecord[];
   readonly segments: readonly CapturedSegment[];

@@ -1,16 +1,16 @@
 import { type MeasureName, type Measures, measureNames } from './measures.ts';
-import type { ScenarioReport } from './report.ts';
+import type { ScenarioReport, Taken } from './report.ts';
 
 /** `report.json` of a scenario that was run several times. */
-export interface RepetitionReport {
+export interface RepetitionReport<M extends Taken = Measures> {
   readonly name: string;
   readonly description: string;
   /** Whether every run passed. */
   readonly passed: boolean;
   readonly failed: number;
   /** Worst is the highest: of most measures less is better. */
-  readonly measures: Readonly<Record<MeasureName, Spread>>;
-  readonly runs: readonly [ScenarioReport, ...ScenarioReport[]];
+  readonly measures: { readonly [Name in keyof M]: Spread };
+  readonly runs: readonly [ScenarioReport<M>, ...ScenarioReport<M>[]];
 }
 
 export interface Spread {
@@ -19,25 +19,29 @@ export interface Spread {
 }
 
 /** Of at least one run. */
-export function repetitionOf(runs: readonly [ScenarioReport, ...ScenarioReport[]]): RepetitionReport {
+export function repetitionOf<M extends Taken>(
+  runs: readonly [ScenarioReport<M>, ...ScenarioReport<M>[]],
+): RepetitionReport<M> {
   const [{ name, description }] = runs;
   const failed = runs.filter(({ passed }) => !passed).length;
   const measures = Object.fromEntries(
-    measureNames.map((each) => [each, spreadOf(runs.map((run) => run.measures[each]))]),
-  ) as Record<MeasureName, Spread>;
+    measureNames.flatMap((each) => {
+      const values = runs.flatMap((run) => run.measures[each] ?? []);
+      return values.length > 0 ? [[each, spreadOf(values)]] : [];
+    }),
+  ) as RepetitionReport<M>['measures'];
   return { name, description, passed: failed === 0, failed, measures, runs };
 }
 
 /** What a person reads at the end. */
-export function formatRepetition({ name, failed, measures, runs }: RepetitionReport): string {
+export function formatRepetition({ name, failed, measures, runs }: RepetitionReport<Taken>): string {
   const width = Math.max(...measureNames.map((each) => each.length));
   const column = (value: number | string): string => String(value).padStart(9);
   return [
     `${''.padEnd(width)}${column('median')}${column('worst')}`,
-    ...measureNames.map((each) => {
-      const { median, worst } = measures[each];
+    ...Object.entries(measures).map(([each, { median, worst }]) => {
       const failures = runs.filter(({ expectations }) =>
-        expectations.some(({ measure, passed }) => measure === each && !passed),
+        expectations.some(({ what, passed }) => what === each && !passed),
       ).length;
       const mark = failures > 0 ? `  FAILED in ${failures} of ${runs.length}` : '';
       return `${each.padEnd(width)}${column(median)}${column(worst)}${mark}`;

@@ -7,25 +7,19 @@ import { captureAtSwitch, type Lab, labDown, labUp, type ReplicaStatus } from '.
 import { askAgentOnce } from '../platform/agent-client.ts';
 import { unixMsOf } from '../platform/monotonic-clock.ts';
 import { type Partition, partitionOf, slotOf } from '../space/index.ts';
-import { type ClientRecord, startClients } from './clients.ts';
+import { clientRecords } from './client-records.ts';
+import { startClients } from './clients.ts';
 import { judge } from './judge.ts';
-import type {
-  PingRecord,
-  ProbeRecord,
-  RequestRecord,
-  RunRecords,
-  SessionRecord,
-  StepRecord,
-  TableRecord,
-} from './records.ts';
+import type { RunRecords, StepRecord, TableRecord } from './records.ts';
 import type { RepetitionReport } from './repetition.ts';
-import { reportOf, type ScenarioReport } from './report.ts';
-import type { Scenario } from './schema.ts';
+import { reportOf, type ScenarioReport, type SkippedReport, type Taken } from './report.ts';
+import type { Scenario, Workload } from './schema.ts';
 import { serversFor } from './servers.ts';
 import { stepLabel } from './step-label.ts';
 import { createStepper } from './steps.ts';
 import { watchTables } from './table-watch.ts';
 import { timelinePicture } from './timeline-picture.ts';
+import { unsettledSlots } from './unsettled.ts';
 
 export interface RunOptions {
   readonly onProgress: (line: string) => void;
@@ -34,7 +28,7 @@ export interface RunOptions {
 }
 
 export interface ScenarioRun {
-  readonly report: ScenarioReport;
+  readonly report: ScenarioReport<Taken>;
   readonly records: RunRecords;
 }
 
@@ -58,9 +52,8 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
   try {
     onProgress(`servers: ${servers.map(({ description }) => description).join(', ')}`);
     const records = await record(scenario, lab, onProgress, signal);
-    const statuses = await Promise.all(lab.plan.replicas.map(({ name }) => statusOf(lab, name)));
-    const told = statuses.filter((each) => each !== null);
-    return { report: reportOf(scenario, records, judge(records, slotOfClient), told), records };
+    const statuses = await statusesOf(lab);
+    return { report: reportOf(scenario, records, judge(records, slotOfClient), statuses), records };
   } finally {
     onProgress('taking the network down');
     await labDown(scenario.name);
@@ -76,8 +69,14 @@ export function writeReport(directory: string, { report, records }: ScenarioRun)
   writeFileSync(join(directory, 'timeline.svg'), picture);
 }
 
+/** Writes `report.json` alone: there is nothing to see of what did not run. */
+export function writeSkipped(directory: string, report: SkippedReport): void {
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
+}
+
 /** Writes `report.json` alone: a picture shows one run. */
-export function writeRepetition(directory: string, repetition: RepetitionReport): void {
+export function writeRepetition(directory: string, repetition: RepetitionReport<Taken>): void {
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'report.json'), `${JSON.stringify(repetition, null, 2)}\n`);
 }
@@ -116,12 +115,14 @@ async function record(
     for (const step of scenario.timeline) await stepper.take(step);
     const end = unixMs();
     stepper.checkAgents();
+    const slotsUnsettled = unsettledSlots(await statusesOf(lab), partition.slotCount);
     await clients.end();
     const { segments, drops } = await capture.end();
     return {
       ...{ begin, end, ...seen.records, tables, steps, segments, drops },
       replicas: lab.plan.replicas.map(({ name }) => name),
-      sessionsAsked: scenario.workloads.reduce((sum, each) => sum + (each.kind === 'tcp-echo' ? each.sessions : 0), 0),
+      sessionsAsked: sessionsAskedBy(scenario.workloads),
+      slotsUnsettled,
     };
   } finally {
     stepper.close();
@@ -131,36 +132,18 @@ async function record(
   }
 }
 
-interface ClientRecords {
-  readonly records: Pick<RunRecords, 'requests' | 'sessions' | 'probes' | 'pings'>;
-  add(record: ClientRecord): void;
-  /** So far, in a line. */
-  summary(): string;
+/** Long-lived connections that workloads keep open. */
+export function sessionsAskedBy(workloads: readonly Workload[]): number {
+  return workloads.reduce((sum, each) => {
+    if (each.kind === 'tcp-echo') return sum + each.sessions;
+    return each.kind === 'stream' ? sum + each.streams : sum;
+  }, 0);
 }
 
-function clientRecords(): ClientRecords {
-  const requests: RequestRecord[] = [];
-  const sessions: SessionRecord[] = [];
-  const probes: ProbeRecord[] = [];
-  const pings: PingRecord[] = [];
-  return {
-    records: { requests, sessions, probes, pings },
-    add(record): void {
-      if (record.kind === 'request') requests.push(record);
-      else if (record.kind === 'session') sessions.push(record);
-      else if (record.kind === 'probe') probes.push(record);
-      else pings.push(record);
-    },
-    summary(): string {
-      const good = requests.filter(({ failure }) => failure === null).length;
-      const opened = sessions.filter(({ what }) => what === 'open').length;
-      const probed = probes.filter((probe) => probe.opened).length;
-      return [
-        `${good} requests answered, ${requests.length - good} failed; ${opened} sessions opened`,
-        ...(probes.length > 0 ? [`${probed} probes opened, ${probes.length - probed} not`] : []),
-      ].join('; ');
-    },
-  };
+/** Of all agents that answer. */
+async function statusesOf(lab: Lab): Promise<(ReplicaStatus & { readonly node: string })[]> {
+  const statuses = await Promise.all(lab.plan.replicas.map(({ name }) => statusOf(lab, name)));
+  return statuses.filter((each) => each !== null);
 }
 
 async function statusOf(lab: Lab, replica: string): Promise<(ReplicaStatus & { node: string }) | null> {

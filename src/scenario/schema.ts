@@ -3,8 +3,11 @@ import { z } from 'zod';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { firstIssue } from '../base/schema-issue.ts';
 import { readYaml } from '../base/yaml.ts';
+import { streamPort } from '../lab/stream.ts';
 import { policySchema } from '../policy/index.ts';
 import { measureNames } from './measures.ts';
+import { needs } from './needs.ts';
+import { serversFor } from './servers.ts';
 import { type Step, stepComplaint, stepSchema, strangerComplaint } from './step-schema.ts';
 
 const count = (max: number): z.ZodNumber => z.number().int().min(1).max(max);
@@ -53,6 +56,63 @@ const ping = z
   })
   .describe('Connections that are never silent, to see the longest pause in them.');
 
+const udpEcho = z
+  .strictObject({
+    kind: z
+      .literal('udp-echo')
+      .describe('Numbered datagrams to port 7, sent on time whether earlier ones are answered or not.'),
+    flows: count(1000).describe('Sockets, spread over the client addresses.'),
+    intervalMs: count(60_000).default(20).describe('Pause between two datagrams of a flow.'),
+    timeoutMs: count(60_000).default(1000).describe('A datagram without an answer after this long is lost.'),
+  })
+  .describe('Datagrams that are counted, and each answer checked.');
+
+const stream = z
+  .strictObject({
+    kind: z.literal('stream').describe(`Long-lived TCP connections to port ${streamPort}, bytes both ways at once.`),
+    streams: count(64).describe('Connections kept open, spread over the client addresses.'),
+    bytesPerSecond: count(1e9)
+      .optional()
+      .describe('Of each connection, each way; without it as fast as the connection takes them.'),
+    stallMs: count(60_000).default(5000).describe('No bytes for this long is a stall; the client connects anew.'),
+  })
+  .describe('Streams of which every byte is checked, at both ends.');
+
+const command = z
+  .strictObject({
+    kind: z.literal('command').describe('Any command on a client machine, begun with the timeline.'),
+    run: z
+      .string()
+      .min(1)
+      .max(4000)
+      .describe(
+        'For `sh -c`; MANYCAST_SERVICE_ADDRESS is the service, MANYCAST_CLIENT_ADDRESS an address of the client.',
+      ),
+    client: z
+      .string()
+      .regex(/^c[0-9]{1,2}$/, 'a client machine such as c1')
+      .default('c1')
+      .describe('On which client machine.'),
+    endMs: count(600_000)
+      .default(10_000)
+      .describe('It must have ended this long after the timeline; else it is killed, with exit code 137.'),
+    serve: z
+      .strictObject({
+        port: z
+          .string()
+          .regex(/^[1-9][0-9]{0,4}\/(tcp|udp)$/, 'a port such as 22/tcp')
+          .describe('Port of the service, such as `22/tcp`.'),
+        run: z
+          .string()
+          .min(1)
+          .max(4000)
+          .describe('For `sh -c` in each replica; MANYCAST_DIRECTORY is a directory of its own.'),
+      })
+      .optional()
+      .describe('What serves it; without it an HTTP server on port 80.'),
+  })
+  .describe('A command whose exit code says whether all was well.');
+
 const expectation = z.strictObject({
   measure: z.enum(measureNames).describe('Name of the measure.'),
   atMost: z.number().optional().describe('Highest value allowed.'),
@@ -73,9 +133,16 @@ export const scenarioSchema = z.strictObject({
       addresses: count(64).describe('Addresses of each client machine.'),
     })
     .describe('The network.'),
+  needs: z
+    .array(z.enum(needs))
+    .max(needs.length)
+    .default([])
+    .describe(
+      'What the lab must be given; without it the scenario is skipped. `root`: a real root, not that of a user namespace. `tun`: /dev/net/tun. The simulator needs neither.',
+    ),
   policy: policySchema.describe('Policy in force at the beginning, as in `policy.yaml`.'),
   workloads: z
-    .array(z.discriminatedUnion('kind', [http, echo, probe, ping]))
+    .array(z.discriminatedUnion('kind', [http, echo, probe, ping, udpEcho, stream, command]))
     .min(1)
     .max(8)
     .describe('What the clients do.'),
@@ -100,8 +167,23 @@ export function readScenario(path: string): Scenario {
   const { timeline, topology } = checked.data;
   const replicas = Array.from({ length: topology.replicas }, (_, i) => `r${i + 1}`);
   const stranger = strangerComplaint(timeline, replicas);
-  if (stranger) throw new OperatingError('scenario', `${path}: ${stranger}`);
+  const complaint = stranger ?? workloadComplaint(checked.data);
+  if (complaint) throw new OperatingError('scenario', `${path}: ${complaint}`);
   return checked.data;
+}
+
+/** What workloads want that is not there, or that two of them want, as one line; null for nothing. */
+function workloadComplaint({ workloads, topology }: Scenario): string | null {
+  const clients = Array.from({ length: topology.clients }, (_, i) => `c${i + 1}`);
+  for (const [i, each] of workloads.entries()) {
+    if (each.kind !== 'command') continue;
+    if (!clients.includes(each.client)) {
+      return `workloads[${i}].client: no such client machine, allowed are ${clients.join(', ')}`;
+    }
+    const taken = serversFor(workloads).filter(({ port }) => port === each.serve?.port);
+    if (taken.length > 1) return `workloads[${i}].serve.port: ${each.serve?.port} is served already`;
+  }
+  return null;
 }
 
 /** One step as YAML, such as `cut: r2`, for a lab of these replicas. Throws an OperatingError of one clear line. */

@@ -1,5 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { streamPort } from '../lab/stream.ts';
 import type { Workload } from './schema.ts';
 
 const nginxPath = '/usr/sbin/nginx';
@@ -17,8 +18,18 @@ export interface Server {
 export function serversFor(workloads: readonly Workload[]): Server[] {
   const kinds = new Set(workloads.map(({ kind }) => kind));
   const servers: Server[] = [];
-  if (kinds.has('http') || kinds.has('probe')) servers.push(hasNginx() ? nginx : nodeHttp);
+  const commands = workloads.filter((each) => each.kind === 'command');
+  // A command that brings no server of its own asks the one that everybody knows.
+  const wantsHttp = kinds.has('http') || kinds.has('probe') || commands.some(({ serve }) => !serve);
+  if (wantsHttp) servers.push(hasNginx() ? nginx : nodeHttp);
   if (kinds.has('tcp-echo') || kinds.has('ping')) servers.push(echo);
+  if (kinds.has('udp-echo')) servers.push(udpEcho);
+  if (kinds.has('stream')) servers.push(stream);
+  servers.push(
+    ...commands.flatMap(({ serve }) =>
+      serve ? [{ description: serve.run, port: serve.port, command: serve.run }] : [],
+    ),
+  );
   return servers;
 }
 
@@ -57,6 +68,18 @@ const echo: Server = {
   description: 'a line echo server',
   port: '7/tcp',
   command: nodeProgram('tcp-echo-server-main.js'),
+};
+
+const udpEcho: Server = {
+  description: 'a datagram echo server',
+  port: '7/udp',
+  command: nodeProgram('udp-echo-server-main.js'),
+};
+
+const stream: Server = {
+  description: 'a stream server',
+  port: `${streamPort}/tcp`,
+  command: nodeProgram('stream-server-main.js'),
 };
 
 function nodeProgram(file: string): string {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { oneLine } from '../base/one-line.ts';
 import { firstIssue } from '../base/schema-issue.ts';
 import { policySchema } from '../policy/index.ts';
+import { parseSlots } from '../space/index.ts';
 
 /** Instead of a name: whoever is the coordinator, or the first replica that is not, when the timeline first asks; the same for the rest of the run. */
 export const roles = ['coordinator', 'member'] as const;
@@ -18,12 +19,46 @@ const named = replica.describe(
 
 const blockEnd = replica.describe(`As elsewhere, or \`${others}\`: all replicas but the one at the other end.`);
 
+/** Slots as scenarios count them: by the default mask. */
+const slotCount = 256;
+/** How far a move has come, in order. */
+export const movePhases = ['prepare', 'leave', 'owned', 'done'] as const;
+
 /** Each step by its key. */
 const stepSchemas = {
   wait: z.strictObject({ wait: z.number().min(0).max(600).describe('Seconds.') }).describe('Let time pass.'),
   policy: z
     .strictObject({ policy: policySchema.describe('As in `policy.yaml`.') })
     .describe('Save the policy file that all agents watch.'),
+  move: z
+    .strictObject({
+      move: z
+        .strictObject({
+          slots: z
+            .string()
+            .max(65_536)
+            .refine((text) => parseSlots(text, slotCount).ok, `slots such as "0-63,128", each at most ${slotCount - 1}`)
+            .describe('Slots, such as `0-63,128`.'),
+          to: named,
+          until: z
+            .enum(movePhases)
+            .default('done')
+            .describe('How far the move is to come before the timeline goes on; `done` when no slot is on its way.'),
+        })
+        .describe('As `manycast move SLOTS --to REPLICA`.'),
+    })
+    .describe('Give slots to a replica, whoever has them.'),
+  drain: z
+    .strictObject({ drain: named })
+    .describe('Give a replica no share, as `manycast drain`; the timeline goes on when it has none.'),
+  undrain: z
+    .strictObject({ undrain: named })
+    .describe('Give a drained replica a share again; the timeline goes on when it has it.'),
+  upgrade: z
+    .strictObject({ upgrade: named })
+    .describe(
+      'SIGHUP to the agent of a replica, whose kernel goes on, then start it again; the timeline goes on when it serves.',
+    ),
   cut: z.strictObject({ cut: named }).describe('Pull the cable of a replica.'),
   heal: z
     .strictObject({ heal: named })
@@ -116,17 +151,22 @@ export function strangerComplaint(timeline: readonly Step[], replicas: readonly 
   return null;
 }
 
+/** Fields of steps that hold text and name no replica. */
+const nameless: readonly string[] = ['slots', 'until'];
+
 /** Every replica that a step names, with where it does. */
 function namesIn(step: Step): (readonly [path: string, name: string])[] {
   return Object.entries(step).flatMap(([key, value]: [string, unknown]) => {
     if (key === 'policy') return [];
     if (typeof value === 'string') return [[key, value] as const];
     if (typeof value !== 'object' || value === null) return [];
-    return Object.entries(value).flatMap(([field, name]: [string, unknown]) =>
-      (Array.isArray(name) ? name : [name])
-        .filter((each) => typeof each === 'string')
-        .map((each) => [`${key}.${field}`, each] as const),
-    );
+    return Object.entries(value)
+      .filter(([field]) => !nameless.includes(field))
+      .flatMap(([field, name]: [string, unknown]) =>
+        (Array.isArray(name) ? name : [name])
+          .filter((each) => typeof each === 'string')
+          .map((each) => [`${key}.${field}`, each] as const),
+      );
   });
 }
 

@@ -20,6 +20,7 @@ import {
 } from '../lab/index.ts';
 import { unixMsOf } from '../platform/monotonic-clock.ts';
 import { createCast } from './cast.ts';
+import { changeCluster, untilServing } from './cluster-change.ts';
 import type { ReplicaStep, StepRecord } from './records.ts';
 import { others, type Step } from './step-schema.ts';
 
@@ -32,6 +33,7 @@ export interface Stepper {
   close(): void;
 }
 
+type MoveStep = Extract<Step, { move: unknown }>;
 type KillStep = Extract<Step, { kill: unknown }>;
 type BlockStep = Extract<Step, { block: unknown }>;
 
@@ -54,7 +56,7 @@ export async function takeStep(
 /** Does the steps of a timeline on a lab, and tells each when it is done; a stop once more when it is over. */
 export function createStepper(lab: Lab, signal: AbortSignal, onStep: (step: StepRecord) => void): Stepper {
   const stage: Stage = {
-    ...{ lab, onStep, replicaOf: createCast(lab) },
+    ...{ lab, signal, onStep, replicaOf: createCast(lab) },
     stopped: new Map(),
     ended: new Set(),
   };
@@ -73,6 +75,7 @@ export function createStepper(lab: Lab, signal: AbortSignal, onStep: (step: Step
 
 interface Stage {
   readonly lab: Lab;
+  readonly signal: AbortSignal;
   readonly onStep: (step: StepRecord) => void;
   readonly replicaOf: (name: string) => Promise<string>;
   /** Replicas whose agent is stopped, with what lets it go on. */
@@ -86,7 +89,11 @@ async function take(stage: Stage, step: Exclude<Step, { wait: unknown }>): Promi
   if ('policy' in step) {
     stage.onStep({ what: 'policy', at: now(), label: `policy ${step.policy.strategy}` });
     savePolicy(stage.lab, stringify(step.policy));
-  } else if ('cut' in step) await onReplica(stage, 'cut', step.cut, (each) => setCable(plan, each, 'down'));
+  } else if ('move' in step) await move(stage, step);
+  else if ('drain' in step) await drain(stage, 'drain', step.drain);
+  else if ('undrain' in step) await drain(stage, 'undrain', step.undrain);
+  else if ('upgrade' in step) await upgrade(stage, step.upgrade);
+  else if ('cut' in step) await onReplica(stage, 'cut', step.cut, (each) => setCable(plan, each, 'down'));
   else if ('heal' in step) await onReplica(stage, 'heal', step.heal, (each) => heal(stage, each));
   else if ('kill' in step) await kill(stage, step);
   else if ('stop' in step) {
@@ -98,6 +105,34 @@ async function take(stage: Stage, step: Exclude<Step, { wait: unknown }>): Promi
   else if ('destroyState' in step) {
     await endAgent(stage, 'destroy state', step.destroyState, (each) => destroyState(plan, each));
   } else await onReplica(stage, 'flush', step.flush, (each) => flushRules(stage.lab, each));
+}
+
+async function move(stage: Stage, { move: { slots, to, until } }: MoveStep): Promise<void> {
+  const name = await stage.replicaOf(to);
+  stage.onStep({ what: 'move', at: now(), label: `move ${slots} to ${name}` });
+  await changeCluster(stage.lab, spokesmanOf(stage, name), { kind: 'move', slots, name }, stage.signal, until);
+}
+
+/** Told when it is asked for, as a move is: what follows is what the cluster makes of it. */
+async function drain(stage: Stage, kind: 'drain' | 'undrain', replica: string): Promise<void> {
+  const name = await stage.replicaOf(replica);
+  const at = now();
+  stage.onStep({ what: kind, at, done: at, replica: name });
+  await changeCluster(stage.lab, spokesmanOf(stage, name), { kind, name }, stage.signal);
+}
+
+/** The replica whose agent is asked for a change: the one that it is about, or another where that one is dead or stopped. */
+function spokesmanOf({ lab: { plan }, stopped }: Stage, replica: string): string {
+  const able = plan.replicas.map(({ name }) => name).filter((name) => !stopped.has(name) && isAgentAlive(plan, name));
+  return able.includes(replica) ? replica : (able[0] ?? replica);
+}
+
+async function upgrade(stage: Stage, replica: string): Promise<void> {
+  const name = await stage.replicaOf(replica);
+  goOn(stage, name);
+  await onReplica(stage, 'upgrade', name, (each) => restartAgent(stage.lab.plan, each, 'SIGHUP'));
+  stage.ended.delete(name);
+  await untilServing(stage.lab, name, stage.signal);
 }
 
 async function onReplica(

@@ -1,7 +1,8 @@
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { unixMsOf } from '../platform/monotonic-clock.ts';
-import type { SessionRecord } from './records.ts';
+import type { SessionRecord, WaitRecord } from './records.ts';
+import { createWaits } from './waits.ts';
 
 // Runs on a client machine: long-lived sessions with port 7 of a service. Each sends numbered lines one at a time and checks every
 // answer; when its connection is lost it connects anew. One record a line; ends when standard input does.
@@ -15,6 +16,7 @@ interface EchoClientTask {
 
 const task = JSON.parse(process.argv[2] ?? '') as EchoClientTask;
 const reconnectMs = 50;
+const waits = createWaits(say);
 const connections = new Set<{ close(): void }>();
 let ending = false;
 for (const { name, client } of task.sessions) begin(name, client, 0);
@@ -22,6 +24,7 @@ process.stdin.resume();
 process.stdin.once('end', () => {
   ending = true;
   for (const connection of connections) connection.close();
+  waits.close();
 });
 
 /** One connection of a session, from line number `next` on. */
@@ -30,6 +33,7 @@ function begin(session: string, client: string, next: number): void {
   const socket = connect({ host: task.service, port: 7, localAddress: client });
   let replica: string | null = null;
   let ended = false;
+  const wait = waits.of(session, client);
   let timer: NodeJS.Timeout;
   const connection = {
     close(): void {
@@ -45,11 +49,13 @@ function begin(session: string, client: string, next: number): void {
     if (ended || ending) return;
     ended = true;
     connection.close();
+    wait.lost();
     record(replica === null ? 'failed' : what, session, client, replica);
     setTimeout(() => begin(session, client, next), reconnectMs);
   };
   const send = (): void => {
     socket.write(`${next}\n`);
+    wait.begin();
     timer = setTimeout(() => lose('stall'), task.stallMs);
   };
   timer = setTimeout(() => lose('stall'), task.stallMs);
@@ -63,6 +69,7 @@ function begin(session: string, client: string, next: number): void {
   lines.on('line', (line) => {
     if (ended || ending) return;
     clearTimeout(timer);
+    wait.over();
     const [who = '', number] = line.split(' ');
     if (number !== String(next) || (replica !== null && who !== replica)) return lose('wrong');
     if (replica === null) {
@@ -80,6 +87,9 @@ function begin(session: string, client: string, next: number): void {
 
 function record(what: SessionRecord['what'], session: string, client: string, replica: string | null): void {
   const at = unixMsOf(performance.now());
-  const line: SessionRecord = { kind: 'session', what, at, session, client, replica };
+  say({ kind: 'session', what, at, session, client, replica });
+}
+
+function say(line: SessionRecord | WaitRecord): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }

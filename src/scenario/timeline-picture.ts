@@ -10,7 +10,10 @@ const plot = { left: 64, top: 64, width: 800, height: 400 } as const;
 const colours = ['#56b4e9', '#e69f00', '#009e73', '#f0e442', '#cc79a7', '#0072b2', '#d55e00', '#999999'] as const;
 const ink = '#222222';
 const alarm = '#b00020';
-const harmless: readonly StepRecord['what'][] = ['policy', 'heal', 'continue', 'restart', 'leave'];
+const harmless: readonly StepRecord['what'][] = [
+  ...(['policy', 'move', 'drain', 'undrain', 'upgrade'] as const),
+  ...(['heal', 'continue', 'restart', 'leave'] as const),
+];
 
 /** Slots by owner over time, as the kernels were programmed; steps of the timeline; resets, stalls and failed requests where they hit. An SVG document. */
 export function timelinePicture(

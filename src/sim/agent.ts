@@ -1,8 +1,8 @@
 import { type DriverEvent, startDriver, stateRecord } from '../agent/driver.ts';
+import { type Change, titleOf } from '../control/change.ts';
 import { type Control, type ControlConfig, createControl } from '../control/control.ts';
 import { type Durable, decodeDurable } from '../control/durable.ts';
 import type { ControlOutput } from '../control/io.ts';
-import type { Policy } from '../policy/index.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { StateStore } from '../ports/state-store.ts';
 import { createSimulatedChannel } from './control-channel.ts';
@@ -78,11 +78,12 @@ export function leave(world: World, host: Host): void {
   });
 }
 
-export function propose(world: World, host: Host, policy: Policy): void {
+export function propose(world: World, host: Host, change: Change): void {
   const { agent } = host;
   if (!agent) return;
-  world.timeline.say(`${host.name} proposes ${JSON.stringify(policy)}`);
-  agent.life.turn(() => agent.driver.propose({ kind: 'policy', policy }));
+  const what = change.kind === 'policy' ? JSON.stringify(change.policy) : titleOf(change);
+  world.timeline.say(`${host.name} proposes ${what}`);
+  agent.life.turn(() => agent.driver.propose(change));
 }
 
 /** What an earlier life stored; before the very first start, who votes. */
@@ -109,6 +110,7 @@ function probe({ timeline, hosts, lan }: World, asker: Host, peers: readonly str
 
 function onDriverEvent(world: World, host: Host, event: DriverEvent): void {
   world.timeline.say(`${host.name} ${brief(event)}`);
+  world.onEvent(host, event);
   if (event.kind === 'ledger') world.checkers.acted(host, event);
   const leavesAlone =
     host.leavingSince !== null && host.agent?.control.view().peers.every(({ state }) => state !== 'heard');

@@ -23,7 +23,19 @@ export interface Connection {
   /** Since when an answer is missing; null when none is. */
   waitingSince: number | null;
   resend: Scheduled | null;
+  /** Who says when to ask and when to close; null where chance does. */
+  readonly events: ConnectionEvents | null;
 }
+
+/** What becomes of a connection that somebody directs. */
+export interface ConnectionEvents {
+  opened(): void;
+  answered(by: Host): void;
+  ended(how: ConnectionEnd): void;
+}
+
+/** `unanswered`: no SYN was answered. */
+export type ConnectionEnd = 'reset' | 'closed' | 'unanswered';
 
 export interface ConnectionWatch {
   /** A server answered an established connection. */
@@ -64,10 +76,38 @@ export class Client implements Peer {
 
   /** Opens one more connection; another takes its place whenever it ends. */
   connect(): Connection {
+    return this.#open(1 + this.#timeline.random.below(requestsMax), null);
+  }
+
+  /** Opens a connection that asks and ends only when it is told to. */
+  open(events: ConnectionEvents): Connection {
+    return this.#open(Number.POSITIVE_INFINITY, events);
+  }
+
+  /** Sends the next request on an established connection. */
+  ask(connection: Connection): void {
+    connection.waitingSince = this.#timeline.now;
+    connection.request++;
+    this.#sendRequest(connection, resendMs);
+  }
+
+  close(connection: Connection): void {
+    connection.state = 'closing';
+    this.#sendFin(connection, finsMax);
+  }
+
+  /** Forgets a connection, and tells its server by a reset. */
+  drop(connection: Connection): void {
+    this.#cancel(connection);
+    this.connections.delete(connection.port);
+    if (connection.state !== 'opening') this.#send('rst', connection.port, connection.serverIsn, connection.request);
+  }
+
+  #open(requests: number, events: ConnectionEvents | null): Connection {
     const connection: Connection = {
       ...{ client: this, port: this.#port++, openedAt: this.#timeline.now, state: 'opening' },
       ...{ holder: null, holderBoot: 0, serverIsn: 0, request: 0 },
-      ...{ requests: 1 + this.#timeline.random.below(requestsMax), waitingSince: this.#timeline.now, resend: null },
+      ...{ requests, waitingSince: this.#timeline.now, resend: null, events },
     };
     this.connections.set(connection.port, connection);
     this.#sendSyn(connection, 0);
@@ -84,7 +124,7 @@ export class Client implements Peer {
     if (reply.kind === 'syn-ack') this.#receiveSynAck(connection, reply);
     else if (connection.serverIsn !== reply.serverIsn || connection.state === 'opening') return;
     else if (reply.kind === 'rst') this.#receiveReset(connection, reply.host);
-    else if (connection.state === 'closing') this.#end(connection);
+    else if (connection.state === 'closing') this.#end(connection, 'closed');
     else if (reply.kind === 'response' && reply.request === connection.request)
       this.#receiveResponse(connection, reply);
   }
@@ -107,12 +147,13 @@ export class Client implements Peer {
     this.#send('syn', connection.port, 0, 0);
     connection.resend = this.#timeline.after(synAgainMs[attempt] ?? 0, () => {
       if (attempt + 1 < synAgainMs.length) this.#sendSyn(connection, attempt + 1);
-      else this.#end(connection);
+      else this.#end(connection, 'unanswered');
     });
   }
 
   #receiveSynAck(connection: Connection, { host, boot, serverIsn }: Reply): void {
-    if (connection.state === 'opening') {
+    const opens = connection.state === 'opening';
+    if (opens) {
       connection.state = 'established';
       connection.holder = host;
       connection.holderBoot = boot;
@@ -120,25 +161,21 @@ export class Client implements Peer {
       connection.waitingSince = null;
       this.connectedAt = this.#timeline.now;
       this.#cancel(connection);
-      this.#askLater(connection);
+      if (!connection.events) this.#askLater(connection);
     }
     if (host !== connection.holder)
       this.#timeline.say(`client ${this.index}:${connection.port} is answered by ${host.name} too`);
     // Also to another server's: a challenge by which that one learns that it has no connection (RFC 5961, section 4).
     this.#send('ack', connection.port, connection.serverIsn, connection.request);
+    if (opens) connection.events?.opened();
   }
 
   #askLater(connection: Connection): void {
     this.#timeline.after(this.#timeline.random.between(20, 800), () => {
       if (this.connections.get(connection.port) !== connection) return;
       connection.waitingSince = this.#timeline.now;
-      if (connection.request === connection.requests) {
-        connection.state = 'closing';
-        this.#sendFin(connection, finsMax);
-      } else {
-        connection.request++;
-        this.#sendRequest(connection, resendMs);
-      }
+      if (connection.request === connection.requests) this.close(connection);
+      else this.ask(connection);
     });
   }
 
@@ -153,7 +190,7 @@ export class Client implements Peer {
     this.#send('fin', connection.port, connection.serverIsn, connection.request);
     connection.resend = this.#timeline.after(resendMs, () => {
       if (left > 1) this.#sendFin(connection, left - 1);
-      else this.#end(connection);
+      else this.#end(connection, 'closed');
     });
   }
 
@@ -162,18 +199,20 @@ export class Client implements Peer {
     if (connection.waitingSince === null) return;
     connection.waitingSince = null;
     this.#cancel(connection);
-    this.#askLater(connection);
+    if (connection.events) connection.events.answered(host);
+    else this.#askLater(connection);
   }
 
   #receiveReset(connection: Connection, by: Host): void {
     if (connection.state === 'established') this.#watch.reset(connection, by);
-    this.#end(connection);
+    this.#end(connection, 'reset');
   }
 
-  #end(connection: Connection): void {
+  #end(connection: Connection, how: ConnectionEnd): void {
     this.#cancel(connection);
     this.connections.delete(connection.port);
-    this.#timeline.after(this.#timeline.random.between(20, 500), () => this.connect());
+    if (connection.events) connection.events.ended(how);
+    else this.#timeline.after(this.#timeline.random.between(20, 500), () => this.connect());
   }
 
   #cancel(connection: Connection): void {

@@ -23,6 +23,8 @@ export class ControlLan {
   readonly #hosts: readonly Host[];
   /** Sender's index times 256 plus receiver's. */
   readonly #blocked = new Set<number>();
+  /** Hosts whose datagrams are not lost at random. */
+  readonly spared = new Set<Host>();
   readonly #recorded: Recorded[][];
   /** What earlier lives of each host's agent were sent. */
   readonly #older: Recorded[][];
@@ -65,6 +67,14 @@ export class ControlLan {
     this.#blocked.add(from.index * 256 + to.index);
   }
 
+  /** Whatever way, whoever is at the other end. */
+  unblock(host: Host): void {
+    for (const { index } of this.#hosts) {
+      this.#blocked.delete(host.index * 256 + index);
+      this.#blocked.delete(index * 256 + host.index);
+    }
+  }
+
   unblockAll(): void {
     this.#blocked.clear();
     this.multicastBlocked = false;
@@ -105,10 +115,14 @@ export class ControlLan {
     const { random } = this.#timeline;
     const copies = this.duplication > 0 && random.chance(this.duplication) ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
-      if (this.loss > 0 && random.chance(this.loss)) continue;
+      if (this.loss > 0 && !this.#spares(from, to) && random.chance(this.loss)) continue;
       const late = this.straggling > 0 && random.chance(this.straggling) ? random.between(0, stragglingMsMax) : 0;
       this.#timeline.after(random.between(...this.delayMs) + late, () => this.#deliver(to, datagram, via));
     }
+  }
+
+  #spares(from: Host, to: Host): boolean {
+    return this.spared.has(from) || this.spared.has(to);
   }
 
   #deliver(to: Host, datagram: Uint8Array, via: Via): void {

@@ -207,7 +207,7 @@ const loseDisk: Fault = (world, host) => {
   world.checkers.forgot(host);
 };
 
-const proposeAny: Fault = (world, host) => propose(world, host, anyPolicy(world));
+const proposeAny: Fault = (world, host) => propose(world, host, { kind: 'policy', policy: anyPolicy(world) });
 
 const leaveAny: Fault = (world, host) => {
   world.timeline.say(`${host.name} is to leave`);

@@ -59,9 +59,16 @@ export class Host {
   #clockOffset = 0;
   #clockRate = 1;
 
-  constructor(index: number, timeline: Timeline, lan: ServiceLan, faults: KernelFaults, watch: HostWatch) {
+  constructor(
+    index: number,
+    name: string,
+    timeline: Timeline,
+    lan: ServiceLan,
+    faults: KernelFaults,
+    watch: HostWatch,
+  ) {
     this.index = index;
-    this.name = `n${index + 1}`;
+    this.name = name;
     this.mac = macOf(index);
     this.#timeline = timeline;
     this.#lan = lan;

@@ -22,6 +22,8 @@ export class ServiceLan {
   loss = 0;
   /** Servers are so busy that they answer SYNs with cookies: there is nothing to list until the client's ACK. */
   synCookies = false;
+  /** Sees every segment that a client or a host sends, whether it arrives or not. */
+  tap: { sent(frame: Frame): void; replied(reply: Reply): void } | null = null;
   readonly #timeline: Timeline;
   readonly #watch: FrameWatch;
 
@@ -33,12 +35,15 @@ export class ServiceLan {
 
   /** From a client to the group. */
   send(frame: Frame): void {
+    this.tap?.sent(frame);
     for (const host of this.hosts) if (host.up) this.#carry(frame, host, null);
   }
 
   /** From a host to a client. */
   reply(reply: Reply): void {
-    if (reply.host.cut || !reply.host.up || this.#loses()) return;
+    if (reply.host.cut || !reply.host.up) return;
+    this.tap?.replied(reply);
+    if (this.#loses()) return;
     this.#timeline.after(this.#delay(), () => reply.client.receive(reply));
   }
 

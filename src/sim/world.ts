@@ -1,4 +1,5 @@
-import { parseIp } from '../base/address.ts';
+import type { DriverEvent } from '../agent/driver.ts';
+import { type IpAddress, parseIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
 import type { Control, ControlConfig } from '../control/control.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
@@ -21,6 +22,10 @@ export interface WorldOptions {
   readonly policy: Policy;
   readonly expect: Expectations;
   readonly createControl: (config: ControlConfig) => Control;
+  /** Of the names of hosts, before their number. */
+  readonly namePrefix?: string;
+  /** Of each client; without it they follow each other. */
+  readonly addresses?: readonly IpAddress[];
 }
 
 /** All there is in a run: hosts with their agents and kernels, two networks, clients, and those who check. */
@@ -43,6 +48,8 @@ export class World {
   hostile: string | null = null;
   /** Nothing more is to be broken. */
   calm = false;
+  /** Sees what agents tell. */
+  onEvent: (host: Host, event: DriverEvent) => void = () => {};
   /** A state machine was asked since this was set to false. */
   decided = false;
   #incarnations = 1000;
@@ -61,7 +68,11 @@ export class World {
       openedByArming: (host: Host) => this.checkers.openedByArming(host),
     };
     this.lan = new ServiceLan(timeline, service, watch);
-    this.hosts = Array.from({ length: replicas }, (_, i) => new Host(i, timeline, this.lan, this.kernelFaults, watch));
+    const { namePrefix = 'n', addresses } = options;
+    this.hosts = Array.from(
+      { length: replicas },
+      (_, i) => new Host(i, `${namePrefix}${i + 1}`, timeline, this.lan, this.kernelFaults, watch),
+    );
     this.lan.hosts.push(...this.hosts);
     this.names = this.hosts.map(({ name }) => name);
     this.voters = this.names.slice(0, voters);
@@ -69,7 +80,7 @@ export class World {
     this.checkers = new Checkers(timeline, this.hosts, service.partition, expect);
     timeline.catch((error) => this.checkers.defect(error));
     this.clients = Array.from({ length: clients }, (_, i) => {
-      const address = { family: 4 as const, value: 0xc6336400n + BigInt(i) };
+      const address = addresses?.[i] ?? { family: 4 as const, value: 0xc6336400n + BigInt(i) };
       return new Client(i, address, timeline, this.lan, this.checkers);
     });
   }

@@ -23,6 +23,8 @@ function table(replica: string, at: number, slots: readonly number[]): TableReco
   return { replica, begin: at, end: at + 1, slots: new Set(slots) };
 }
 
+const noTraffic = { slotsUnsettled: 0, datagrams: [], bytes: [], waits: [], commands: [] };
+
 function measure(records: Partial<RunRecords>): Measures {
   const empty = {
     begin: 0,
@@ -33,6 +35,7 @@ function measure(records: Partial<RunRecords>): Measures {
     sessions: [],
     probes: [],
     pings: [],
+    ...noTraffic,
     steps: [],
     segments: [],
     drops: 0,
@@ -270,7 +273,7 @@ describe('hosts that are lost', () => {
 
   test('are told apart by how, the longest gap is the measure', () => {
     const records = { ...{ begin: 0, end: 1000, replicas: ['r1', 'r2'], sessionsAsked: 0 } };
-    const rest = { sessions: [], probes: [], pings: [], segments: [], drops: 0, requests, steps, tables };
+    const rest = { sessions: [], probes: [], pings: [], ...noTraffic, segments: [], drops: 0, requests, steps, tables };
     const { failovers, measures } = judge({ ...records, ...rest }, Number);
     expect(failovers).toEqual({ cut: 306, 'kill host': 250 });
     expect(measures['failover.gapMs']).toBe(306);

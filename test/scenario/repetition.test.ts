@@ -7,13 +7,13 @@ function run(gapMs: number): ScenarioReport {
   const zeros = Object.fromEntries(measureNames.map((name) => [name, 0])) as Record<MeasureName, number>;
   const passed = gapMs <= 100;
   return {
-    ...{ name: 'short', description: 'what is shown', passed, replicas: [], failures: [] },
+    ...{ name: 'short', description: 'what is shown', passed, on: 'lab', timeline: [], replicas: [], failures: [] },
     requests: { total: 0, failed: 0 },
     connections: { total: 0, reset: 0, reconnected: 0, broken: 0 },
     move: { slots: 0, durationMs: 0 },
     failover: { gapMs: 0, byLoss: {} },
     measures: { ...zeros, 'served.gapMs': gapMs },
-    expectations: [{ measure: 'served.gapMs', value: gapMs, allowed: 'at most 100', passed }],
+    expectations: [{ what: 'served.gapMs', want: 'at most 100', got: gapMs, passed }],
   };
 }
 

@@ -38,6 +38,7 @@ const records: RunRecords = {
   ],
   probes: [],
   pings: [],
+  ...{ slotsUnsettled: 0, datagrams: [], bytes: [], waits: [], commands: [] },
   tables: [
     { replica: 'r1', begin: 0, end: 0, slots: new Set([0, 1, 2, 3, 8, 9]) },
     { replica: 'r2', begin: 0, end: 0, slots: new Set([4, 5, 6, 7]) },
@@ -61,9 +62,14 @@ describe('a report', () => {
     ...{ name, slots, count },
     filters: ['0.0.0.0/0.0.0.1'],
   });
+  const quiet = { moves: [], holders: [], unowned: '' };
   const statuses = [
-    { node: 'r1', verdict: 'serving', epoch: 9, settled: true, coordinator: 'r1', owners: [share('r1', '0-15', 16)] },
     {
+      ...{ node: 'r1', verdict: 'serving', epoch: 9, settled: true, coordinator: 'r1', ...quiet },
+      owners: [share('r1', '0-15', 16)],
+    },
+    {
+      ...quiet,
       node: 'r2',
       verdict: 'fenced',
       epoch: 5,
@@ -90,8 +96,8 @@ describe('a report', () => {
     ]);
     expect(failed.passed).toBe(false);
     expect(failed.expectations).toEqual([
-      { measure: 'requests.total', value: 2, allowed: 'at least 1', passed: true },
-      { measure: 'requests.failed', value: 1, allowed: 'at most 0', passed: false },
+      { what: 'requests.total', want: 'at least 1', got: 2, passed: true },
+      { what: 'requests.failed', want: 'at most 0', got: 1, passed: false },
     ]);
     expect(formatReport(failed, records)).toMatch(/requests\.failed +1 {2}FAILED, at most 0/);
     expect(formatReport(failed, records)).toContain('demo: FAILED (10.0 s, kernels programmed 2 times)');

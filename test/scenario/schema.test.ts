@@ -46,7 +46,11 @@ describe('scenario files', () => {
     ['name: short', 'name: a b', 'name: "a b" is not allowed, allowed is 1 to 10 lower-case letters and digits'],
     ['replicas: 3', 'replicas: 17', 'topology.replicas: 17 is not allowed, allowed is at most 16'],
     ['handoff: reset', 'handoff: never', 'policy.handoff: "never" is not allowed, allowed are forward, reset'],
-    ['kind: http', 'kind: ftp', 'workloads[0].kind: "ftp" is not allowed, allowed are http, tcp-echo, probe, ping'],
+    [
+      'kind: http',
+      'kind: ftp',
+      'workloads[0].kind: "ftp" is not allowed, allowed are http, tcp-echo, probe, ping, udp-echo, stream, command',
+    ],
     ['ratePerSecond: 200', 'rate: 200', 'workloads[0].ratePerSecond: missing, allowed is a number'],
     ['ratePerSecond: 200', 'ratePerSecond: 0', 'workloads[0].ratePerSecond: 0 is not allowed, allowed is at least 1'],
     ['sessions: 24', 'sessions: 2.5', 'workloads[1].sessions: 2.5 is not allowed, allowed is a whole number'],
@@ -68,6 +72,26 @@ describe('scenario files', () => {
       'requests.lost',
       `expect[0].measure: "requests.lost" is not allowed, allowed are ${measureNames.join(', ')}`,
     ],
+    [
+      'kind: tcp-echo, sessions: 24',
+      'kind: command, run: "true", client: c3',
+      'workloads[1].client: no such client machine, allowed are c1, c2',
+    ],
+    [
+      'kind: tcp-echo, sessions: 24',
+      'kind: command, run: "true", serve: { port: 80/tcp, run: nginx }',
+      'workloads[1].serve.port: 80/tcp is served already',
+    ],
+    [
+      'kind: tcp-echo, sessions: 24',
+      'kind: command, run: "true", serve: { port: http, run: nginx }',
+      'workloads[1].serve.port: "http" is not allowed, allowed is a port such as 22/tcp',
+    ],
+    [
+      'measure: requests.failed',
+      'measure: requests.lost',
+      `expect[0].measure: "requests.lost" is not allowed, allowed are ${measureNames.join(', ')}`,
+    ],
     ['atMost: 0', 'most: 0', 'expect[0].most: unknown field, allowed are measure, atMost, atLeast'],
   ])('%s → %s is refused in one line', (from, to, line) => {
     expect(() => read(good.replace(from, to))).toThrow(
@@ -78,12 +102,27 @@ describe('scenario files', () => {
   test.each([
     [
       'ct: r3',
-      'timeline[0].ct: unknown step, allowed are wait, policy, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+      'timeline[0].ct: unknown step, allowed are wait, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
     ],
     [
       'wait: 5, cut: r3',
-      'timeline[0]: a step has one key, allowed are wait, policy, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+      'timeline[0]: a step has one key, allowed are wait, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
     ],
+    [
+      'move: { slots: 0-256, to: r2 }',
+      'timeline[0].move.slots: "0-256" is not allowed, allowed is slots such as "0-63,128", each at most 255',
+    ],
+    ['move: { slots: 0-127 }', 'timeline[0].move.to: missing, allowed is text'],
+    [
+      'move: { slots: 0-127, to: r2, until: half }',
+      'timeline[0].move.until: "half" is not allowed, allowed are prepare, leave, owned, done',
+    ],
+    [
+      'move: { slots: 0-127, to: r4 }',
+      'timeline[0].move.to: no such replica, allowed are r1, r2, r3, coordinator, member',
+    ],
+    ['drain: r4', 'timeline[0].drain: no such replica, allowed are r1, r2, r3, coordinator, member'],
+    ['upgrade: r4', 'timeline[0].upgrade: no such replica, allowed are r1, r2, r3, coordinator, member'],
     ['kill: { agnt: r2 }', 'timeline[0].kill.agnt: unknown field, allowed are agent, host, server'],
     [
       'kill: { agent: r2, host: r2 }',
