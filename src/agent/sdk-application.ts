@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { sameIp } from '../base/address.ts';
 import { messageOf } from '../base/operating-error.ts';
+import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { type DescriptorChannel, descriptorChannel, duplicate, tcpEndsOf } from '../platform/descriptor-passing.ts';
 import { close } from '../platform/libc.ts';
 import { descriptorOf } from '../sdk/held-socket.ts';
@@ -9,10 +10,8 @@ import {
   type AgentMessage,
   type ApplicationMessage,
   encodeAgentMessage,
-  flowKey,
   flowsMax,
   type Refusal,
-  type TransferFlow,
 } from '../sdk/message.ts';
 
 /** An application that takes nothing of what it is told is cut off. */
@@ -66,7 +65,7 @@ export class SdkApplication {
   }
 
   /** In the order of `flows`. */
-  freeze(flows: readonly TransferFlow[]): Promise<Frozen>[] {
+  freeze(flows: readonly TcpFlow[]): Promise<Frozen>[] {
     return batches(flows).flatMap((batch) => this.#freezeSome(batch));
   }
 
@@ -96,7 +95,7 @@ export class SdkApplication {
   }
 
   /** One answer for a flow under a request, or why there is none. */
-  #answerTo(id: number, flow: TransferFlow): Promise<Answer | Kept> {
+  #answerTo(id: number, flow: TcpFlow): Promise<Answer | Kept> {
     if (this.#socket.destroyed) return Promise.resolve(gone);
     if (this.#asked.size >= askedMax)
       return Promise.resolve(kept('busy', `it is asked about ${askedMax} connections already`));
@@ -112,7 +111,7 @@ export class SdkApplication {
     });
   }
 
-  #freezeSome(flows: readonly TransferFlow[]): Promise<Frozen>[] {
+  #freezeSome(flows: readonly TcpFlow[]): Promise<Frozen>[] {
     const id = ++this.#ids;
     const answers = flows.map(async (flow) => this.#frozenOf(await this.#answerTo(id, flow)));
     this.say({ type: 'freeze', id, flows });
@@ -120,7 +119,7 @@ export class SdkApplication {
   }
 
   /** The descriptor stays the caller's. */
-  async adopt(flow: TransferFlow, { state, unread, descriptor }: FrozenConnection): Promise<Adopted> {
+  async adopt(flow: TcpFlow, { state, unread, descriptor }: FrozenConnection): Promise<Adopted> {
     const id = ++this.#ids;
     try {
       if (!this.#channel || this.#socket.destroyed) return gone;
@@ -185,7 +184,7 @@ function keptOf(answer: Answer): Kept {
   return kept('gone', `the application answered with "${answer.type}"`);
 }
 
-function batches(flows: readonly TransferFlow[]): TransferFlow[][] {
+function batches(flows: readonly TcpFlow[]): TcpFlow[][] {
   const count = Math.ceil(flows.length / flowsMax);
   return Array.from({ length: count }, (_, i) => flows.slice(i * flowsMax, (i + 1) * flowsMax));
 }

@@ -2,14 +2,8 @@ import { chownSync, mkdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
-import {
-  decodeApplicationMessage,
-  encodeAgentMessage,
-  flowKey,
-  lineReader,
-  protocolVersion,
-  type TransferFlow,
-} from '../sdk/message.ts';
+import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
+import { decodeApplicationMessage, encodeAgentMessage, lineReader, protocolVersion } from '../sdk/message.ts';
 import { type Adopted, type Frozen, type FrozenConnection, type Kept, SdkApplication } from './sdk-application.ts';
 
 /** Applications at the same time, and as many connections that have not said which. */
@@ -24,18 +18,18 @@ export interface SdkEndpoint {
    * Stops connections in their applications, in the order of `flows`; those of no application are refused as 'unknown'. The other machine should
    * hold their packets by then, but nothing need be cut: what was written before may still be sent and confirmed. Each of them ends by `moved` or `thaw`.
    */
-  freeze(flows: readonly TransferFlow[]): Promise<Frozen[]>;
+  freeze(flows: readonly TcpFlow[]): Promise<Frozen[]>;
   /** The application forgets a connection. Its socket must be in repair mode, so that closing it says nothing to the client. False when the application is gone. */
-  moved(flow: TransferFlow): boolean;
+  moved(flow: TcpFlow): boolean;
   /** The connection goes on, out of repair mode again. False when the application is gone. */
-  thaw(flow: TransferFlow): boolean;
+  thaw(flow: TcpFlow): boolean;
   /** Gives a connection to an application that serves its port; the caller's descriptor stays the caller's. Ends by `go` or `drop`. */
-  adopt(connection: FrozenConnection & { readonly flow: TransferFlow }): Promise<Adopted>;
+  adopt(connection: FrozenConnection & { readonly flow: TcpFlow }): Promise<Adopted>;
   /** The socket is out of repair mode: the application reads and writes. False when it is gone. */
-  go(flow: TransferFlow): boolean;
-  drop(flow: TransferFlow): boolean;
+  go(flow: TcpFlow): boolean;
+  drop(flow: TcpFlow): boolean;
   /** Now is a convenient point: applications end these connections when their transactions are done. */
-  finish(flows: readonly TransferFlow[]): void;
+  finish(flows: readonly TcpFlow[]): void;
   /** Ports that applications serve. */
   ports(): number[];
   close(): Promise<void>;
@@ -102,7 +96,7 @@ class Applications {
   }
 
   /** Whichever has the connection heeds it. */
-  finish(flows: readonly TransferFlow[]): void {
+  finish(flows: readonly TcpFlow[]): void {
     for (const flow of flows)
       for (const each of this.#serving(flow.servicePort)) each.say({ type: 'finish', flows: [flow] });
   }
@@ -113,9 +107,9 @@ class Applications {
     for (const [key, each] of this.#standing) if (each === application) this.#standing.delete(key);
   }
 
-  async freeze(flows: readonly TransferFlow[]): Promise<Frozen[]> {
+  async freeze(flows: readonly TcpFlow[]): Promise<Frozen[]> {
     const candidates = flows.map((flow) => this.#serving(flow.servicePort));
-    const firsts = new Map<TransferFlow, Promise<Frozen>>();
+    const firsts = new Map<TcpFlow, Promise<Frozen>>();
     for (const application of new Set(candidates.flatMap((each) => each.slice(0, 1)))) {
       const asked = flows.filter((_flow, i) => candidates[i]?.[0] === application);
       for (const [i, outcome] of application.freeze(asked).entries()) {
@@ -130,7 +124,7 @@ class Applications {
     );
   }
 
-  async adopt(connection: FrozenConnection & { readonly flow: TransferFlow }): Promise<Adopted> {
+  async adopt(connection: FrozenConnection & { readonly flow: TcpFlow }): Promise<Adopted> {
     const { flow } = connection;
     let outcome: Adopted = unserved(flow);
     for (const application of this.#serving(flow.servicePort)) {
@@ -142,7 +136,7 @@ class Applications {
   }
 
   /** False when the application is gone. */
-  settle(type: 'moved' | 'thaw' | 'go' | 'drop', flow: TransferFlow): boolean {
+  settle(type: 'moved' | 'thaw' | 'go' | 'drop', flow: TcpFlow): boolean {
     const application = this.#standing.get(flowKey(flow));
     this.#standing.delete(flowKey(flow));
     application?.say({ type, flow });
@@ -154,7 +148,7 @@ class Applications {
   }
 
   /** Several processes may serve one port: whoever has the connection says so. */
-  async #freezeOne(flow: TransferFlow, candidates: readonly SdkApplication[], first: Promise<Frozen>): Promise<Frozen> {
+  async #freezeOne(flow: TcpFlow, candidates: readonly SdkApplication[], first: Promise<Frozen>): Promise<Frozen> {
     let outcome = await first;
     let asked = 0;
     while (!outcome.ok && outcome.code === 'unknown' && ++asked < candidates.length) {
@@ -168,7 +162,7 @@ class Applications {
   }
 }
 
-function unserved({ servicePort }: TransferFlow): Kept {
+function unserved({ servicePort }: TcpFlow): Kept {
   return { ok: false, code: 'unknown', reason: `no application with the SDK serves port ${servicePort}` };
 }
 

@@ -1,12 +1,11 @@
 import type { Logger } from 'pino';
 import { messageOf } from '../base/operating-error.ts';
 import { refuse } from '../base/result.ts';
+import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import type { ControlView } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
-import { flowKey } from '../dataplane/diversions.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { flowsOfSlots } from '../handoff/flows-of-slots.ts';
-import type { TransferFlow } from '../handoff/transfer-message.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import { slotOf } from '../space/partition.ts';
@@ -132,7 +131,7 @@ async function move(
   { clock, log }: Handover,
   transfers: Transfers,
   peer: string,
-  flows: readonly TransferFlow[],
+  flows: readonly TcpFlow[],
   doneUntil: Map<string, number>,
 ): Promise<void> {
   const begin = clock.now();
@@ -151,9 +150,9 @@ async function move(
 }
 
 /** Connections of slots that this host has given away, by the replica that owns them now. */
-function leaving({ view, flows, service, endpoint }: Handover): Map<string, TransferFlow[]> {
+function leaving({ view, flows, service, endpoint }: Handover): Map<string, TcpFlow[]> {
   const { draining } = view();
-  const byPeer = new Map<string, TransferFlow[]>();
+  const byPeer = new Map<string, TcpFlow[]>();
   const listed = flowsOfSlots(flows.list(), service.partition, new Set(draining.keys()), endpoint.ports());
   for (const { client, clientPort, servicePort } of listed) {
     const peer = draining.get(slotOf(service.partition, client));

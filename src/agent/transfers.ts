@@ -1,15 +1,11 @@
 import { ok, type Result, refuse } from '../base/result.ts';
+import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { ControlView } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import { holdDeviceOf, type ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { Giving } from '../handoff/giving.ts';
 import { Taking } from '../handoff/taking.ts';
-import {
-  decodeTransfer,
-  encodeTransfer,
-  type TransferFlow,
-  type TransferMessage,
-} from '../handoff/transfer-message.ts';
+import { decodeTransfer, encodeTransfer, type TransferMessage } from '../handoff/transfer-message.ts';
 import type { Frozen, TransferPorts } from '../handoff/transfer-ports.ts';
 import { close } from '../platform/libc.ts';
 import { openPacketHold, type PacketHold } from '../platform/packet-hold.ts';
@@ -40,7 +36,7 @@ export interface TransferOptions {
 /** Moves connections between this host and others, live. */
 export interface Transfers {
   /** Moves connections to a peer; resolves with what became of each: moved, or why it stays. At most `batchFlowsMax`. */
-  give(peer: string, flows: readonly TransferFlow[]): Promise<readonly Result<null>[]>;
+  give(peer: string, flows: readonly TcpFlow[]): Promise<readonly Result<null>[]>;
   /** What is under way is finished first. */
   close(): Promise<void>;
 }
@@ -108,7 +104,7 @@ function portsOf(
 
 function takingPorts({ view, service, endpoint }: TransferOptions, hold: PacketHold) {
   return {
-    objection(flow: TransferFlow): string | null {
+    objection(flow: TcpFlow): string | null {
       const slot = slotOf(service.partition, flow.client);
       if (!view().accepting.has(slot)) return `slot ${slot} is not of this replica`;
       const served = endpoint.ports().includes(flow.servicePort);
@@ -120,22 +116,22 @@ function takingPorts({ view, service, endpoint }: TransferOptions, hold: PacketH
 
 function holderApplications(endpoint: SdkEndpoint) {
   return {
-    async freeze(flows: readonly TransferFlow[]): Promise<readonly Result<Frozen>[]> {
+    async freeze(flows: readonly TcpFlow[]): Promise<readonly Result<Frozen>[]> {
       const answers = await endpoint.freeze(flows);
       return answers.map((answer) => (answer.ok ? ok(answer.value) : refuse(answer.reason)));
     },
-    moved: (flow: TransferFlow) => void endpoint.moved(flow),
-    thaw: (flow: TransferFlow) => void endpoint.thaw(flow),
+    moved: (flow: TcpFlow) => void endpoint.moved(flow),
+    thaw: (flow: TcpFlow) => void endpoint.thaw(flow),
   };
 }
 
 function takerApplications(endpoint: SdkEndpoint) {
   return {
-    async adopt(flow: TransferFlow, frozen: Frozen): Promise<Result<null>> {
+    async adopt(flow: TcpFlow, frozen: Frozen): Promise<Result<null>> {
       const adopted = await endpoint.adopt({ flow, ...frozen });
       return adopted.ok ? ok(null) : refuse(adopted.reason);
     },
-    go: (flow: TransferFlow) => void endpoint.go(flow),
-    drop: (flow: TransferFlow) => void endpoint.drop(flow),
+    go: (flow: TcpFlow) => void endpoint.go(flow),
+    drop: (flow: TcpFlow) => void endpoint.drop(flow),
   };
 }

@@ -49,10 +49,6 @@ export function createMembership(node: string, peers: readonly string[], timers:
   const multicastHeard = (name: string, now: number) =>
     now - (contacts.get(name)?.multicastAt ?? Number.NEGATIVE_INFINITY) <= timers.heardMs;
 
-  const relapsesOf = (last: Contact | undefined) =>
-    last !== undefined && last.at - last.since < timers.forgivenMs ? last.relapses + 1 : 0;
-  const stableMs = ({ relapses }: Contact) => Math.min(timers.stableMs * 2 ** relapses, timers.stableMsMax);
-
   return {
     others,
     silence,
@@ -73,7 +69,7 @@ export function createMembership(node: string, peers: readonly string[], timers:
         at: now,
         answeredAt: lists(heartbeat, node) ? now : (last?.answeredAt ?? start),
         since: unbroken ? last.since : now,
-        relapses: unbroken ? last.relapses : relapsesOf(last),
+        relapses: unbroken ? last.relapses : relapsesAfter(last, timers),
         multicastAt: via === 'multicast' ? now : (last?.multicastAt ?? Number.NEGATIVE_INFINITY),
       });
       return true;

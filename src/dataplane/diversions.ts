@@ -1,12 +1,5 @@
-import { formatIp, type IpAddress } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
-
-/** A TCP connection of the service address. */
-export interface Flow {
-  readonly client: IpAddress;
-  readonly clientPort: number;
-  readonly servicePort: number;
-}
+import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 
 /**
  * What becomes of a flow's packets on arrival, whatever its slot's row and the fences say. `cut`: they drop. `hold`: their frames go, as they came, to the
@@ -16,7 +9,7 @@ export type Diverted = 'cut' | 'hold';
 
 /** Null has the flow's packets judged like any others. */
 export interface FlowChange {
-  readonly flow: Flow;
+  readonly flow: TcpFlow;
   readonly to: Diverted | null;
 }
 
@@ -25,11 +18,6 @@ export type Diversions = ReadonlyMap<string, FlowChange & { readonly to: Diverte
 
 /** As many as one service may have diverted at a time. */
 export const diversionsMax = 65_536;
-
-/** As nftables writes the concatenation of client address, client port and service port. */
-export function flowKey({ client, clientPort, servicePort }: Flow): string {
-  return `${formatIp(client)} . ${clientPort} . ${servicePort}`;
-}
 
 /** What is diverted after `changes`, of which the last about a flow counts; throws an OperatingError when that is too much. */
 export function divertedBy(from: Diversions, changes: readonly FlowChange[]): Diversions {

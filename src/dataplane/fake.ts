@@ -1,8 +1,9 @@
 import { type IpAddress, sameIp } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
+import { flowKey } from '../base/tcp-flow.ts';
 import { slotOf } from '../space/partition.ts';
 import type { DataPlane, Fence, FlowCounters } from './data-plane.ts';
-import { type Diversions, type Diverted, divertedBy, type FlowChange, flowKey } from './diversions.ts';
+import { type Diversions, type Diverted, divertedBy, type FlowChange } from './diversions.ts';
 import type { ForwardingTable, Row, Rows } from './forwarding-table.ts';
 import { icmpErrorTypes, type Packet, type Verdict } from './packet.ts';
 

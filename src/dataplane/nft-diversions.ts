@@ -1,5 +1,6 @@
 import { formatIp } from '../base/address.ts';
-import { type Diversions, type Diverted, type FlowChange, flowKey } from './diversions.ts';
+import { flowKey } from '../base/tcp-flow.ts';
+import type { Diversions, Diverted, FlowChange } from './diversions.ts';
 import { holdDeviceOf, type ServiceEntry } from './forwarding-table.ts';
 
 /** The map of flows to what becomes of their packets. One map of both kinds: a flow that goes from one to the other is never found in neither. */

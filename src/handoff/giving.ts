@@ -1,7 +1,8 @@
 import { messageOf } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
+import type { TcpFlow } from '../base/tcp-flow.ts';
 import { encodeSocketImage } from './socket-image.ts';
-import type { TransferFlow, TransferMessage } from './transfer-message.ts';
+import type { TransferMessage } from './transfer-message.ts';
 import type { Frozen, HolderApplications, TransferPorts } from './transfer-ports.ts';
 
 /** How long the taker may take for its answers, milliseconds. Meanwhile connections stand still. */
@@ -14,7 +15,7 @@ type Outcome = Result<null>;
 
 /** A connection on its way out. */
 interface Leaving {
-  readonly flow: TransferFlow;
+  readonly flow: TcpFlow;
   readonly frozen: Frozen;
   readonly image: Uint8Array;
 }
@@ -48,11 +49,11 @@ export class Giving {
   }
 
   /** Moves connections to `peer`; resolves with what became of each, in their order: moved, or why it stays. */
-  async give(peer: string, flows: readonly TransferFlow[]): Promise<readonly Outcome[]> {
+  async give(peer: string, flows: readonly TcpFlow[]): Promise<readonly Outcome[]> {
     const batch = this.#batch;
     this.#batch = (this.#batch + 1) >>> 0;
     const since = this.#ports.now();
-    const outcomes = new Map<TransferFlow, Outcome>();
+    const outcomes = new Map<TcpFlow, Outcome>();
     const held = await this.#ask(peer, { kind: 'hold', batch, flows }, `${batch} held`);
     if (!held.ok) {
       await this.#tell(peer, { kind: 'decided', batch, go: [] });
@@ -76,12 +77,9 @@ export class Giving {
     return flows.map((flow) => outcomes.get(flow) ?? refuse('not tried'));
   }
 
-  async #freeze(
-    flows: readonly TransferFlow[],
-    outcomes: Map<TransferFlow, Outcome>,
-  ): Promise<Map<TransferFlow, Frozen>> {
+  async #freeze(flows: readonly TcpFlow[], outcomes: Map<TcpFlow, Outcome>): Promise<Map<TcpFlow, Frozen>> {
     const answers = await this.#applications.freeze(flows);
-    const frozen = new Map<TransferFlow, Frozen>();
+    const frozen = new Map<TcpFlow, Frozen>();
     flows.forEach((flow, i) => {
       const answer = answers[i] ?? refuse('no answer of the application');
       if (answer.ok) frozen.set(flow, answer.value);
@@ -91,10 +89,7 @@ export class Giving {
   }
 
   /** Packets first: a frozen socket still receives. */
-  async #export(
-    frozen: ReadonlyMap<TransferFlow, Frozen>,
-    outcomes: Map<TransferFlow, Outcome>,
-  ): Promise<readonly Leaving[]> {
+  async #export(frozen: ReadonlyMap<TcpFlow, Frozen>, outcomes: Map<TcpFlow, Outcome>): Promise<readonly Leaving[]> {
     if (frozen.size === 0) return [];
     await this.#ports.divert([...frozen.keys()], 'cut');
     await this.#ports.packetsArrived();
@@ -110,9 +105,9 @@ export class Giving {
   async #offer(
     peer: string,
     batch: number,
-    flows: readonly TransferFlow[],
+    flows: readonly TcpFlow[],
     leaving: readonly Leaving[],
-    outcomes: Map<TransferFlow, Outcome>,
+    outcomes: Map<TcpFlow, Outcome>,
   ): Promise<readonly Leaving[]> {
     const answers = await Promise.all(
       leaving.map(({ flow, frozen: { state, unread }, image: socket }) => {
@@ -128,7 +123,7 @@ export class Giving {
   }
 
   /** From here on they are the taker's. */
-  #letGo(go: readonly Leaving[], outcomes: Map<TransferFlow, Outcome>): void {
+  #letGo(go: readonly Leaving[], outcomes: Map<TcpFlow, Outcome>): void {
     for (const { flow, frozen } of go) {
       outcomes.set(flow, ok(null));
       this.#applications.moved(flow);
@@ -137,9 +132,9 @@ export class Giving {
   }
 
   async #resume(
-    frozen: ReadonlyMap<TransferFlow, Frozen>,
+    frozen: ReadonlyMap<TcpFlow, Frozen>,
     exported: readonly Leaving[],
-    outcomes: ReadonlyMap<TransferFlow, Outcome>,
+    outcomes: ReadonlyMap<TcpFlow, Outcome>,
   ): Promise<void> {
     if (frozen.size === 0) return;
     const stay = [...frozen].filter(([flow]) => !outcomes.get(flow)?.ok);

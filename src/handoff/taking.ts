@@ -2,8 +2,9 @@ import { sameIp } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
+import type { TcpFlow } from '../base/tcp-flow.ts';
 import { decodeSocketImage, type SocketImage } from './socket-image.ts';
-import { refusalOf, type TransferFlow, type TransferMessage } from './transfer-message.ts';
+import { refusalOf, type TransferMessage } from './transfer-message.ts';
 import type { TakerApplications, TransferPorts } from './transfer-ports.ts';
 
 /** A holder that has not decided by then is taken for gone; it decides sooner than that, or not at all. Milliseconds. */
@@ -13,14 +14,14 @@ const waitingMax = 64;
 
 export interface TakingPorts extends TransferPorts {
   /** Null when this replica may take the connection, else why not. */
-  objection(flow: TransferFlow): string | null;
+  objection(flow: TcpFlow): string | null;
   /** Writes back all packets that were held; returns how many there were. */
   releasePackets(): number;
 }
 
 /** A connection on its way in. */
 interface Arriving {
-  readonly flow: TransferFlow;
+  readonly flow: TcpFlow;
   /** Null until it stands ready here, frozen. */
   socket: { readonly descriptor: number; readonly image: SocketImage } | null;
   /** Ends when what came of its image is known. */
@@ -77,7 +78,7 @@ export class Taking {
     );
   }
 
-  #begin(peer: string, number: number, flows: readonly TransferFlow[]): void {
+  #begin(peer: string, number: number, flows: readonly TcpFlow[]): void {
     const key = keyOf(peer, number);
     const objection = flows.map((flow) => this.#ports.objection(flow)).find((each) => each !== null) ?? null;
     const full = this.#batches.has(key) || this.#batches.size >= waitingMax ? 'too many at a time' : null;
@@ -177,7 +178,7 @@ function textOf(outcome: Result<null>): string {
   return text;
 }
 
-function isOf({ remote, remotePort, localPort }: SocketImage, flow: TransferFlow): boolean {
+function isOf({ remote, remotePort, localPort }: SocketImage, flow: TcpFlow): boolean {
   return sameIp(remote, flow.client) && remotePort === flow.clientPort && localPort === flow.servicePort;
 }
 

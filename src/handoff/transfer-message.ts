@@ -3,6 +3,7 @@ import { assert } from '../base/assert.ts';
 import { decode, type Reader, Writer } from '../base/bytes.ts';
 import { oneLine } from '../base/one-line.ts';
 import type { Result } from '../base/result.ts';
+import type { TcpFlow } from '../base/tcp-flow.ts';
 import { type Field, list, oneOf, record, text, u16, u32, type ValueOf } from '../wire/field.ts';
 import { imageBytesMax } from './socket-image.ts';
 
@@ -40,7 +41,7 @@ const address: Field<IpAddress> = {
   write: (writer, value) => writer.u8(value.family).bytes(ipBytes(value)),
 };
 
-const flow = record({ client: address, clientPort: u16, servicePort: u16 });
+const flow: Field<TcpFlow> = record({ client: address, clientPort: u16, servicePort: u16 });
 
 /** Counted by the sender of `hold`: replies name it. */
 const batch = u32;
@@ -72,7 +73,6 @@ type Kind = keyof Messages;
 
 /** What two agents tell each other to move connections from one, their holder, to the other. */
 export type TransferMessage = { [K in Kind]: { readonly kind: K } & ValueOf<Messages[K]> }[Kind];
-export type TransferFlow = ValueOf<typeof flow>;
 
 const kinds = Object.keys(messages) as Kind[];
 const kindField = oneOf(kinds);

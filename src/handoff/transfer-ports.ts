@@ -1,13 +1,14 @@
 import type { Result } from '../base/result.ts';
+import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { SocketImage } from './socket-image.ts';
-import type { TransferFlow, TransferMessage } from './transfer-message.ts';
+import type { TransferMessage } from './transfer-message.ts';
 
 /** What both ends of a transfer need. */
 export interface TransferPorts {
   /** To the agent of a peer; resolves when it is on its way. Rejects when the peer cannot be reached. */
   send(peer: string, message: TransferMessage): Promise<void>;
   /** Has the kernel cut flows off, hold their packets, or judge them as any others again; resolves when it does. */
-  divert(flows: readonly TransferFlow[], to: 'cut' | 'hold' | null): Promise<void>;
+  divert(flows: readonly TcpFlow[], to: 'cut' | 'hold' | null): Promise<void>;
   /** Every packet that was on its way through the kernel when it last changed has come to its end. */
   packetsArrived(): Promise<void>;
   readonly sockets: SocketRepair;
@@ -45,19 +46,19 @@ export interface Frozen {
 /** Applications whose connections are to be moved away. */
 export interface HolderApplications {
   /** For each flow, in this order: frozen, or why not. */
-  freeze(flows: readonly TransferFlow[]): Promise<readonly Result<Frozen>[]>;
+  freeze(flows: readonly TcpFlow[]): Promise<readonly Result<Frozen>[]>;
   /** It is elsewhere: the application forgets it. */
-  moved(flow: TransferFlow): void;
+  moved(flow: TcpFlow): void;
   /** It stays: the application goes on with it. */
-  thaw(flow: TransferFlow): void;
+  thaw(flow: TcpFlow): void;
 }
 
 /** Applications that take connections over. */
 export interface TakerApplications {
   /** Gives the connection to the application, which does nothing with it yet; the descriptor is duplicated. */
-  adopt(flow: TransferFlow, frozen: Frozen): Promise<Result<null>>;
+  adopt(flow: TcpFlow, frozen: Frozen): Promise<Result<null>>;
   /** It is the application's from now on. */
-  go(flow: TransferFlow): void;
+  go(flow: TcpFlow): void;
   /** It is not, after all. */
-  drop(flow: TransferFlow): void;
+  drop(flow: TcpFlow): void;
 }

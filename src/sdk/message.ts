@@ -1,6 +1,7 @@
-import { formatIp, type IpAddress, parseIp } from '../base/address.ts';
+import { formatIp, parseIp } from '../base/address.ts';
 import { oneLine } from '../base/one-line.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
+import type { TcpFlow } from '../base/tcp-flow.ts';
 
 /** What agent and SDK say to each other: one JSON object a line, as docs/sdk-protocol.md has it. */
 export const protocolVersion = 1;
@@ -14,21 +15,9 @@ export const flowsMax = 256;
 const portsMax = 1024;
 const textCharactersMax = 256;
 
-/** A TCP connection of the service, as both ends can name it. */
-export interface TransferFlow {
-  readonly client: IpAddress;
-  readonly clientPort: number;
-  readonly servicePort: number;
-}
-
 /** Why a connection stays where it is. */
 export const refusals = ['unknown', 'tls', 'busy', 'closing', 'upgraded', 'application', 'too-large', 'gone'] as const;
 export type Refusal = (typeof refusals)[number];
-
-/** One word for a flow, the same on both ends. */
-export function flowKey(flow: TransferFlow): string {
-  return `${formatIp(flow.client)} ${flow.clientPort} ${flow.servicePort}`;
-}
 
 interface Field<T> {
   /** Undefined when it is not allowed. */
@@ -58,7 +47,7 @@ const port: Field<number> = {
     typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 65_535 ? value : undefined,
   write: (value) => value,
 };
-const flow: Field<TransferFlow> = {
+const flow: Field<TcpFlow> = {
   read(value) {
     if (typeof value !== 'object' || value === null) return undefined;
     const { client, clientPort, servicePort } = value as Readonly<Record<string, unknown>>;

@@ -2,11 +2,12 @@ import { closeSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
 import { ipAddress, parseIp } from '../base/address.ts';
 import { messageOf } from '../base/operating-error.ts';
+import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { type AgentSession, openAgentLink } from './agent-link.ts';
 import { type Arriving, adopt } from './arriving.ts';
 import { descriptorOf } from './held-socket.ts';
 import { freeze, type Leaving } from './leaving.ts';
-import { type AgentMessage, flowKey, type TransferFlow } from './message.ts';
+import type { AgentMessage } from './message.ts';
 import type { Refused, TransferableServer } from './transferable-server.ts';
 
 /** A connection stands still no longer than this: the agent has forgotten it. */
@@ -86,7 +87,7 @@ export class Transfers {
     }
   }
 
-  async #freezeOne(session: AgentSession, id: number, flow: TransferFlow): Promise<void> {
+  async #freezeOne(session: AgentSession, id: number, flow: TcpFlow): Promise<void> {
     const refuse = ({ code, reason }: Refused): void => session.say({ type: 'refused', id, flow, code, reason });
     const key = flowKey(flow);
     const connection = this.#connections.get(key);

@@ -76,7 +76,7 @@ describe('agent.yaml', () => {
     [
       'cluster: site1',
       'cluster: site1\ncolour: red',
-      'colour: unknown field, allowed are cluster, node, interface, service, control, certificates, stateDir, socket, policy, delivery, health',
+      'colour: unknown field, allowed are cluster, node, interface, service, control, certificates, sdk, stateDir, socket, policy, delivery, health',
     ],
     [
       'group: 239.77.0.10 }',

@@ -5,13 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openSdkEndpoint, type SdkEndpoint, type SdkEndpointOptions } from '../../src/agent/sdk-endpoint.ts';
+import type { TcpFlow } from '../../src/base/tcp-flow.ts';
 import { connectDescriptorChannel, type DescriptorChannel } from '../../src/platform/descriptor-passing.ts';
 import { descriptorOf } from '../../src/sdk/held-socket.ts';
-import type { TransferFlow } from '../../src/sdk/message.ts';
 
 const port = 7001;
 const ipv4 = (value: bigint) => ({ family: 4, value }) as const;
-const flow: TransferFlow = { client: ipv4(0xc0000201n), clientPort: 1234, servicePort: port };
+const flow: TcpFlow = { client: ipv4(0xc0000201n), clientPort: 1234, servicePort: port };
 const flowText = { client: '192.0.2.1', clientPort: 1234, servicePort: port };
 
 let directory = '';

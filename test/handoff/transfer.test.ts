@@ -2,22 +2,18 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { ipAddress } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
 import { ok, type Result, refuse } from '../../src/base/result.ts';
+import type { TcpFlow } from '../../src/base/tcp-flow.ts';
 import { Giving, patienceMs } from '../../src/handoff/giving.ts';
 import type { SocketImage } from '../../src/handoff/socket-image.ts';
 import { Taking, takerPatienceMs } from '../../src/handoff/taking.ts';
-import {
-  decodeTransfer,
-  encodeTransfer,
-  type TransferFlow,
-  type TransferMessage,
-} from '../../src/handoff/transfer-message.ts';
+import { decodeTransfer, encodeTransfer, type TransferMessage } from '../../src/handoff/transfer-message.ts';
 import type { Frozen, SocketRepair, TransferPorts } from '../../src/handoff/transfer-ports.ts';
 
 const service = ipAddress(4, 0x0a4d0064n);
-const flowOf = (clientPort: number): TransferFlow => ({
+const flowOf = (clientPort: number): TcpFlow => ({
   ...{ client: ipAddress(4, 0x0a4d000bn), clientPort, servicePort: 80 },
 });
-const imageOf = ({ client, clientPort, servicePort }: TransferFlow): SocketImage => ({
+const imageOf = ({ client, clientPort, servicePort }: TcpFlow): SocketImage => ({
   ...{ local: service, localPort: servicePort, remote: client, remotePort: clientPort },
   ...{ sendSequence: 1, sendQueue: new Uint8Array(3), unsentBytes: 0 },
   ...{ receiveSequence: 1, receiveQueue: new Uint8Array(2), mss: 1448, sendScale: 7, receiveScale: 7 },

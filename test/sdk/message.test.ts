@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ipAddress } from '../../src/base/address.ts';
+import { flowKey } from '../../src/base/tcp-flow.ts';
 import {
   type AgentMessage,
   decodeAgentMessage,
   decodeApplicationMessage,
   encodeAgentMessage,
-  flowKey,
   lineReader,
   stateBytesMax,
 } from '../../src/sdk/message.ts';
@@ -132,5 +132,5 @@ test('a flow has one name, however it was come by', () => {
   const named = decodeApplicationMessage(
     '{"type":"adopted","id":1,"flow":{"client":"2001:DB8::0:1","clientPort":5,"servicePort":80}}',
   );
-  expect(named.ok && named.value.type === 'adopted' && flowKey(named.value.flow)).toBe('2001:db8::1 5 80');
+  expect(named.ok && named.value.type === 'adopted' && flowKey(named.value.flow)).toBe('2001:db8::1 . 5 . 80');
 });

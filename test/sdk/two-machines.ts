@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Frozen } from '../../src/agent/sdk-application.ts';
+import type { TcpFlow } from '../../src/base/tcp-flow.ts';
 
 export type { Frozen };
 
 import { openSdkEndpoint, type SdkEndpoint } from '../../src/agent/sdk-endpoint.ts';
 import { parseIp } from '../../src/base/address.ts';
-import type { TransferFlow } from '../../src/sdk/message.ts';
 
 const main = fileURLToPath(new URL('application.mjs', import.meta.url));
 const waitMs = 5000;
@@ -35,9 +35,9 @@ export interface TwoMachines {
   readonly b: Machine;
   /** A connection to the application of `a`. */
   connect(): Promise<Socket>;
-  flowOf(client: { readonly localPort?: number | undefined }): TransferFlow;
+  flowOf(client: { readonly localPort?: number | undefined }): TcpFlow;
   /** From `a` to `b`, or the reason why not. */
-  move(flow: TransferFlow): Promise<string>;
+  move(flow: TcpFlow): Promise<string>;
   /** An agent comes where one was closed. */
   openAgain(machine: Machine): Promise<void>;
   close(): Promise<void>;
@@ -100,7 +100,7 @@ export async function twoMachines(kind: string, env: Readonly<Record<string, str
   };
 }
 
-export function flowOf(clientPort: number, servicePort: number): TransferFlow {
+export function flowOf(clientPort: number, servicePort: number): TcpFlow {
   const client = parseIp('127.0.0.1');
   if (!client.ok) throw new Error(client.reason);
   return { client: client.value, clientPort, servicePort };
