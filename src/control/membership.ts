@@ -79,7 +79,9 @@ export function createMembership(node: string, peers: readonly string[], timers:
     stable(name, now) {
       const contact = contacts.get(name);
       return (
-        contact !== undefined && silence(name, now) <= timers.silenceMs && now - contact.since >= stableMs(contact)
+        contact !== undefined &&
+        silence(name, now) <= timers.silenceMs &&
+        now - contact.since >= stableMsOf(contact, timers)
       );
     },
     via: (name, now) => (heard(name, now) ? (multicastHeard(name, now) ? 'multicast' : 'unicast') : null),
@@ -99,6 +101,15 @@ export function createMembership(node: string, peers: readonly string[], timers:
         }));
     },
   };
+}
+
+/** Lost again within a while, it has one more; else none. */
+function relapsesAfter(last: Contact | undefined, { forgivenMs }: Timers): number {
+  return last !== undefined && last.at - last.since < forgivenMs ? last.relapses + 1 : 0;
+}
+
+function stableMsOf({ relapses }: Contact, { stableMs, stableMsMax }: Timers): number {
+  return Math.min(stableMs * 2 ** relapses, stableMsMax);
 }
 
 function lists(heartbeat: Heartbeat | undefined, node: string): boolean {
