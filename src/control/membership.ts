@@ -62,14 +62,11 @@ export function createMembership(node: string, peers: readonly string[], timers:
         if (via === 'multicast') contacts.set(name, { ...last, multicastAt: now });
         return false;
       }
-      const unbroken = last !== undefined && now - last.at <= timers.silenceMs;
+      const isAnswer = lists(heartbeat, node);
+      const contact = contactAfter(last, { session, heartbeat, at: now }, timers);
       contacts.set(name, {
-        session,
-        heartbeat,
-        at: now,
-        answeredAt: lists(heartbeat, node) ? now : (last?.answeredAt ?? start),
-        since: unbroken ? last.since : now,
-        relapses: unbroken ? last.relapses : relapsesAfter(last, timers),
+        ...contact,
+        answeredAt: isAnswer ? now : (last?.answeredAt ?? start),
         multicastAt: via === 'multicast' ? now : (last?.multicastAt ?? Number.NEGATIVE_INFINITY),
       });
       return true;
@@ -103,9 +100,15 @@ export function createMembership(node: string, peers: readonly string[], timers:
   };
 }
 
-/** Lost again within a while, it has one more; else none. */
-function relapsesAfter(last: Contact | undefined, { forgivenMs }: Timers): number {
-  return last !== undefined && last.at - last.since < forgivenMs ? last.relapses + 1 : 0;
+type Word = Pick<Contact, 'session' | 'heartbeat' | 'at'>;
+
+/** After a gap a run begins anew; lost again within a while, a peer has one relapse more, else none. */
+function contactAfter(last: Contact | undefined, word: Word, { silenceMs, forgivenMs }: Timers) {
+  if (last !== undefined && word.at - last.at <= silenceMs) {
+    return { ...word, since: last.since, relapses: last.relapses };
+  }
+  const isSoon = last !== undefined && last.at - last.since < forgivenMs;
+  return { ...word, since: word.at, relapses: isSoon ? last.relapses + 1 : 0 };
 }
 
 function stableMsOf({ relapses }: Contact, { stableMs, stableMsMax }: Timers): number {
