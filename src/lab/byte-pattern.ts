@@ -19,13 +19,15 @@ export interface PatternCheck {
   readonly received: number;
   /** Bytes that are missing, came twice or are others. */
   readonly wrong: number;
+  /** Where in the pattern the next byte should be. */
+  readonly offset: number;
 }
 
 /** A byte that is missing or doubled shifts the rest: the check finds where the stream goes on, and counts the shift once. */
-export function createPatternCheck(): PatternCheck {
-  let offset = 0;
-  let received = 0;
-  let wrong = 0;
+export function createPatternCheck(
+  from: Omit<PatternCheck, 'take'> = { received: 0, wrong: 0, offset: 0 },
+): PatternCheck {
+  let { received, wrong, offset } = from;
   return {
     take(chunk: Uint8Array): void {
       received += chunk.length;
@@ -52,6 +54,9 @@ export function createPatternCheck(): PatternCheck {
     },
     get wrong() {
       return wrong;
+    },
+    get offset() {
+      return offset;
     },
   };
 }

@@ -11,16 +11,16 @@ export interface ByteSender {
   stop(): void;
 }
 
-/** Sends the pattern of `byte-pattern.ts`, as fast as the socket takes it, or `bytesPerSecond` where that is not 0. */
-export function sendPattern(socket: Socket, bytesPerSecond: number): ByteSender {
+/** Sends the pattern of `byte-pattern.ts` from byte `from` on, as fast as the socket takes it, or `bytesPerSecond` where that is not 0. */
+export function sendPattern(socket: Socket, bytesPerSecond: number, from = 0): ByteSender {
   const begin = performance.now();
-  let sent = 0;
+  let sent = from;
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   const due = (): number =>
     bytesPerSecond === 0
       ? Number.POSITIVE_INFINITY
-      : Math.floor(((performance.now() - begin) / 1000) * bytesPerSecond) - sent;
+      : Math.floor(((performance.now() - begin) / 1000) * bytesPerSecond) + from - sent;
   const send = (): void => {
     while (!stopped) {
       const length = Math.min(chunkBytes, due());

@@ -1,8 +1,10 @@
 import { createServer } from 'node:http';
+import { transferable } from '../sdk/index.ts';
 
-/** A plain HTTP server on port 80 that names its replica, for where no other server is installed. */
+/** An HTTP server on port 80 that names its replica, for where no other server is installed; its idle connections can be moved. */
 const node = process.env.MANYCAST_NODE ?? '';
-createServer((_request, response) => {
+const server = createServer((_request, response) => {
   response.setHeader('X-Replica', node);
   response.end(`${node}\n`);
-}).listen(80, '0.0.0.0');
+});
+transferable(server).listen(80, '0.0.0.0');

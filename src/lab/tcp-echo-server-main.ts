@@ -1,18 +1,39 @@
-import { createServer } from 'node:net';
-import { createInterface } from 'node:readline';
+import type { Socket } from 'node:net';
+import { createServer } from '../sdk/index.ts';
 
-/** Answers each line on port 7 with the name of the replica and the line (RFC 862, with a name). */
+/**
+ * Answers each line on port 7 with the name of the replica, how many lines the connection has sent, and the line (RFC 862, with some more). The count goes along when
+ * the connection is moved.
+ */
 const node = process.env.MANYCAST_NODE ?? '';
 const lineCharactersMax = 1024;
 
-createServer((socket) => {
+interface Session {
+  /** The begin of a line whose end has not come. */
+  rest: string;
+  lines: number;
+}
+
+const sessions = new WeakMap<Socket, Session>();
+
+function serve(socket: Socket, session: Session): void {
+  sessions.set(socket, session);
   socket.setNoDelay(true);
+  socket.setEncoding('latin1');
   socket.on('error', () => socket.destroy());
-  const lines = createInterface({ input: socket });
-  // It repeats the errors of its socket, which are handled there.
-  lines.on('error', () => {});
-  lines.on('line', (line) => {
-    if (line.length > lineCharactersMax) socket.destroy();
-    else socket.write(`${node} ${line}\n`);
+  socket.on('data', (chunk: string) => {
+    const lines = (session.rest + chunk).split('\n');
+    session.rest = lines.pop() ?? '';
+    if ([session.rest, ...lines].some((line) => line.length > lineCharactersMax)) socket.destroy();
+    else for (const line of lines) socket.write(`${node} ${++session.lines} ${line}\n`);
   });
-}).listen(7, '0.0.0.0');
+}
+
+const server = createServer(
+  {
+    exportState: (socket) => Buffer.from(JSON.stringify(sessions.get(socket))),
+    importState: (socket, state) => serve(socket, JSON.parse(Buffer.from(state).toString()) as Session),
+  },
+  (socket) => serve(socket, { rest: '', lines: 0 }),
+);
+server.listen(7, '0.0.0.0');

@@ -104,16 +104,23 @@ function connectionMeasures(
   losses: readonly HostLoss[],
 ): Pick<
   Measures,
-  'connections.total' | 'connections.reset' | 'connections.reconnected' | 'connections.cut' | 'connections.broken'
+  | 'connections.total'
+  | 'connections.moved'
+  | 'connections.reset'
+  | 'connections.reconnected'
+  | 'connections.cut'
+  | 'connections.broken'
 > {
-  const counts = { reset: 0, reconnected: 0, cut: 0, broken: 0 };
+  const counts = { moved: 0, reset: 0, reconnected: 0, cut: 0, broken: 0 };
   const bySession = new Map<string, SessionRecord[]>();
   for (const each of sessions) bySession.set(each.session, [...(bySession.get(each.session) ?? []), each]);
   for (const events of bySession.values()) {
     let lostBy: 'reset' | 'other' | null = null;
     for (const { what, at, replica } of events) {
       const cut = losses.some((each) => each.replica === replica && at >= each.at);
-      if (what === 'open') {
+      if (what === 'moved') {
+        counts.moved++;
+      } else if (what === 'open') {
         if (lostBy === 'reset') counts.reconnected++;
         lostBy = null;
       } else if (what === 'failed') {
@@ -132,6 +139,7 @@ function connectionMeasures(
     sessionsAsked - [...bySession.values()].filter((events) => events.some(({ what }) => what === 'open')).length;
   return {
     'connections.total': sessionsAsked,
+    'connections.moved': counts.moved,
     'connections.reset': counts.reset,
     'connections.reconnected': counts.reconnected,
     'connections.cut': counts.cut,

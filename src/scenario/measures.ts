@@ -9,6 +9,8 @@ export const measureMeanings = {
     'connections answered by a replica that did not own the slot of the client when its SYN was sent',
   'answers.byTwo': 'overlap: connections answered by two replicas',
   'connections.total': 'long-lived connections asked for',
+  'connections.moved':
+    'times that another replica went on with a connection of `tcp-echo`, and knew what had been said on it',
   'connections.reset': 'times that a long-lived connection was reset',
   'connections.reconnected': 'times that one was opened again after that, and answered',
   'connections.cut': 'times that one was lost with a host that was cut off or killed',

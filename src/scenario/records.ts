@@ -18,8 +18,8 @@ export interface RequestRecord {
 /** One thing that happened to a long-lived session. */
 export interface SessionRecord {
   readonly kind: 'session';
-  /** `open`: the first right answer of a connection. `reset`, `stall`, `closed`, `wrong`: how a connection ended. `failed`: could not connect. */
-  readonly what: 'open' | 'reset' | 'stall' | 'closed' | 'wrong' | 'failed';
+  /** `open`: the first right answer of a connection. `moved`: another replica went on with it. `reset`, `stall`, `closed`, `wrong`: how a connection ended. `failed`: could not connect. */
+  readonly what: 'open' | 'moved' | 'reset' | 'stall' | 'closed' | 'wrong' | 'failed';
   readonly at: number;
   readonly session: string;
   readonly client: string;

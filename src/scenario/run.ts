@@ -45,6 +45,7 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
     serve: servers.map(({ command }) => command),
     ports: servers.map(({ port }) => port),
     checked: true,
+    certified: movesConnections(scenario),
     policy: stringify(scenario.policy),
     onProgress,
     signal,
@@ -161,4 +162,9 @@ function unixMs(): number {
 
 function seconds(begin: number): string {
   return `${((unixMs() - begin) / 1000).toFixed(1).padStart(5)} s`;
+}
+
+function movesConnections({ policy, timeline }: Scenario): boolean {
+  const policies = [policy, ...timeline.flatMap((step) => ('policy' in step ? [step.policy] : []))];
+  return policies.some(({ handoff }) => handoff === 'transfer');
 }

@@ -32,6 +32,7 @@ function begin(session: string, client: string, next: number): void {
   if (ending) return;
   const socket = connect({ host: task.service, port: 7, localAddress: client });
   let replica: string | null = null;
+  let asked = 0;
   let ended = false;
   const wait = waits.of(session, client);
   let timer: NodeJS.Timeout;
@@ -54,6 +55,7 @@ function begin(session: string, client: string, next: number): void {
     setTimeout(() => begin(session, client, next), reconnectMs);
   };
   const send = (): void => {
+    asked++;
     socket.write(`${next}\n`);
     wait.begin();
     timer = setTimeout(() => lose('stall'), task.stallMs);
@@ -70,12 +72,11 @@ function begin(session: string, client: string, next: number): void {
     if (ended || ending) return;
     clearTimeout(timer);
     wait.over();
-    const [who = '', number] = line.split(' ');
-    if (number !== String(next) || (replica !== null && who !== replica)) return lose('wrong');
-    if (replica === null) {
-      replica = who;
-      record('open', session, client, replica);
-    }
+    const [who = '', count, number] = line.split(' ');
+    // Another replica may answer, if the connection has been moved there: then it knows how many lines there were before.
+    if (number !== String(next) || count !== String(asked)) return lose('wrong');
+    if (who !== replica) record(replica === null ? 'open' : 'moved', session, client, who);
+    replica = who;
     next++;
     timer = setTimeout(send, task.intervalMs);
   });

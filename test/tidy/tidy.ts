@@ -20,7 +20,7 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
     node: true,
   },
   sdk: { imports: ['base', 'platform'], node: true },
-  lab: { imports: ['base', 'space', 'platform', 'ports', 'wire'], node: true },
+  lab: { imports: ['base', 'space', 'platform', 'ports', 'wire', 'sdk'], node: true },
   scenario: { imports: ['base', 'space', 'policy', 'platform', 'ports', 'lab'], node: true },
   agent: {
     imports: [
