@@ -19,8 +19,8 @@ const backlogBytesMax = 16 * 1024 * 1024;
 /** One connection to an agent that has welcomed this application. */
 export interface AgentSession {
   readonly descriptors: DescriptorChannel;
-  /** What the kernel knows of a TCP socket. */
-  readonly kernel: Pick<Platform, 'isEstablished' | 'isInRepair'>;
+  /** What the kernel knows of a TCP socket, and is told of it. */
+  readonly kernel: Pick<Platform, 'isEstablished' | 'isInRepair' | 'keepUnsentShort'>;
   say(message: ApplicationMessage): void;
   /** False once the agent is gone. */
   isOpen(): boolean;
@@ -33,6 +33,7 @@ export interface AgentLinkOptions {
   readonly path: string;
   /** Ports served here, as of now. */
   ports(): readonly number[];
+  onBegin(session: AgentSession): void;
   onMessage(session: AgentSession, message: AgentMessage): void;
   /** The agent of that session is gone. */
   onEnd(session: AgentSession): void;
@@ -82,6 +83,7 @@ function connectAgent(options: AgentLinkOptions, onClosed: () => void): Connecti
   async function join(token: string): Promise<void> {
     try {
       session = await openSession(options.path, socket, token);
+      options.onBegin(session);
     } catch {
       socket.destroy();
     }

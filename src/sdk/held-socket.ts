@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { assert } from '../base/assert.ts';
 
@@ -13,6 +13,11 @@ interface Handle {
 /** The kernel's number for a socket, -1 when it is closed. */
 export function descriptorOf(socket: Socket): number {
   return handleOf(socket)?.fd ?? -1;
+}
+
+/** The kernel's number for the socket that a server listens on, -1 when there is none. */
+export function listenerOf(server: Server): number {
+  return handleOf(server)?.fd ?? -1;
 }
 
 /**
@@ -125,8 +130,8 @@ export function holdWrites(socket: Socket): HeldWrites {
   };
 }
 
-function handleOf(socket: Socket): Handle | null {
-  return (socket as unknown as { readonly _handle: Handle | null })._handle;
+function handleOf(open: Socket | Server): Handle | null {
+  return (open as unknown as { readonly _handle: Handle | null })._handle;
 }
 
 /** Bytes of a character whose end has not come, which a socket with an encoding keeps in its decoder (string_decoder of Node). */

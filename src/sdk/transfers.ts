@@ -5,7 +5,7 @@ import { messageOf } from '../base/operating-error.ts';
 import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { type AgentSession, openAgentLink } from './agent-link.ts';
 import { type Arriving, adopt } from './arriving.ts';
-import { descriptorOf } from './held-socket.ts';
+import { descriptorOf, listenerOf } from './held-socket.ts';
 import { freeze, type Leaving } from './leaving.ts';
 import type { AgentMessage } from './message.ts';
 import type { Refused, TransferableServer } from './transferable-server.ts';
@@ -37,6 +37,9 @@ export class Transfers {
     this.#link = openAgentLink({
       path,
       ports: () => [...this.#servers.keys()],
+      onBegin: ({ kernel }) => {
+        for (const { server } of this.#servers.values()) kernel.keepUnsentShort(listenerOf(server));
+      },
       onMessage: (session, message) => this.#hear(session, message),
       onEnd: (session) => {
         for (const key of [...this.#deadlines.keys()]) this.#giveUp(session, key);
@@ -76,7 +79,7 @@ export class Transfers {
         break;
       case 'go':
       case 'drop':
-        this.#settleArriving(flowKey(message.flow), message.type);
+        this.#settleArriving(session, flowKey(message.flow), message.type);
         break;
       case 'finish':
         for (const flow of message.flows) {
@@ -146,11 +149,12 @@ export class Transfers {
     }
   }
 
-  #settleArriving(key: string, how: 'go' | 'drop'): void {
+  #settleArriving({ kernel }: AgentSession, key: string, how: 'go' | 'drop'): void {
     const arrived = this.#arriving.get(key);
     if (!arrived) return;
     this.#arriving.delete(key);
     this.#settled(key);
+    if (how === 'go') kernel.keepUnsentShort(descriptorOf(arrived.socket));
     arrived[how]();
   }
 
@@ -164,11 +168,11 @@ export class Transfers {
   }
 
   /** A socket in repair mode may live on elsewhere, and only an agent could end the mode: it goes without a word. */
-  #giveUp({ kernel }: AgentSession, key: string): void {
+  #giveUp(session: AgentSession, key: string): void {
     const connection = this.#connections.get(key);
     if (connection?.leaving)
-      this.#settleLeaving(key, kernel.isInRepair(descriptorOf(connection.socket)) ? 'moved' : 'thaw');
-    this.#settleArriving(key, 'drop');
+      this.#settleLeaving(key, session.kernel.isInRepair(descriptorOf(connection.socket)) ? 'moved' : 'thaw');
+    this.#settleArriving(session, key, 'drop');
     this.#settled(key);
   }
 
