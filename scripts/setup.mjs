@@ -29,6 +29,8 @@ function installSystemPackages() {
     hasCommand('unshare') ? '' : 'util-linux',
     !testing || hasCommand('curl') ? '' : 'curl',
     !testing || hasCommand('wrk') ? '' : 'wrk',
+    !testing || hasCommand('openssl') ? '' : 'openssl',
+    !testing || hasCommand('script') ? '' : 'bsdutils',
   ].filter(Boolean);
   if (missing.length === 0) return;
   const install = ['apt-get', 'install', '-y', '--no-install-recommends', ...missing];

@@ -25,7 +25,7 @@ const files = [
   {
     name: 'scenario',
     schema: scenarioSchema,
-    intro: 'A topology, workloads, a timeline and expectations, run by `manycast scenario run FILE --on lab`.',
+    intro: 'A topology, workloads, a timeline and expectations, run by `manycast scenario run FILE --on lab|sim`.',
   },
 ] as const;
 
