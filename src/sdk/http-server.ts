@@ -52,24 +52,12 @@ function httpConnections(server: Server, hooks: StateHooks | undefined): Transfe
     },
     finish(socket) {
       if (isUpgraded(socket)) return hooks?.finish?.(socket);
+      // Not ended here: a request may be on its way. The next response says that it is the last (RFC 9112, section 9.6).
       finishing.add(socket);
-      finishHttp(socket);
+      const response = partsOf(socket)._httpMessage;
+      if (response && !response.headersSent) response.setHeader('Connection', 'close');
     },
   };
-}
-
-/** A response that has not begun says that it is the last; a connection without a request is closed now or after the response under way. */
-function finishHttp(socket: Socket): void {
-  const response = partsOf(socket)._httpMessage;
-  if (!response) {
-    if (isIdle(socket)) socket.destroySoon();
-    return;
-  }
-  if (!response.headersSent) response.setHeader('Connection', 'close');
-  else
-    response.once('close', () =>
-      setImmediate(() => !partsOf(socket)._httpMessage && isIdle(socket) && socket.destroySoon()),
-    );
 }
 
 function refusalOf(server: object, hooks: StateHooks | undefined, socket: Socket): Refused | null {
