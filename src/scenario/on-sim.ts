@@ -9,7 +9,7 @@ import { type MeasureName, measureNames } from './measures.ts';
 import type { RunRecords, StepRecord, TableRecord } from './records.ts';
 import { reportOf, type ShareTeller } from './report.ts';
 import { type ScenarioRun, sessionsAskedBy } from './run.ts';
-import type { Scenario, Workload } from './schema.ts';
+import { policiesOf, type Scenario, type Workload } from './schema.ts';
 import { isSimulated, type SimulatedClients, startSimulatedClients } from './sim-clients.ts';
 import { createSimulatedStepper, unknownStep } from './sim-steps.ts';
 import type { SimulatedStatus, Simulation, Simulator } from './simulation.ts';
@@ -20,7 +20,9 @@ const patienceMs = 10_000;
 const lookMs = 20;
 
 /** Why the simulator cannot run a scenario, one line; null when it can. */
-export function unfitForSim({ workloads, timeline }: Scenario): string | null {
+export function unfitForSim(scenario: Scenario): string | null {
+  const { workloads, timeline } = scenario;
+  if (policiesOf(scenario).some(({ handoff }) => handoff === 'transfer')) return 'the simulator has no sockets to move';
   const step = timeline.map(unknownStep).find((each) => each !== null);
   if (step) return `the simulator has no step ${step}`;
   return workloads.some(isSimulated) ? null : `the simulator has no workload ${kindsLeftOut(workloads).join(', ')}`;
@@ -33,7 +35,7 @@ export async function runOnSim(scenario: Scenario, seed: number, simulator: Simu
   const addresses = plan.clients.flatMap((client) => client.addresses);
   const tables: TableRecord[] = [];
   const segments: RunRecords['segments'][number][] = [];
-  const policies = [scenario.policy, ...scenario.timeline.flatMap((step) => ('policy' in step ? [step.policy] : []))];
+  const policies = policiesOf(scenario);
   let now = (): number => 0;
   const simulation = await simulator({
     ...{ seed, mask, policy: scenario.policy, clients: addresses.map(addressOf) },

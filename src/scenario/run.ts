@@ -13,7 +13,7 @@ import { judge } from './judge.ts';
 import type { RunRecords, StepRecord, TableRecord } from './records.ts';
 import type { RepetitionReport } from './repetition.ts';
 import { reportOf, type ScenarioReport, type SkippedReport, type Taken } from './report.ts';
-import type { Scenario, Workload } from './schema.ts';
+import { policiesOf, type Scenario, type Workload } from './schema.ts';
 import { serversFor } from './servers.ts';
 import { stepLabel } from './step-label.ts';
 import { createStepper } from './steps.ts';
@@ -45,7 +45,7 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
     serve: servers.map(({ command }) => command),
     ports: servers.map(({ port }) => port),
     checked: true,
-    certified: movesConnections(scenario),
+    certified: policiesOf(scenario).some(({ handoff }) => handoff === 'transfer'),
     policy: stringify(scenario.policy),
     onProgress,
     signal,
@@ -162,9 +162,4 @@ function unixMs(): number {
 
 function seconds(begin: number): string {
   return `${((unixMs() - begin) / 1000).toFixed(1).padStart(5)} s`;
-}
-
-function movesConnections({ policy, timeline }: Scenario): boolean {
-  const policies = [policy, ...timeline.flatMap((step) => ('policy' in step ? [step.policy] : []))];
-  return policies.some(({ handoff }) => handoff === 'transfer');
 }

@@ -186,6 +186,11 @@ function workloadComplaint({ workloads, topology }: Scenario): string | null {
   return null;
 }
 
+/** All policies that are in force at some time. */
+export function policiesOf({ policy, timeline }: Scenario): Scenario['policy'][] {
+  return [policy, ...timeline.flatMap((step) => ('policy' in step ? [step.policy] : []))];
+}
+
 /** One step as YAML, such as `cut: r2`, for a lab of these replicas. Throws an OperatingError of one clear line. */
 export function readStep(text: string, replicas: readonly string[]): Step {
   const refused = (reason: string) => new OperatingError('scenario', reason.replace(/^timeline\[0\][.:] ?/, ''));

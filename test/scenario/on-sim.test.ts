@@ -35,7 +35,7 @@ async function report(timeline: string, expectations = '', workloads?: string): 
 }
 
 /** What has no place in the simulator. */
-const unfit = ['faults/server-dead.yaml'];
+const unfit = ['faults/server-dead.yaml', 'mixed-fleet.yaml', 'transfer.yaml', 'transfer-stream.yaml'];
 const files = readdirSync('scenarios', { recursive: true, encoding: 'utf8' }).filter((each) => each.endsWith('.yaml'));
 
 test.each(files.filter((each) => !unfit.includes(each)))(
@@ -50,6 +50,10 @@ test.each(files.filter((each) => !unfit.includes(each)))(
   },
   60_000,
 );
+
+test.each(unfit)('scenarios/%s says why it cannot run there', (file) => {
+  expect(unfitForSim(readScenario(join('scenarios', file)))).toMatch(/^the simulator has no (step|sockets)/);
+});
 
 describe('on the simulator', () => {
   test('the same seed is the same run, and another is another', async () => {

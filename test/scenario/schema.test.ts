@@ -45,7 +45,11 @@ describe('scenario files', () => {
   test.each([
     ['name: short', 'name: a b', 'name: "a b" is not allowed, allowed is 1 to 10 lower-case letters and digits'],
     ['replicas: 3', 'replicas: 17', 'topology.replicas: 17 is not allowed, allowed is at most 16'],
-    ['handoff: reset', 'handoff: never', 'policy.handoff: "never" is not allowed, allowed are forward, reset'],
+    [
+      'handoff: reset',
+      'handoff: never',
+      'policy.handoff: "never" is not allowed, allowed are forward, reset, transfer',
+    ],
     [
       'kind: http',
       'kind: ftp',
