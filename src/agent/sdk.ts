@@ -76,7 +76,10 @@ async function transfersOf(
   }
   const { cluster, node, control } = config;
   try {
-    return await openTransfers({ ...parts, cluster, node, tls, peers: control.peers, port: control.port, endpoint });
+    const onFailure = (error: unknown): void =>
+      log.error({ err: error }, `taking connections over failed: ${messageOf(error)}`);
+    const links = { cluster, node, tls, peers: control.peers, port: control.port };
+    return await openTransfers({ ...parts, ...links, endpoint, onFailure });
   } catch (error) {
     log.error(`connections are not moved to other replicas, only forwarded: ${messageOf(error)}`);
     return null;

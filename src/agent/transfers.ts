@@ -17,6 +17,8 @@ import type { SdkEndpoint } from './sdk-endpoint.ts';
 
 /** A commit is no barrier for packets on their way through the kernel; those are through by then. */
 const arrivedMs = 1;
+/** Connections that arrive and are not sockets yet. Above this a peer must wait with the next. */
+const underWayBytesMax = 32 * 1024 * 1024;
 
 export interface TransferOptions {
   readonly node: string;
@@ -31,6 +33,8 @@ export interface TransferOptions {
   readonly endpoint: SdkEndpoint;
   readonly clock: Clock;
   readonly view: () => ControlView;
+  /** Something that ends nothing. */
+  readonly onFailure: (error: unknown) => void;
 }
 
 /** Moves connections between this host and others, live. */
@@ -51,12 +55,13 @@ export async function openTransfers(options: TransferOptions): Promise<Transfers
   );
   const giving = new Giving(ports, holderApplications(endpoint), Math.floor(clock.now()) >>> 0);
   const taking = new Taking({ ...ports, ...takingPorts(options, hold) }, takerApplications(endpoint));
+  const receive = receiver(giving, taking);
   try {
     links = await openPeerLinks({
       ...{ tls: options.tls, cluster: options.cluster, node },
       listen: { address: peers[node] ?? '', port },
       addressOf: (peer) => (peers[peer] === undefined ? null : { address: peers[peer], port }),
-      onFrame: (peer, bytes) => receive(peer, bytes, giving, taking),
+      onFrame: receive,
       onClosed(peer, { direction, reason }) {
         if (reason === null) return;
         if (direction === 'incoming') taking.lost(peer);
@@ -79,13 +84,23 @@ export async function openTransfers(options: TransferOptions): Promise<Transfers
   };
 }
 
-/** What a peer says that is no message ends nothing: it has proven its name, and a version of tomorrow may say more. */
-function receive(peer: string, bytes: Uint8Array, giving: Giving, taking: Taking): void {
-  const message = decodeTransfer(bytes);
-  if (!message.ok) return;
-  const { value } = message;
-  if (value.kind === 'held' || value.kind === 'ready') giving.receive(peer, value);
-  else taking.receive(peer, value);
+/**
+ * Hands what a peer says to the end that it concerns. What is no message ends nothing: the peer has proven its name, and a version of tomorrow may say more. Resolves when
+ * the next may be read.
+ */
+function receiver(giving: Giving, taking: Taking): (peer: string, bytes: Uint8Array) => Promise<void> {
+  let underWay = 0;
+  return async (peer, bytes) => {
+    const message = decodeTransfer(bytes);
+    if (!message.ok) return;
+    const { value } = message;
+    if (value.kind === 'held' || value.kind === 'ready') return giving.receive(peer, value);
+    underWay += bytes.length;
+    const done = taking.receive(peer, value).finally(() => {
+      underWay -= bytes.length;
+    });
+    if (underWay > underWayBytesMax) await done;
+  };
 }
 
 function portsOf(
@@ -102,8 +117,9 @@ function portsOf(
   };
 }
 
-function takingPorts({ view, service, endpoint }: TransferOptions, hold: PacketHold) {
+function takingPorts({ view, service, endpoint, onFailure }: TransferOptions, hold: PacketHold) {
   return {
+    failed: onFailure,
     objection(flow: TcpFlow): string | null {
       const slot = slotOf(service.partition, flow.client);
       if (!view().accepting.has(slot)) return `slot ${slot} is not of this replica`;

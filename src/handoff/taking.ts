@@ -15,6 +15,8 @@ const waitingMax = 64;
 export interface TakingPorts extends TransferPorts {
   /** Null when this replica may take the connection, else why not. */
   objection(flow: TcpFlow): string | null;
+  /** Something that nothing follows from but a line in a log. */
+  failed(error: unknown): void;
   /** Writes back all packets that were held; returns how many there were. */
   releasePackets(): number;
 }
@@ -52,11 +54,15 @@ export class Taking {
     this.#applications = applications;
   }
 
-  receive(peer: string, message: TransferMessage & { readonly kind: 'hold' | 'image' | 'decided' }): void {
+  /** Resolves when the message takes no memory any more. */
+  async receive(
+    peer: string,
+    message: TransferMessage & { readonly kind: 'hold' | 'image' | 'decided' },
+  ): Promise<void> {
     const batch = this.#batches.get(keyOf(peer, message.batch));
     if (message.kind === 'hold') this.#begin(peer, message.batch, message.flows);
     else if (message.kind === 'decided') batch?.decide(message.go);
-    else if (batch) this.#arrive(batch, message);
+    else if (batch) await this.#arrive(batch, message);
   }
 
   /** Resolves when nothing that was begun is unfinished. */
@@ -69,13 +75,14 @@ export class Taking {
     for (const batch of this.#batches.values()) if (batch.peer === peer) batch.decide([]);
   }
 
-  #arrive({ peer, number, arriving }: Batch, image: TransferMessage & { readonly kind: 'image' }): void {
+  async #arrive({ peer, number, arriving }: Batch, image: TransferMessage & { readonly kind: 'image' }): Promise<void> {
     const { index } = image;
     const each = arriving[index];
     if (!each || each.handled) return;
     each.handled = this.#handle(each, image).then((outcome) =>
       this.#tell(peer, { kind: 'ready', batch: number, index, refusal: textOf(outcome) }),
     );
+    await each.handled;
   }
 
   #begin(peer: string, number: number, flows: readonly TcpFlow[]): void {
@@ -96,7 +103,7 @@ export class Taking {
       isDecided = true;
     });
     this.#turn = this.#turn.then(async () => {
-      if (!isDecided) await this.#take(peer, number, arriving, decided);
+      if (!isDecided) await this.#take(peer, number, arriving, decided).catch(this.#ports.failed);
       this.#batches.delete(key);
     });
   }
@@ -142,7 +149,9 @@ export class Taking {
     } catch (error) {
       return refuse(messageOf(error));
     }
-    const adopted = await this.#applications.adopt(arriving.flow, { descriptor, state, unread });
+    const adopted = await this.#applications
+      .adopt(arriving.flow, { descriptor, state, unread })
+      .catch((error: unknown) => refuse(messageOf(error)));
     if (adopted.ok) arriving.socket = { descriptor, image: image.value };
     else this.#ports.sockets.closeSilently(descriptor);
     return adopted;
@@ -156,8 +165,12 @@ export class Taking {
       sockets.closeSilently(socket.descriptor);
       return;
     }
-    // Live first: what an application writes to a frozen socket is taken for sent.
-    sockets.goLive(socket.descriptor, socket.image);
+    try {
+      // Live first: what an application writes to a frozen socket is taken for sent.
+      sockets.goLive(socket.descriptor, socket.image);
+    } catch (error) {
+      this.#ports.failed(error);
+    }
     sockets.close(socket.descriptor);
     this.#applications.go(flow);
   }

@@ -101,7 +101,8 @@ beforeEach(() => {
   lostKind = cutting = null;
   [objections, freezing, exporting, importing, adopting] = [new Map(), new Map(), new Map(), new Map(), new Map()];
   const holder = portsOf('a', (message) => {
-    if (message.kind === 'hold' || message.kind === 'image' || message.kind === 'decided') taking.receive('a', message);
+    if (message.kind === 'hold' || message.kind === 'image' || message.kind === 'decided')
+      void taking.receive('a', message);
   });
   const taker = portsOf('b', (message) => {
     if (message.kind === 'held' || message.kind === 'ready') giving.receive('b', message);
@@ -125,6 +126,9 @@ beforeEach(() => {
     {
       ...taker,
       objection: ({ clientPort }) => objections.get(clientPort) ?? null,
+      failed(error) {
+        throw error;
+      },
       releasePackets: () => log.push('b releases packets'),
     },
     {

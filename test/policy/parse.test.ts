@@ -29,14 +29,10 @@ describe('a policy file', () => {
     ['strategy: equal\ndrainDeadline: 0', 'drainDeadline: 0 is not allowed, allowed is at least 1'],
     ['strategy: equal\ndrainDeadline: 90000', 'drainDeadline: 90000 is not allowed, allowed is at most 86400'],
     [
-      'strategy: equal\nhandoff: transfer',
-      'handoff: "transfer" is not allowed, allowed are forward, reset ("transfer" is not built yet)',
-    ],
-    [
       'strategy: equal\nhandoff: tag',
-      'handoff: "tag" is not allowed, allowed are forward, reset ("tag" is not built yet)',
+      'handoff: "tag" is not allowed, allowed are forward, reset, transfer ("tag" is not built yet)',
     ],
-    ['strategy: equal\nhandoff: gentle', 'handoff: "gentle" is not allowed, allowed are forward, reset'],
+    ['strategy: equal\nhandoff: gentle', 'handoff: "gentle" is not allowed, allowed are forward, reset, transfer'],
     ['strategy: weighted', 'weights: missing, allowed is names with values'],
     ['strategy: weighted\nweights: { r1: -1 }', 'weights.r1: -1 is not allowed, allowed is at least 0'],
     ['strategy: weighted\nweights: { r1: 1001 }', 'weights.r1: 1001 is not allowed, allowed is at most 1000'],
@@ -65,7 +61,10 @@ describe('a policy file', () => {
       `strategy: explicit\nshares: { r1: ${'x'.repeat(60_000)} }`,
       `shares.r1: "${'x'.repeat(60)}…" is not a slot or a range of slots such as "0-63"`,
     ],
-    ['strategy: equal\nhandoff: &a [*a]', 'handoff: a value within itself is not allowed, allowed are forward, reset'],
+    [
+      'strategy: equal\nhandoff: &a [*a]',
+      'handoff: a value within itself is not allowed, allowed are forward, reset, transfer',
+    ],
     ['&a [*a]', 'a value within itself is not allowed, allowed is fields with values'],
     ['strategy: weighted\nweights: { r1: 0.5 }', 'weights.r1: 0.5 is not allowed, allowed is a whole number'],
     ['strategy: weighted\nweights: { r1: 1, r1: 2 }', 'not YAML: Map keys must be unique at line 2, column 19'],
