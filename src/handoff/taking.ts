@@ -151,7 +151,7 @@ export class Taking {
     }
     const adopted = await this.#applications
       .adopt(arriving.flow, { descriptor, state, unread })
-      .catch((error: unknown) => refuse(messageOf(error)));
+      .catch((error: unknown): Result<null> => refuse(messageOf(error)));
     if (adopted.ok) arriving.socket = { descriptor, image: image.value };
     else this.#ports.sockets.closeSilently(descriptor);
     return adopted;
