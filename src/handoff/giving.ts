@@ -1,7 +1,7 @@
 import { messageOf } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
 import type { TcpFlow } from '../base/tcp-flow.ts';
-import { encodeSocketImage } from './socket-image.ts';
+import { encodeSocketImage, type SocketImage } from './socket-image.ts';
 import type { TransferMessage } from './transfer-message.ts';
 import type { Frozen, HolderApplications, TransferPorts } from './transfer-ports.ts';
 
@@ -17,7 +17,7 @@ type Outcome = Result<null>;
 interface Leaving {
   readonly flow: TcpFlow;
   readonly frozen: Frozen;
-  readonly image: Uint8Array;
+  readonly image: SocketImage;
 }
 
 /**
@@ -95,7 +95,7 @@ export class Giving {
     await this.#ports.packetsArrived();
     return [...frozen].flatMap(([flow, each]) => {
       const image = this.#ports.sockets.exportSocket(each.descriptor);
-      if (image.ok) return [{ flow, frozen: each, image: encodeSocketImage(image.value) }];
+      if (image.ok) return [{ flow, frozen: each, image: image.value }];
       outcomes.set(flow, image);
       return [];
     });
@@ -110,8 +110,9 @@ export class Giving {
     outcomes: Map<TcpFlow, Outcome>,
   ): Promise<readonly Leaving[]> {
     const answers = await Promise.all(
-      leaving.map(({ flow, frozen: { state, unread }, image: socket }) => {
+      leaving.map(({ flow, frozen: { state, unread }, image }) => {
         const index = flows.indexOf(flow);
+        const socket = encodeSocketImage(image);
         return this.#ask(peer, { kind: 'image', batch, index, socket, state, unread }, `${batch} ready ${index}`);
       }),
     );
@@ -143,7 +144,8 @@ export class Giving {
       await this.#ports.divert([...frozen.keys()], null);
     } finally {
       for (const [flow, { descriptor }] of stay) {
-        if (exported.some((each) => each.flow === flow)) this.#ports.sockets.thaw(descriptor);
+        const image = exported.find((each) => each.flow === flow)?.image;
+        if (image) this.#ports.sockets.thaw(descriptor, image);
         this.#ports.sockets.close(descriptor);
         this.#applications.thaw(flow);
       }

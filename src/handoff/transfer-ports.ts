@@ -23,7 +23,7 @@ export interface SocketRepair {
   /** Freezes the connection; a refusal leaves it as it was. */
   exportSocket(descriptor: number): Result<SocketImage>;
   /** What was exported goes on here. */
-  thaw(descriptor: number): void;
+  thaw(descriptor: number, image: SocketImage): void;
   /** A frozen socket with the connection of `image`. */
   importSocket(image: SocketImage): number;
   /** What was imported goes on. */

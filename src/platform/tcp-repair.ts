@@ -81,15 +81,23 @@ export function exportSocket(descriptor: number): Result<SocketImage> {
     frozen = readFrozen(descriptor, { send, unsentBytes });
     return frozen;
   } finally {
-    if (!frozen?.ok) {
-      writeWindow(descriptor, { ...readWindow(descriptor), send });
-      thaw(descriptor);
-    }
+    if (!frozen?.ok) goOn(descriptor, send);
   }
 }
 
-/** Leaves repair mode with a window probe: the connection goes on as before the export when its peer answers. */
-export function thaw(descriptor: number): void {
+/** Leaves repair mode with a window probe: the connection that was exported as `image` goes on as before. */
+export function thaw(descriptor: number, { window }: Pick<SocketImage, 'window'>): void {
+  goOn(descriptor, window.send);
+}
+
+/** With the window that the peer had allowed: of answers to window probes it may withhold all but one in half a second (tcp_invalid_ratelimit). */
+function goOn(descriptor: number, send: number): void {
+  const { sendMax, ...window } = readWindow(descriptor);
+  writeWindow(descriptor, { ...window, send, sendMax: Math.max(sendMax, send) });
+  leave(descriptor);
+}
+
+function leave(descriptor: number): void {
   leaveRepair(descriptor);
   // Repair mode forced address reuse, and leaving it forbids it: a server that restarts could not bind.
   allowAddressReuse(descriptor);
@@ -132,7 +140,7 @@ export function importSocket(image: SocketImage): number {
  * never sent is sent. `descriptor` may be given to `new net.Socket({ fd })` from then on.
  */
 export function goLive(descriptor: number, image: SocketImage): void {
-  thaw(descriptor);
+  leave(descriptor);
   const { sendQueue: queue, unsentBytes } = image;
   // Whoever writes in repair mode marks the bytes as sent, and the peer would wait for a time-out to see them.
   writeAll(descriptor, queue.subarray(queue.length - unsentBytes));

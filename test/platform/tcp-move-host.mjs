@@ -212,7 +212,6 @@ function holder() {
       row('meta pkttype set unicast accept');
       server = createServer().listen(port, services[family]);
       await once(server, 'listening');
-      await once(server, 'listening');
       server.once('connection', (accepted) => {
         socket = accepted;
         stream = streamOn(socket, 0, 0);
@@ -222,7 +221,7 @@ function holder() {
       if (!socket) await once(server, 'connection');
       const fd = descriptorOf(socket);
       const { value } = exportSocket(fd);
-      thaw(fd);
+      thaw(fd, value);
       close(fd);
       return value.sendSequence;
     },
@@ -237,8 +236,8 @@ function holder() {
     freezeAndThaw() {
       const fd = descriptorOf(socket);
       const seen = Array.from({ length: 5 }, () => {
-        const { ok, reason } = exportSocket(fd);
-        if (ok) thaw(fd);
+        const { ok, value, reason } = exportSocket(fd);
+        if (ok) thaw(fd, value);
         return ok ? 'whole' : reason;
       });
       close(fd);
@@ -275,8 +274,9 @@ function client() {
   let stream;
   return {
     async start(family) {
-      const socket = connect(port, services[family]);
-      await once(socket, 'connect');
+      let socket = null;
+      // The server may not listen yet.
+      while (!socket) socket = await connected(services[family]);
       stream = streamOn(socket, 0, 0);
     },
     flow: (on) => stream.flow(on),
@@ -284,6 +284,14 @@ function client() {
     progress: () => stream.progress(),
     finish: () => stream.finish(),
   };
+}
+
+function connected(service) {
+  const socket = connect(port, service);
+  return once(socket, 'connect').then(
+    () => socket,
+    () => sleep(20).then(() => null),
+  );
 }
 
 /** Writes and checks a stream of which every byte follows from its place. */

@@ -47,9 +47,9 @@ const cases = {
     const { client, accepted, server, port } = await connection('127.0.0.1');
     await written(client, 'before');
     const fd = descriptorOf(accepted);
-    const { ok } = exportSocket(fd);
+    const { ok, value } = exportSocket(fd);
     await written(client, ' during');
-    thaw(fd);
+    thaw(fd, value);
     close(fd);
     accepted.write('after');
     const heard = [await read(accepted, 13), await read(client)];
@@ -85,7 +85,7 @@ const cases = {
     const { accepted } = await connection('127.0.0.1');
     const fd = descriptorOf(accepted);
     const { value } = exportSocket(fd);
-    thaw(fd);
+    thaw(fd, value);
     const open = () => readdirSync('/proc/self/fd').length;
     const before = open();
     const tried = (change) => {

@@ -3,12 +3,16 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 
 const root = process.getuid?.() === 0;
+/** A connection that stands still for ever fails its test, and not the whole run. */
+const runMsMax = 60_000;
 const pathOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
 /** What a case of the script says, run in a network of its own. */
 function said(name: string): unknown {
   const command = ['sh', '-c', 'ip link set lo up && exec "$@"', 'sh', process.execPath, pathOf('tcp-repair-host.mjs')];
-  return JSON.parse(execFileSync('unshare', [root ? '-n' : '-Urn', ...command, name], { encoding: 'utf8' }));
+  return JSON.parse(
+    execFileSync('unshare', [root ? '-n' : '-Urn', ...command, name], { encoding: 'utf8', timeout: runMsMax }),
+  );
 }
 
 describe('a connection frozen and imported on the same host', () => {
@@ -55,7 +59,10 @@ test('closing silently sends nothing, whoever else holds the socket and whatever
 test('without CAP_NET_ADMIN a connection is not frozen, and one line says why', () => {
   // Root of a user namespace of its own has no say over the network outside.
   const host = pathOf('tcp-repair-host.mjs');
-  const text = execFileSync('unshare', ['-U', process.execPath, host, 'denied'], { encoding: 'utf8' });
+  const text = execFileSync('unshare', ['-U', process.execPath, host, 'denied'], {
+    encoding: 'utf8',
+    timeout: runMsMax,
+  });
   expect(JSON.parse(text)).toEqual({
     code: 'tcp-repair',
     message: 'this process may not move TCP connections: it lacks CAP_NET_ADMIN',
@@ -82,7 +89,7 @@ describe.runIf(root)('between two hosts that share an address', () => {
   }, () => {
     const isolated = ['-mn', '--propagation', 'private', 'sh', '-c', 'mount -t tmpfs tmpfs /run && exec "$@"', 'sh'];
     const command = [...isolated, process.execPath, pathOf('tcp-move-host.mjs')];
-    const { moves, uncut } = JSON.parse(execFileSync('unshare', command, { encoding: 'utf8' })) as {
+    const { moves, uncut } = JSON.parse(execFileSync('unshare', command, { encoding: 'utf8', timeout: runMsMax })) as {
       readonly moves: readonly Moved[];
       readonly uncut: { readonly said: readonly string[] };
     };
