@@ -227,6 +227,7 @@ async function listen(server: Server, path: string, groupId: number | undefined)
     });
     if (groupId !== undefined) chownSync(path, -1, groupId);
   } catch (cause) {
+    server.close();
     throw new OperatingError('socket', `sdk: cannot listen on ${path}: ${messageOf(cause)}`, { cause });
   } finally {
     process.umask(before);
