@@ -64,14 +64,15 @@ function refusalOf(server: object, hooks: StateHooks | undefined, socket: Socket
   if (server instanceof TlsServer) return { code: 'tls', reason: 'the state of TLS stays in this process' };
   if (isUpgraded(socket))
     return hooks ? null : { code: 'upgraded', reason: 'the application exports no state of upgraded connections' };
-  if (partsOf(socket)._httpMessage || !isIdle(socket)) return { code: 'busy', reason: 'in the middle of a request' };
+  if (partsOf(socket)._httpMessage || !isIdle(server, socket))
+    return { code: 'busy', reason: 'in the middle of a request' };
   return null;
 }
 
 /** What Node's HTTP server attaches to a socket; there is no public way to ask whether a connection is idle. */
 interface HttpParts {
   /** Null once a connection is upgraded. */
-  readonly parser?: { duration?(): number } | null;
+  readonly parser?: object | null;
   /** The response under way. */
   readonly _httpMessage?: ServerResponse | null;
 }
@@ -84,7 +85,27 @@ function isUpgraded(socket: Socket): boolean {
   return !partsOf(socket).parser;
 }
 
-/** Whether no request has begun that has not been read to its end. The parser counts the time since the first byte of a request. */
-function isIdle(socket: Socket): boolean {
-  return socket.bytesRead === 0 || partsOf(socket).parser?.duration?.() === 0;
+/** Whether no request has begun that has not been read to its end. */
+function isIdle(server: object, socket: Socket): boolean {
+  return socket.bytesRead === 0 || idleOf(server).has(socket);
+}
+
+/** Of each server, those that are idle, until something else happens: many are asked about at once. */
+const idleNow = new WeakMap<object, ReadonlySet<Socket>>();
+
+/** As `closeIdleConnections` of a server finds them; none where Node keeps its list elsewhere. */
+function idleOf(server: object): ReadonlySet<Socket> {
+  const known = idleNow.get(server);
+  if (known) return known;
+  const name = Object.getOwnPropertySymbols(server).find((each) => each.description === 'http.server.connections');
+  const list = name ? (Reflect.get(server, name) as ConnectionsList | undefined) : undefined;
+  const idle = new Set(list?.idle?.().map((parser) => parser.socket));
+  idleNow.set(server, idle);
+  queueMicrotask(() => idleNow.delete(server));
+  return idle;
+}
+
+/** Of Node's own; the same in Node 20 and 24. */
+interface ConnectionsList {
+  idle?(): { readonly socket: Socket }[];
 }
