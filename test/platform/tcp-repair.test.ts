@@ -81,6 +81,7 @@ describe.runIf(root)('between two hosts that share an address', () => {
     /** Bytes to be acknowledged, of them unsent, and unread. */
     readonly queues: readonly [number, number, number];
     readonly held: number;
+    readonly resets: readonly number[];
     readonly [key: string]: unknown;
   }
 
@@ -102,14 +103,15 @@ describe.runIf(root)('between two hosts that share an address', () => {
       [6, false],
       [6, true],
     ]);
-    for (const { family, full, kept, keeps, queues, held, ...seen } of moves) {
+    for (const { family, full, kept, keeps, queues, held, resets, ...seen } of moves) {
       // Time-outs are told and not judged: a machine that is busy has some.
       expect(seen).toMatchObject({
         exact: [true, true],
         streams: [0, 0],
-        resets: [0, 0, 0],
         dropped: 0,
       });
+      // Of the two hosts; the client's kernel answers so what comes late for a stream that has ended.
+      expect(resets.slice(0, 2)).toEqual([0, 0]);
       expect({ options: kept.options, mss: Number(kept.mss) }).toEqual({
         options: true,
         mss: family === 4 ? 1448 : 1428,
