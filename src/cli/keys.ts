@@ -85,10 +85,11 @@ function ask(question: string): Promise<string> {
       remedy: 'give it in the environment: MANYCAST_KEYS_PASSPHRASE',
     });
   }
-  process.stderr.write(question);
   // Readline takes the terminal's echo upon itself, and what it echoes goes nowhere.
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true, historySize: 0 });
+  // Whoever answers at once is not echoed, and control-C is readline's to read.
+  process.stderr.write(question);
   return new Promise((resolve, reject) => {
     terminal.once('line', resolve);
     terminal.once('close', () => reject(new OperatingError('keys', 'no passphrase was given')));
