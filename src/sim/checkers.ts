@@ -52,8 +52,8 @@ export class Checkers {
   readonly #partition: Partition;
   readonly #expect: Expectations;
   readonly #maps = new Map<number, { readonly by: string; readonly owners: string }>();
-  /** By host name. */
-  readonly #epochs = new Map<string, number>();
+  /** By host name: the newest epoch that it acted on, and when that was. */
+  readonly #epochs = new Map<string, { readonly epoch: number; readonly at: number }>();
   #newest: { readonly epoch: number; readonly owners: Owners } = { epoch: 0, owners: [] };
   /** By slot: when its owner changed last. */
   readonly #changedAt: number[] = [];
@@ -118,9 +118,9 @@ export class Checkers {
         `epoch ${epoch} by ${known.by}: ${known.owners}; by ${by} on ${host.name}: ${said.owners}`,
       );
     }
-    const before = this.#epochs.get(host.name) ?? 0;
+    const before = this.#epochs.get(host.name)?.epoch ?? 0;
     if (epoch < before) this.#violate('oneMap', `${host.name} goes back from epoch ${before} to ${epoch}`);
-    this.#epochs.set(host.name, epoch);
+    this.#epochs.set(host.name, { epoch, at: this.#timeline.now });
   }
 
   #filters(owners: Owners): void {
@@ -156,13 +156,18 @@ export class Checkers {
       return;
     }
     const inFlight = (relayed || first.relayed) && now - first.at <= pauseMs;
-    // Who comes back from a cut does not know yet that others have taken it for gone.
-    const back = [first.by, by].some((host) => host.awaySince(now - backMs));
-    if (first.by === by || inFlight || back) return;
+    if (first.by === by || inFlight || this.#isUninformed(first.by) || this.#isUninformed(by)) return;
     this.#violate(
       'oneAnswer',
       `a ${frame.kind} of slot ${frame.client.slot} is answered by ${first.by.name} and ${by.name}`,
     );
+  }
+
+  /** Who comes back from a cut does not know yet that others have taken it for gone: for as long as it hears no newer map. */
+  #isUninformed(host: Host): boolean {
+    const acted = this.#epochs.get(host.name);
+    const isBehind = acted === undefined || acted.epoch < this.#newest.epoch;
+    return host.awaySince(this.#timeline.now - backMs) || (isBehind && host.awaySince(acted?.at ?? 0));
   }
 
   relayedTwice(frame: Frame, by: Host): void {

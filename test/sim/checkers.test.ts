@@ -2,7 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { defined } from '../../src/base/assert.ts';
 import { newRow, ownRow } from '../../src/dataplane/forwarding-table.ts';
 import { filterFault, invariants } from '../../src/sim/checkers.ts';
+
 import type { Frame } from '../../src/sim/frame.ts';
+import type { Agent } from '../../src/sim/host.ts';
 import { coverSlots } from '../../src/space/index.ts';
 import { bench, program } from './bench.ts';
 
@@ -104,6 +106,28 @@ describe('invariant 5', () => {
     await timeline.run(2);
     world.checkers.answered(one, hosts[2], false);
     expect(timeline.violation?.invariant).toBe(invariants.oneAnswer);
+  });
+
+  test('a host that was cut off answers beside the new owner until it hears the newest map, and not after', async () => {
+    const { timeline, world, hosts } = bench();
+    const [away, owner] = hosts;
+    const both = () => {
+      const one = frame(world);
+      world.checkers.answered(one, away, false);
+      world.checkers.answered(one, owner, false);
+    };
+    for (const host of [away, owner]) world.checkers.acted(host, map(1, ['n1', 'n1', 'n1', 'n1']));
+    away.pullCable();
+    await timeline.run(2000);
+    world.checkers.acted(owner, map(2, ['n2', 'n2', 'n2', 'n2']));
+    away.plugCable();
+    away.run({} as Agent);
+    await timeline.run(10_000);
+    both();
+    expect(timeline.violation).toBeNull();
+    world.checkers.acted(away, map(2, ['n2', 'n2', 'n2', 'n2']));
+    both();
+    expect(timeline.violation?.what).toBe('a request of slot 1 is answered by n1 and n2');
   });
 
   test('a kernel that sends on what was relayed to it', async () => {
