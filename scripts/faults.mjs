@@ -17,10 +17,16 @@ const columns = [
   ['answers.wrongReplica', 'answered by a wrong replica'],
   ['answers.byTwo', 'answered by two'],
 ];
+const pauseTitles = {
+  still: 'nothing',
+  moving: 'half of all slots, those of the connection among them, move',
+  leaving: 'the agent that serves the connection leaves',
+};
 const expectationFailed = 2;
 
 const files = readdirSync(join(root, 'scenarios/faults')).filter((each) => each.endsWith('.yaml'));
 const reports = files.sort().map((file) => ({ file, ...reportOf(file) }));
+const pauses = pausesOf();
 writeFileSync(join(root, 'docs/faults.md'), page());
 process.exitCode = reports.every(({ passed }) => passed) ? 0 : expectationFailed;
 
@@ -34,6 +40,14 @@ function reportOf(file) {
     process.exit(1);
   }
   return JSON.parse(readFileSync(join(directory, 'report.json'), 'utf8'));
+}
+
+/** What scripts/gap.mjs says. */
+function pausesOf() {
+  const argv = [join(root, 'scripts/gap.mjs'), '--repeat', values.repeat];
+  const { status, stdout } = spawnSync(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+  if (status !== 0) process.exit(1);
+  return JSON.parse(stdout.toString());
 }
 
 function page() {
@@ -55,6 +69,22 @@ machine with ${cpus().length} cores. Where runs differ: median / worst. The meas
 the longest time in which some client address got no fresh connection opened, of those asked for every 10 ms; \`ping.gapMs\` the longest pause of
 long-lived connections that exchange a line every millisecond, those of the faulty replica too.
 
-${[header, header.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')}
+${table([header, header.map(() => '---'), ...rows])}
+
+## One connection, looked at closely
+
+    node scripts/gap.mjs --repeat ${values.repeat}
+
+The longest pause within a second of one connection that exchanges a byte every millisecond, on a lab that does nothing else, milliseconds:
+
+${table([
+  ['what happens', 'median / worst'],
+  ['---', '---'],
+  ...Object.entries(pauseTitles).map(([kind, title]) => [title, `${pauses[kind].medianMs} / ${pauses[kind].worstMs}`]),
+])}
 `;
+}
+
+function table(rows) {
+  return rows.map((row) => `| ${row.join(' | ')} |`).join('\n');
 }
