@@ -7,6 +7,7 @@ import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { bootNumber, randomIncarnation } from '../platform/boot.ts';
 import { readKeyring } from '../platform/keyring.ts';
+import { openNftables } from '../platform/libnftables.ts';
 import { monotonicClock, unixMsOf } from '../platform/monotonic-clock.ts';
 import { interfaceMac } from '../platform/packet-socket.ts';
 import { openFlowTable } from '../platform/socket-diagnostics.ts';
@@ -25,6 +26,7 @@ import { openControlSocket } from './control-socket.ts';
 import { type Driver, startDriver, stateRecord } from './driver.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
 import { watchHealth } from './health.ts';
+import { type HeldResets, noResets, openHeldResets } from './held-resets.ts';
 import { type TakenHost, takeHost, watchHost } from './host.ts';
 import { logEvent } from './log-event.ts';
 import { type PolicyFile, watchPolicyFile } from './policy-file.ts';
@@ -84,8 +86,8 @@ async function assemble(
   closers: Closers,
   taken: { host: TakenHost | null },
 ): Promise<Driver> {
-  const service = serviceOf(config, role.witness ? noMac : interfaceMac(config.interface));
-  const { partition } = service;
+  const configured = serviceOf(config, role.witness ? noMac : interfaceMac(config.interface));
+  const { partition } = configured;
   const clock = monotonicClock;
   const keyring = readKeyring(config.control.keyring);
   const store = openStateDirectory(config.stateDir);
@@ -95,6 +97,12 @@ async function assemble(
   // First, because only one process can have the address and port: whoever fails here has touched nothing of the running agent's.
   const network = await openControl(config, log, (datagram, via) => driver?.receive(datagram, via));
   closers.push(() => network.close());
+  // Before the rules that need somebody to listen.
+  const resets = role.witness
+    ? noResets
+    : openHeldResets(configured.name, openNftables(), log, (...of) => driver?.unknown(...of));
+  closers.push(() => resets.close());
+  const service = resets.group === null ? configured : { ...configured, resetGroup: resets.group };
   const { host, segment, flows } = role.witness
     ? witnessHost()
     : await replicaHost(config, service, store, log, (peer) => driver?.alive(peer));
@@ -115,6 +123,7 @@ async function assemble(
     ...{ control, channel, network, dataPlane, service, store, clock },
     flows,
     probe: segment.probe,
+    letGo: resets.letGo,
     onEvent: (event) => {
       logEvent(log, event);
       eventLog.record(event);
@@ -129,7 +138,7 @@ async function assemble(
     const closeSdk = await openSdk(config, { service, dataPlane, flows, clock, view: () => control.view() }, log);
     if (closeSdk) closers.push(closeSdk);
   }
-  const asked: Asked = { partition, dataPlane, policyFile, control, eventLog, driver };
+  const asked: Asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver };
   const socket = await openAdministration(config, version, asked);
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address, adopted: rows.size }, 'agent started');
@@ -193,6 +202,7 @@ function watchServer(config: AgentConfig, log: Logger, driver: Driver): () => vo
 interface Asked {
   readonly partition: Partition;
   readonly dataPlane: DataPlane;
+  readonly resets: HeldResets;
   readonly policyFile: PolicyFile;
   readonly control: Control;
   readonly eventLog: EventLog;
@@ -202,13 +212,14 @@ interface Asked {
 function openAdministration(
   config: AgentConfig,
   version: string,
-  { partition, dataPlane, policyFile, control, eventLog, driver }: Asked,
+  { partition, dataPlane, resets, policyFile, control, eventLog, driver }: Asked,
 ): ReturnType<typeof openControlSocket> {
   const status = async (): Promise<AgentStatus> => {
     const view = control.view();
     const packets = await dataPlane.counters().catch(() => null);
     const file = policyFile.compare(view.policy);
-    return statusOf({ config, version, partition, view, packets, policyFile: file, refused: driver.refused() });
+    const refused = driver.refused();
+    return statusOf({ config, version, partition, view, packets, policyFile: file, refused, resets });
   };
   const routes = agentRoutes({
     ...{ partition, status },

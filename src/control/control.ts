@@ -1,12 +1,15 @@
 import { OperatingError } from '../base/operating-error.ts';
 import { encodeMessage, heartbeatFits } from '../wire/control-message.ts';
-import { compareVersions, decodeLedger, type Ledger, type Voter, versionOf } from '../wire/ledger.ts';
+import { compareVersions, type Ledger, type Voter, versionOf } from '../wire/ledger.ts';
 import { type Change, titleOf } from './change.ts';
+import { Claimed, Claims } from './claims.ts';
 import { coordinate, type OwnState } from './coordinate.ts';
 import { Drained, Draining } from './draining.ts';
 import { encodeDurable } from './durable.ts';
 import { Fences } from './fences.ts';
 import { Following } from './following.ts';
+import { objectionToFounding } from './founding.ts';
+import { hear } from './hearing.ts';
 import { heartbeatOf, type Said, sameFields, saysSame } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
@@ -18,11 +21,13 @@ import { createMembership } from './membership.ts';
 import type { ControlConfig, Parts } from './parts.ts';
 import { Probing } from './probing.ts';
 import { Proposals } from './proposals.ts';
+import { Questions } from './questions.ts';
 import { createRegister } from './register.ts';
 import { rememberingPolicies, usableLedger } from './remembered.ts';
 import { createRounds, type Rounds } from './rounds.ts';
 import { Share } from './share.ts';
 import { defaultTimers } from './timers.ts';
+import { afterRows, answerTo, askAbout, askOthers } from './unknown-flows.ts';
 import { type Observed, observe, peerState, viewOf } from './view.ts';
 import { createVoters } from './voters.ts';
 
@@ -77,6 +82,7 @@ class Machine implements Control {
     this.#founders = earlier.founders;
     const founders = (): readonly Voter[] => this.#founders;
     const held = (): Ledger | null => this.#parts?.register.held ?? usableLedger(config);
+    const host = { node, boot: config.boot };
     const voters = createVoters({ node, incarnation, founders, membership, held });
     const following = new Following({ node, voters, timers, membership, rounds: this.#rounds, start, term, name });
     this.#parts = {
@@ -86,12 +92,15 @@ class Machine implements Control {
       membership,
       following,
       register: createRegister({ node, incarnation, voters, membership, following, held: usableLedger(config) }),
-      share: new Share({ node, boot: config.boot }, config.rows, start + timers.leaseMs),
+      share: new Share(host, config.rows, start + timers.leaseMs),
       proposals: new Proposals(partition.slotCount, timers),
       lagging: new Lagging(timers),
       draining: new Draining(timers),
       drained: new Drained(),
       probing: new Probing(membership, timers),
+      questions: new Questions(timers),
+      claims: new Claims(host, timers),
+      claimed: new Claimed(),
       policies: rememberingPolicies(partition.slotCount),
     };
     this.#fences = new Fences(config.session, timers);
@@ -124,6 +133,12 @@ class Machine implements Control {
       case 'holding':
         this.#parts.draining.note(input.slots);
         break;
+      case 'unknown':
+        this.#outputs.push(...askAbout(this.#parts, input.flow, input.reset, this.#now));
+        break;
+      case 'had':
+        this.#outputs.push(...answerTo(this.#parts, input.asker, input.flows));
+        break;
       case 'alive':
         this.#parts.probing.note(input.peer, this.#now);
         break;
@@ -144,8 +159,9 @@ class Machine implements Control {
   }
 
   nextTimeout(): number {
-    const { share, draining } = this.#parts;
-    return Math.min(this.#heartbeatAt, share.endsAt, share.confirmed ? draining.nextAt() : Number.POSITIVE_INFINITY);
+    const { share, draining, questions } = this.#parts;
+    const drainAt = share.confirmed ? draining.nextAt() : Number.POSITIVE_INFINITY;
+    return Math.min(this.#heartbeatAt, share.endsAt, drainAt, questions.nextAt());
   }
 
   view(): ControlView {
@@ -154,7 +170,7 @@ class Machine implements Control {
 
   /** False when nothing was heard. */
   #receive(datagram: ControlInput & { readonly kind: 'message' }): boolean {
-    const { membership, following, config, register, proposals, drained, policies } = this.#parts;
+    const { membership, following, config } = this.#parts;
     const said = this.#inbox.open(datagram, (sender, content) =>
       content === 'ledger'
         ? following.name === sender || membership.newest(sender)?.follow === config.node
@@ -165,16 +181,10 @@ class Machine implements Control {
       if (!membership.hear(sender, datagram.session, said.heartbeat, datagram.via, this.#now)) return false;
       following.hear(sender, said.heartbeat, this.#now);
       if (following.name === sender) this.#takeAnswer();
-    } else if (said?.kind === 'proposal') {
-      if (!proposals.offer(said.value)) this.#inbox.refuse('proposal not understood');
-    } else if (said?.kind === 'drained') {
-      if (!drained.offer(sender, said.value)) this.#inbox.refuse('malformed');
-    } else if (said?.kind === 'ledger') {
-      const ledger = decodeLedger(said.value);
-      const { slotCount } = config.partition;
-      const usable = ledger.ok && ledger.value.owners.length === slotCount && policies.isOne(ledger.value.policy);
-      if (usable) register.accept(sender, ledger.value);
-      else this.#inbox.refuse('malformed');
+    } else if (said) {
+      const refusal = hear(this.#parts, sender, said, this.#now);
+      if (refusal !== null) this.#inbox.refuse(refusal);
+      else if (said.kind === 'question') this.#outputs.push({ kind: 'find', asker: sender, flows: said.flows });
     }
     return said !== null;
   }
@@ -190,13 +200,8 @@ class Machine implements Control {
   }
 
   #found(): void {
-    const { config, membership, register } = this.#parts;
-    const others = membership.others.filter((name) => (membership.newest(name)?.held.epoch ?? 0) > 0);
-    const reason = register.held
-      ? `this replica is in a cluster already, at epoch ${register.held.epoch}`
-      : others.length > 0
-        ? `${others.join(', ')} ${others.length > 1 ? 'are' : 'is'} in a cluster already`
-        : null;
+    const { config } = this.#parts;
+    const reason = objectionToFounding(this.#parts);
     if (reason === null) this.#founders = [{ name: config.node, incarnation: config.incarnation }];
     const outcome = reason === null ? ({ outcome: 'adopted' } as const) : ({ outcome: 'refused', reason } as const);
     this.#outputs.push({ kind: 'event', event: { kind: 'proposal', title: 'init', ...outcome } });
@@ -231,6 +236,7 @@ class Machine implements Control {
     this.#drain();
     this.#probe();
     this.#sendToCoordinator();
+    this.#outputs.push(...askOthers(this.#parts, this.#now));
     this.#sendHeartbeat();
     if (this.#left) this.#outputs.push({ kind: 'left' });
   }
@@ -274,7 +280,7 @@ class Machine implements Control {
     if (change) {
       const { revision, rows, ended } = change;
       this.#outputs.push({ kind: 'program', revision, rows });
-      if (ended.size > 0) this.#outputs.push({ kind: 'reset', slots: ended });
+      this.#outputs.push(...afterRows(this.#parts, ended, this.#left, this.#now));
     }
     const round = share.takeGrant(this.#now);
     if (round !== null) this.#outputs.push(...this.#fences.grant(round));

@@ -66,6 +66,11 @@ export class Share {
     return this.#current !== noRound && now < this.#currentUntil;
   }
 
+  /** When the lease that the kernel went by last ends, or ended. */
+  get leasedUntil(): number {
+    return this.#currentUntil;
+  }
+
   /** A lease was granted in this life. */
   get hadLease(): boolean {
     return this.#hadLease;
@@ -127,15 +132,14 @@ export class Share {
   }
 
   /**
-   * What the kernel is to be told now; null when it was told already. `ended` are the slots that have no row any more: whatever flows of them are still
-   * there are nobody's, and end.
+   * What the kernel is to be told now; null when it was told already. `ended` are the rows of slots that have none any more.
    */
-  takeChange(): { readonly revision: number; readonly rows: Rows; readonly ended: ReadonlySet<number> } | null {
+  takeChange(): { readonly revision: number; readonly rows: Rows; readonly ended: Rows } | null {
     if (!this.#changed) return null;
     this.#changed = false;
     const wanted: Rows = this.#known && !this.#closed ? rowsOf(this.#known, this.#host) : new Map();
     if (sameRows(wanted, this.#rows)) return null;
-    const ended = new Set([...this.#rows.keys()].filter((slot) => !wanted.has(slot)));
+    const ended = new Map([...this.#rows].filter(([slot]) => !wanted.has(slot)));
     this.#rows = wanted;
     this.#taking = takenSlots(wanted);
     return { revision: ++this.#revision, rows: wanted, ended };

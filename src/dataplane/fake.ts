@@ -5,13 +5,16 @@ import { slotOf } from '../space/partition.ts';
 import type { DataPlane, Fence, FlowCounters } from './data-plane.ts';
 import { type Diversions, type Diverted, divertedBy, type FlowChange } from './diversions.ts';
 import type { ForwardingTable, Row, Rows } from './forwarding-table.ts';
-import { icmpErrorTypes, type Packet, type Verdict } from './packet.ts';
+import { heldResetsBurst, heldResetsPerSecond } from './held-resets.ts';
+import { icmpErrorTypes, type Packet, type ResetVerdict, type Verdict } from './packet.ts';
 
 /** A kernel in memory: executes the forwarding table packet by packet. Outlives the agent, as a kernel does. */
 export interface FakeDataPlane extends DataPlane {
   judge(packet: Packet): Verdict;
-  /** Whether a reset of an unknown connection of `client` leaves the host. */
-  mayReset(client: IpAddress): boolean;
+  /** What becomes of a reset of an unknown connection of `client`. */
+  judgeReset(client: IpAddress): ResetVerdict;
+  /** Whether such a reset that was held back leaves, now that the agent lets it go. */
+  letsGo(client: IpAddress): boolean;
   /** The row of a slot, whether a fence lasts or not. */
   row(slot: number): Row | undefined;
   isOpen(fence: Fence): boolean;
@@ -27,6 +30,13 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     counters = { ...counters, [name]: counters[name] + 1 };
   };
   const isOpen = (fence: Fence): boolean => fences.isOpen(fence);
+  let limit = createLimit(now);
+  const letsGo = (client: IpAddress): boolean => {
+    const row = table?.rows.get(slotOf(table.service.partition, client));
+    if (!table || (row?.kind === 'own' && isOpen('lease'))) return true;
+    count('resetsWithheld');
+    return false;
+  };
 
   return {
     isOpen,
@@ -55,6 +65,7 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     async remove(): Promise<void> {
       table = null;
       fences = createFences(now);
+      limit = createLimit(now);
       diversions = new Map();
       counters = noPackets;
     },
@@ -65,19 +76,42 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
       if (verdict !== 'pass') count(diverted === 'cut' ? 'cut' : counterOf[verdict]);
       return verdict;
     },
-    mayReset(client: IpAddress): boolean {
-      if (!table) return true;
-      const row = table.rows.get(slotOf(table.service.partition, client));
-      if (row?.kind === 'own' && isOpen('lease')) return true;
-      count('resetsWithheld');
-      return false;
+    judgeReset(client: IpAddress): ResetVerdict {
+      if (!letsGo(client)) return 'withheld';
+      if (table?.service.resetGroup === undefined || !limit.takes()) return 'leaves';
+      count('resetsAsked');
+      return 'asked';
     },
+    letsGo,
   };
 }
 
 const verdictOfDiverted = { cut: 'drop', hold: 'hold' } as const;
 const counterOf = { local: 'accepted', relay: 'relayed', drop: 'dropped', hold: 'held' } as const;
-const noPackets: FlowCounters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, cut: 0, held: 0 };
+const noPackets: FlowCounters = {
+  accepted: 0,
+  relayed: 0,
+  dropped: 0,
+  resetsWithheld: 0,
+  resetsAsked: 0,
+  cut: 0,
+  held: 0,
+};
+
+/** As `limit` of nft(8): tokens that come back with time. */
+function createLimit(now: () => number): { takes(): boolean } {
+  let tokens = heldResetsBurst;
+  let at = now();
+  return {
+    takes(): boolean {
+      tokens = Math.min(heldResetsBurst, tokens + ((now() - at) * heldResetsPerSecond) / 1000);
+      at = now();
+      if (tokens < 1) return false;
+      tokens--;
+      return true;
+    },
+  };
+}
 
 /** Timed marks, and the ones that count. */
 interface Fences extends Pick<DataPlane, 'arm' | 'grant'> {

@@ -55,6 +55,8 @@ export interface ServiceEntry {
   readonly groupMac: MacAddress;
   /** The device that takes the frames of flows that are held; made by whoever holds them. Absent: named for the service. */
   readonly holdDevice?: string;
+  /** The NFLOG group that takes resets of unknown connections of settled slots, to be asked about first. Absent: they leave. */
+  readonly resetGroup?: number;
 }
 
 /** Linux bounds the name of a device to 15 bytes; a longer one is told from its like by a hash. */

@@ -21,6 +21,8 @@ const immediate: ReadonlySet<ControlOutput['kind']> = new Set([
   'event',
   'list',
   'probe',
+  'find',
+  'letGo',
 ]);
 
 /** Outputs that input which is refused may coincide with, as they are about time passing. */
@@ -55,6 +57,7 @@ export function startAgent(world: World, host: Host): void {
       channel: createSimulatedChannel(names, host.name, session),
       network: world.controlLan.openFor(host, life),
       flows: host.stack.tableFor(life),
+      letGo: (reset) => life.effect(() => host.stack.letGo(reset)),
       probe: (peers) => probe(world, host, peers),
       onEvent: (event) => onDriverEvent(world, host, event),
     });

@@ -31,7 +31,8 @@ const serving: AgentStatus = {
   policy: { strategy: 'equal', handoff: 'reset', drainDeadline: 60 },
   policyFile: { path: '/etc/policy.yaml', state: 'in force', problem: null },
   peers: [{ name: 'r2', state: 'heard', via: 'multicast' }],
-  packets: { accepted: 10, relayed: 1, dropped: 20, resetsWithheld: 2 },
+  packets: { accepted: 10, relayed: 1, dropped: 20, resetsWithheld: 2, resetsAsked: 0 },
+  resetUnasked: null,
   refused: {},
 };
 
