@@ -97,15 +97,9 @@ async function assemble(
   // First, because only one process can have the address and port: whoever fails here has touched nothing of the running agent's.
   const network = await openControl(config, log, (datagram, via) => driver?.receive(datagram, via));
   closers.push(() => network.close());
-  // Before the rules that need somebody to listen.
-  const resets = role.witness
-    ? noResets
-    : openHeldResets(configured.name, openNftables(), log, (...of) => driver?.unknown(...of));
-  closers.push(() => resets.close());
-  const service = resets.group === null ? configured : { ...configured, resetGroup: resets.group };
-  const { host, segment, flows } = role.witness
-    ? witnessHost()
-    : await replicaHost(config, service, store, log, (peer) => driver?.alive(peer));
+  const { host, segment, flows, resets, service } = role.witness
+    ? { ...witnessHost(), resets: noResets, service: configured }
+    : await replicaHost(config, configured, store, log, closers, () => driver);
   taken.host = host;
   closers.push(() => segment.close());
   const { dataPlane, rows } = host;
@@ -172,15 +166,30 @@ function rememberedState(store: StateStore, log: Logger): Durable | null {
 /** The link address of a witness, which carries nothing. */
 const noMac = '00:00:00:00:00:00';
 
+/** What a replica has of its host and segment, and what its rules are made for. */
+interface ReplicaHost {
+  readonly host: TakenHost;
+  readonly segment: Segment;
+  readonly flows: FlowTable;
+  readonly resets: HeldResets;
+  readonly service: ServiceEntry;
+}
+
 async function replicaHost(
   config: AgentConfig,
-  service: ServiceEntry,
+  configured: ServiceEntry,
   store: StateStore,
   log: Logger,
-  onAlive: (peer: string) => void,
-): Promise<{ readonly host: TakenHost; readonly segment: Segment; readonly flows: FlowTable }> {
+  closers: Closers,
+  driver: () => Driver | null,
+): Promise<ReplicaHost> {
+  // Before the rules that need somebody to listen.
+  const resets = openHeldResets(configured.name, openNftables(), log, (...flow) => driver()?.unknown(...flow));
+  closers.push(() => resets.close());
+  const service = resets.group === null ? configured : { ...configured, resetGroup: resets.group };
   const host = await takeHost(service, addressOf(config.service.group), store);
-  return { host, segment: joinSegment(config, service, log, onAlive), flows: openFlowTable(service.address) };
+  const segment = joinSegment(config, service, log, (peer) => driver()?.alive(peer));
+  return { host, segment, flows: openFlowTable(service.address), resets, service };
 }
 
 /** Checks the local server, and tells when it begins or ceases to answer. Returns what ends it. */

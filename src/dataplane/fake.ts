@@ -30,13 +30,11 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     counters = { ...counters, [name]: counters[name] + 1 };
   };
   const isOpen = (fence: Fence): boolean => fences.isOpen(fence);
-  let limit = createLimit(now);
-  const letsGo = (client: IpAddress): boolean => {
+  const speaksFor = (client: IpAddress): boolean => {
     const row = table?.rows.get(slotOf(table.service.partition, client));
-    if (!table || (row?.kind === 'own' && isOpen('lease'))) return true;
-    count('resetsWithheld');
-    return false;
+    return table === null || (row?.kind === 'own' && isOpen('lease'));
   };
+  let resets = createResets(now, speaksFor, count);
 
   return {
     isOpen,
@@ -65,7 +63,7 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     async remove(): Promise<void> {
       table = null;
       fences = createFences(now);
-      limit = createLimit(now);
+      resets = createResets(now, speaksFor, count);
       diversions = new Map();
       counters = noPackets;
     },
@@ -76,13 +74,8 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
       if (verdict !== 'pass') count(diverted === 'cut' ? 'cut' : counterOf[verdict]);
       return verdict;
     },
-    judgeReset(client: IpAddress): ResetVerdict {
-      if (!letsGo(client)) return 'withheld';
-      if (table?.service.resetGroup === undefined || !limit.takes()) return 'leaves';
-      count('resetsAsked');
-      return 'asked';
-    },
-    letsGo,
+    judgeReset: (client) => resets.judge(client, table?.service.resetGroup !== undefined),
+    letsGo: (client) => resets.letsGo(client),
   };
 }
 
@@ -98,17 +91,29 @@ const noPackets: FlowCounters = {
   held: 0,
 };
 
-/** As `limit` of nft(8): tokens that come back with time. */
-function createLimit(now: () => number): { takes(): boolean } {
+/** What leaves of the resets of unknown connections, with a limit as of nft(8) to those that are asked about: tokens that come back with time. */
+function createResets(
+  now: () => number,
+  speaksFor: (client: IpAddress) => boolean,
+  count: (name: 'resetsWithheld' | 'resetsAsked') => void,
+): { judge(client: IpAddress, isAsked: boolean): ResetVerdict; letsGo(client: IpAddress): boolean } {
   let tokens = heldResetsBurst;
   let at = now();
+  const letsGo = (client: IpAddress): boolean => {
+    if (speaksFor(client)) return true;
+    count('resetsWithheld');
+    return false;
+  };
   return {
-    takes(): boolean {
+    letsGo,
+    judge(client: IpAddress, isAsked: boolean): ResetVerdict {
+      if (!letsGo(client)) return 'withheld';
       tokens = Math.min(heldResetsBurst, tokens + ((now() - at) * heldResetsPerSecond) / 1000);
       at = now();
-      if (tokens < 1) return false;
+      if (!isAsked || tokens < 1) return 'leaves';
       tokens--;
-      return true;
+      count('resetsAsked');
+      return 'asked';
     },
   };
 }
