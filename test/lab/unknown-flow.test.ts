@@ -1,8 +1,11 @@
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { askAgent } from '../../src/platform/agent-client.ts';
 import {
   addressesOf,
+  labDirectory,
   labName,
   leftovers,
   manycast,
@@ -152,4 +155,54 @@ test('a connection that nobody has is reset', async () => {
   const argv = [process.execPath, program, 'strays', serviceAddress, '100', '20', ...addresses];
   expect(JSON.parse(await on(name, 'c1', ...argv))).toMatchObject({ resets: 20 });
   expect((await asked()) - before).toBe(20);
+});
+
+/** All verdicts that an agent comes to until `signal` is aborted. */
+async function verdictsOf(replica: string, signal: AbortSignal): Promise<unknown[]> {
+  const seen: unknown[] = [];
+  try {
+    for await (const line of askAgent(
+      join(labDirectory(name), replica, 'agent.sock'),
+      'GET',
+      '/v1/events',
+      '',
+      signal,
+    )) {
+      if (line.type === 'verdict') seen.push({ replica, ...line });
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  return seen;
+}
+
+/** Datagrams of the control channel that the switch has sent to a port, since it began to count. */
+async function countControl(): Promise<() => Promise<number>> {
+  const chain = 'add chain bridge strays forward { type filter hook forward priority 0; policy accept; }';
+  const rule = 'add rule bridge strays forward udp dport 7746 counter';
+  await on(name, 'sw', 'nft', `add table bridge strays; ${chain}; ${rule}`);
+  return async () => Number(/counter packets (\d+)/.exec(await on(name, 'sw', 'nft', 'list table bridge strays'))?.[1]);
+}
+
+test('a flood of strays has a few of them asked about, and loses no lease', async () => {
+  await restingStatusOf(name, 'r1');
+  const addresses = await addressesOf(name, 'c1');
+  const watching = new AbortController();
+  const verdicts = replicas.map((replica) => verdictsOf(replica, watching.signal));
+  const before = await asked();
+  const { epoch } = await seen('r1');
+  const datagrams = await countControl();
+  const begin = performance.now();
+  const argv = [process.execPath, program, 'strays', serviceAddress, '10000', '20000', ...addresses];
+  const flooded = JSON.parse(await on(name, 'c1', ...argv)) as { resets: number };
+  const seconds = (performance.now() - begin) / 1000;
+  const [few, said] = [(await asked()) - before, await datagrams()];
+  console.log(JSON.stringify({ ...flooded, asked: few, datagrams: said, seconds }));
+  // What the rules let through, each time a burst and then the rate; each question goes to two, and so do the heartbeats of three.
+  expect(few).toBeLessThanOrEqual(replicas.length * (50 + 200 * seconds));
+  expect(said).toBeLessThanOrEqual(seconds * 2 * replicas.length * (100 + 60));
+  expect(flooded.resets).toBeGreaterThan(19_000);
+  expect((await seen('r1')).epoch).toBe(epoch);
+  watching.abort();
+  expect((await Promise.all(verdicts)).flat()).toEqual([]);
 });
