@@ -114,7 +114,9 @@ function probe({ timeline, hosts, lan }: World, asker: Host, peers: readonly str
 function onDriverEvent(world: World, host: Host, event: DriverEvent): void {
   world.timeline.say(`${host.name} ${brief(event)}`);
   world.onEvent(host, event);
-  if (event.kind === 'ledger') world.checkers.acted(host, event);
+  if (event.kind === 'ledger') {
+    world.checkers.acted(host, { ...event, holders: host.agent?.control.view().holders ?? [] });
+  }
   const leavesAlone =
     host.leavingSince !== null && host.agent?.control.view().peers.every(({ state }) => state !== 'heard');
   if (event.kind === 'reset' && leavesAlone) host.abandonedAt = world.timeline.now;
