@@ -14,7 +14,7 @@ const NFULNL_COPY_PACKET = 2;
 const NLM_F_REQUEST = 1;
 const NLM_F_ACK = 4;
 const NLMSG_ERROR = 2;
-const EBUSY = 16;
+const EPERM = 1;
 
 /** struct nlmsghdr, and struct nfgenmsg after it. */
 const headerBytes = 16;
@@ -88,8 +88,8 @@ function configure(fd: number, group: number, attributes: Uint8Array): void {
   if (error === 0) return;
   throw new OperatingError(
     'packet-log',
-    error === EBUSY
-      ? `another program listens to NFLOG group ${group}`
+    error === EPERM
+      ? `NFLOG group ${group} is another program's, or this process may not listen to it`
       : `this kernel logs no packets to NFLOG group ${group}: error ${error}`,
   );
 }
