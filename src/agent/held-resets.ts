@@ -4,7 +4,7 @@ import type { TcpFlow } from '../base/tcp-flow.ts';
 import { flowOfReset, letGoPriority, resetBytesMax, resetGroupOf } from '../dataplane/held-resets.ts';
 import type { RunNft } from '../dataplane/nft.ts';
 import { openPacketLog, type PacketLog } from '../platform/packet-log.ts';
-import { openRawIp } from '../platform/raw-ip.ts';
+import { openRawIp, type RawIp } from '../platform/raw-ip.ts';
 
 /** Resets that the kernel holds back until the other replicas were asked. */
 export interface HeldResets {
@@ -29,8 +29,9 @@ export function openHeldResets(
 ): HeldResets {
   const group = resetGroupOf(name);
   let packets: PacketLog | null = null;
+  let raw: RawIp | null = null;
   try {
-    const raw = openRawIp(letGoPriority.major * 0x10000 + letGoPriority.minor);
+    raw = openRawIp(letGoPriority.major * 0x10000 + letGoPriority.minor);
     packets = openPacketLog(group, resetBytesMax, {
       onPacket(packet) {
         const flow = flowOfReset(packet);
@@ -39,17 +40,18 @@ export function openHeldResets(
       onFailure: (error) => log.error({ err: error }, `resets are not read any more: ${messageOf(error)}`),
     });
     runNft(trial(group));
-    const opened = packets;
+    const [reading, sending] = [packets, raw];
     return {
       ...{ group, problem: null },
-      letGo: (reset) => raw.send(reset),
+      letGo: (reset) => sending.send(reset),
       async close(): Promise<void> {
-        await opened.close();
-        raw.close();
+        await reading.close();
+        sending.close();
       },
     };
   } catch (error) {
     void packets?.close();
+    raw?.close();
     const problem = messageOf(error);
     log.warn(`connections that this replica does not know are reset without asking the others: ${problem}`);
     return { ...noResets, problem };

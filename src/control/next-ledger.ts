@@ -107,10 +107,13 @@ export function nextLedger(
     ...(seats ?? {}),
     ...(next ?? {}),
     epoch,
-    cause: causeOf(ledger, { ...who, voters: seats?.voters ?? ledger.voters }, evicted, situation).slice(
-      0,
-      ledgerBounds.causeBytes,
-    ),
+    cause: causeOf(
+      ledger,
+      { ...who, voters: seats?.voters ?? ledger.voters },
+      evicted,
+      changes,
+      reinstated !== null ? situation.claims : [],
+    ).slice(0, ledgerBounds.causeBytes),
     policy: proposed ? canonicalPolicy(proposed) : ledger.policy,
     policyEpoch: proposed ? epoch : ledger.policyEpoch,
   };
@@ -209,7 +212,8 @@ function causeOf(
   before: Ledger,
   after: Who & Pick<Ledger, 'voters'>,
   evicted: readonly string[],
-  { changes, claims }: Pick<Situation, 'changes' | 'claims'>,
+  changes: readonly Change[],
+  claims: Situation['claims'],
 ): string {
   const list = (names: readonly string[], what: string): string =>
     names.length > 0 ? `${names.join(', ')} ${what}` : '';
