@@ -58,10 +58,10 @@ export class Reader {
     const length = this.u16(field);
     if (length > lengthMax) this.refuse(`${field}: ${length} bytes, at most ${lengthMax}`);
     const at = this.#take(length, field);
-    const bytes = this.#bytes.subarray(at, at + length);
-    if (length <= shortTextBytes && bytes.every((byte) => byte < 0x80)) return String.fromCharCode(...bytes);
+    const short = length <= shortTextBytes ? this.#ascii(at, length) : null;
+    if (short !== null) return short;
     try {
-      return utf8.decode(bytes);
+      return utf8.decode(this.#bytes.subarray(at, at + length));
     } catch {
       return this.refuse(`${field}: not UTF-8`);
     }
@@ -78,6 +78,17 @@ export class Reader {
 
   refuse(reason: string): never {
     throw new Malformed(reason);
+  }
+
+  /** Null when it is something else. */
+  #ascii(at: number, length: number): string | null {
+    let text = '';
+    for (let i = at; i < at + length; i++) {
+      const byte = this.#view.getUint8(i);
+      if (byte >= 0x80) return null;
+      text += String.fromCharCode(byte);
+    }
+    return text;
   }
 
   #take(length: number, field: string): number {
@@ -103,34 +114,49 @@ export function decode<T>(bytes: Uint8Array, read: (reader: Reader) => T): Resul
 /** Appends fields in network byte order. What does not fit a field is a broken invariant of the caller. */
 export class Writer {
   #bytes = new Uint8Array(256);
+  #view = new DataView(this.#bytes.buffer);
   #length = 0;
 
   u8(value: number): this {
-    return this.#number(value, 1);
+    const at = this.#place(value, 1);
+    this.#view.setUint8(at, value);
+    return this;
   }
 
   u16(value: number): this {
-    return this.#number(value, 2);
+    const at = this.#place(value, 2);
+    this.#view.setUint16(at, value);
+    return this;
   }
 
   u32(value: number): this {
-    return this.#number(value, 4);
+    const at = this.#place(value, 4);
+    this.#view.setUint32(at, value);
+    return this;
   }
 
   u48(value: number): this {
-    return this.#number(value, 6);
+    const at = this.#place(value, 6);
+    this.#view.setUint16(at, value / 2 ** 32);
+    this.#view.setUint32(at + 2, value % 2 ** 32);
+    return this;
   }
 
   bytes(bytes: Uint8Array): this {
-    this.#reserve(bytes.length);
-    this.#bytes.set(bytes, this.#length);
-    this.#length += bytes.length;
+    const at = this.#take(bytes.length);
+    this.#bytes.set(bytes, at);
     return this;
   }
 
   text(text: string): this {
-    const bytes = encoder.encode(text);
-    return this.u16(bytes.length).bytes(bytes);
+    if (!isAscii(text)) {
+      const bytes = encoder.encode(text);
+      return this.u16(bytes.length).bytes(bytes);
+    }
+    this.u16(text.length);
+    const at = this.#take(text.length);
+    for (let i = 0; i < text.length; i++) this.#bytes[at + i] = text.charCodeAt(i);
+    return this;
   }
 
   list<T>(items: readonly T[], item: (item: T) => void): this {
@@ -144,20 +170,29 @@ export class Writer {
     return this.#bytes.slice(0, this.#length);
   }
 
-  #number(value: number, size: number): this {
-    assert(Number.isInteger(value) && value >= 0 && value < 2 ** (8 * size), `${value} fits ${size} bytes`);
-    this.#reserve(size);
-    for (let i = size - 1, rest = value; i >= 0; i--, rest = Math.floor(rest / 256)) {
-      this.#bytes[this.#length + i] = rest % 256;
-    }
-    this.#length += size;
-    return this;
+  /** Where a number of `size` bytes goes. */
+  #place(value: number, size: number): number {
+    if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * size)) assert(false, `${value} fits ${size} bytes`);
+    return this.#take(size);
   }
 
-  #reserve(size: number): void {
-    if (this.#length + size <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + size));
+  /** Where the next `size` bytes go. */
+  #take(size: number): number {
+    const at = this.#length;
+    this.#length += size;
+    if (this.#length > this.#bytes.length) this.#grow();
+    return at;
+  }
+
+  #grow(): void {
+    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length));
     grown.set(this.#bytes);
     this.#bytes = grown;
+    this.#view = new DataView(grown.buffer);
   }
+}
+
+function isAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) return false;
+  return true;
 }

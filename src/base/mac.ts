@@ -9,8 +9,10 @@ const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(
 export const broadcastMac: MacAddress = 'ff:ff:ff:ff:ff:ff';
 
 export function macBytes(mac: MacAddress): Uint8Array {
-  assert(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac), `"${mac}" is a link address`);
-  return Uint8Array.from(mac.split(':'), (part) => Number.parseInt(part, 16));
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac)) assert(false, `"${mac}" is a link address`);
+  const bytes = new Uint8Array(6);
+  for (let i = 0; i < 6; i++) bytes[i] = Number.parseInt(mac.slice(3 * i, 3 * i + 2), 16);
+  return bytes;
 }
 
 export function macFromBytes(bytes: Uint8Array): MacAddress {
