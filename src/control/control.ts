@@ -121,8 +121,8 @@ class Machine implements Control {
         break;
       case 'message':
         // What was refused changes nothing, and must cost little: a recorded datagram can be sent again and again.
-        if (!this.#receive(input)) return this.#outputs;
-        break;
+        if (this.#receive(input)) break;
+        return this.#outputs;
       case 'programmed':
         this.#parts.share.confirm(input.revision);
         break;
@@ -168,7 +168,7 @@ class Machine implements Control {
     return viewOf(this.#parts, this.#observed(), this.#inbox.refused);
   }
 
-  /** False when nothing was heard. */
+  /** False when nothing follows from it but, maybe, a longer lease. */
   #receive(datagram: ControlInput & { readonly kind: 'message' }): boolean {
     const { membership, following, config } = this.#parts;
     const said = this.#inbox.open(datagram, (sender, content) =>
@@ -178,9 +178,15 @@ class Machine implements Control {
     );
     const { sender } = datagram;
     if (said?.kind === 'heartbeat') {
+      const before = membership.heard(sender, this.#now) ? membership.newest(sender) : null;
       if (!membership.hear(sender, datagram.session, said.heartbeat, datagram.via, this.#now)) return false;
       following.hear(sender, said.heartbeat, this.#now);
       if (following.name === sender) this.#takeAnswer();
+      // Most say what the last one said: they renew leases, and all else is looked at when the own heartbeat is due.
+      if (before === null || !saysSame(said.heartbeat, before)) return true;
+      this.#grantOneself();
+      this.#program();
+      return false;
     } else if (said) {
       const refusal = hear(this.#parts, sender, said, this.#now);
       if (refusal !== null) this.#inbox.refuse(refusal);
@@ -227,7 +233,7 @@ class Machine implements Control {
     const isDone = compareVersions(register.committed(), versionOf(register.held)) === 0;
     if (following.name === config.node && !this.#parts.voters.isVoter && isDone) following.resign(now);
     this.#persist();
-    if (following.name === config.node) this.#grantOneself();
+    this.#grantOneself();
     this.#act();
     this.#program();
     this.#leave();
@@ -290,6 +296,7 @@ class Machine implements Control {
   /** A coordinator's own lease: from the newest heartbeat that a majority of the voters answered. */
   #grantOneself(): void {
     const { config, following, register, share, timers } = this.#parts;
+    if (following.name !== config.node) return;
     const quorumAt = following.quorumAt(this.#now);
     const round = this.#rounds.newestBy(quorumAt);
     const basis = register.basis();
