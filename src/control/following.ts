@@ -101,9 +101,9 @@ export class Following {
   quorumAt(now: number): number {
     if (this.#name !== this.#config.node) return Number.NEGATIVE_INFINITY;
     const { voters } = this.#config;
-    const answered = voters.others().flatMap((voter) => this.#answered.get(voter) ?? []);
-    const times = [...(voters.isVoter ? [now] : []), ...answered].sort((a, b) => b - a);
-    return times[voters.majority - 1] ?? Number.NEGATIVE_INFINITY;
+    const times = voters.isVoter ? [now] : [];
+    for (const voter of voters.others()) times.push(this.#answered.get(voter) ?? Number.NEGATIVE_INFINITY);
+    return times.sort((a, b) => b - a)[voters.majority - 1] ?? Number.NEGATIVE_INFINITY;
   }
 
   /** The newest heartbeat of the followed coordinator, when it says that it has authority; null when that is oneself. */

@@ -31,13 +31,16 @@ export interface Membership {
 interface Contact {
   readonly session: number;
   readonly heartbeat: Heartbeat;
+  /** What it says of this agent; undefined when it does not hear it. */
+  readonly answer: Heartbeat['heard'][number] | undefined;
   readonly at: number;
   readonly answeredAt: number;
   /** When the present run of heartbeats without a gap began. */
   readonly since: number;
   /** How often it was lost again soon. */
   readonly relapses: number;
-  readonly multicastAt: number;
+  /** When it was heard by multicast last. */
+  multicastAt: number;
 }
 
 export function createMembership(node: string, peers: readonly string[], timers: Timers, start: number): Membership {
@@ -53,20 +56,25 @@ export function createMembership(node: string, peers: readonly string[], timers:
     others,
     silence,
     heard,
-    answers: (name) => lists(contacts.get(name)?.heartbeat, node),
+    answers: (name) => contacts.get(name)?.answer !== undefined,
     unanswered: (name, now) => now - (contacts.get(name)?.answeredAt ?? start),
     hear(name, session, heartbeat, via, now) {
       const last = contacts.get(name);
       if (last && last.session === session && heartbeat.round <= last.heartbeat.round) {
         // The same round by the other way: nothing new, but it tells that multicast works.
-        if (via === 'multicast') contacts.set(name, { ...last, multicastAt: now });
+        if (via === 'multicast') last.multicastAt = now;
         return false;
       }
-      const isAnswer = lists(heartbeat, node);
-      const contact = contactAfter(last, { session, heartbeat, at: now }, timers);
+      const answer = heartbeat.heard.find((each) => each.name === node);
+      const goesOn = last !== undefined && now - last.at <= timers.silenceMs;
       contacts.set(name, {
-        ...contact,
-        answeredAt: isAnswer ? now : (last?.answeredAt ?? start),
+        session,
+        heartbeat,
+        answer,
+        at: now,
+        answeredAt: answer ? now : (last?.answeredAt ?? start),
+        since: goesOn ? last.since : now,
+        relapses: goesOn ? last.relapses : relapsesAfter(last, timers),
         multicastAt: via === 'multicast' ? now : (last?.multicastAt ?? Number.NEGATIVE_INFINITY),
       });
       return true;
@@ -82,12 +90,7 @@ export function createMembership(node: string, peers: readonly string[], timers:
       );
     },
     via: (name, now) => (heard(name, now) ? (multicastHeard(name, now) ? 'multicast' : 'unicast') : null),
-    unreachedByMulticast(now) {
-      return others.filter((name) => {
-        const entry = contacts.get(name)?.heartbeat.heard.find((each) => each.name === node);
-        return !heard(name, now) || !entry?.multicast;
-      });
-    },
+    unreachedByMulticast: (now) => others.filter((name) => !heard(name, now) || !contacts.get(name)?.answer?.multicast),
     heardList(now) {
       return others
         .filter((name) => heard(name, now))
@@ -100,21 +103,11 @@ export function createMembership(node: string, peers: readonly string[], timers:
   };
 }
 
-type Word = Pick<Contact, 'session' | 'heartbeat' | 'at'>;
-
 /** After a gap a run begins anew; lost again within a while, a peer has one relapse more, else none. */
-function contactAfter(last: Contact | undefined, word: Word, { silenceMs, forgivenMs }: Timers) {
-  if (last !== undefined && word.at - last.at <= silenceMs) {
-    return { ...word, since: last.since, relapses: last.relapses };
-  }
-  const isSoon = last !== undefined && last.at - last.since < forgivenMs;
-  return { ...word, since: word.at, relapses: isSoon ? last.relapses + 1 : 0 };
+function relapsesAfter(last: Contact | undefined, { forgivenMs }: Timers): number {
+  return last !== undefined && last.at - last.since < forgivenMs ? last.relapses + 1 : 0;
 }
 
 function stableMsOf({ relapses }: Contact, { stableMs, stableMsMax }: Timers): number {
   return Math.min(stableMs * 2 ** relapses, stableMsMax);
-}
-
-function lists(heartbeat: Heartbeat | undefined, node: string): boolean {
-  return heartbeat?.heard.some((each) => each.name === node) ?? false;
 }

@@ -4,8 +4,22 @@ import { readYaml } from '../base/yaml.ts';
 import { formatSlots, parseSlots } from '../space/index.ts';
 import { type Policy, policySchema } from './schema.ts';
 
+/** What the last texts came to: ledgers and proposals bring the same few again and again. */
+const parsed = new Map<string, Result<Policy>>();
+const parsedMax = 16;
+
 /** Text of a policy file, checked whole; a refusal is one line: which field, what is wrong, what is allowed. */
 export function parsePolicy(text: string, slotCount: number): Result<Policy> {
+  const key = `${slotCount} ${text}`;
+  const known = parsed.get(key);
+  if (known) return known;
+  if (parsed.size >= parsedMax) parsed.clear();
+  const policy = parse(text, slotCount);
+  parsed.set(key, policy);
+  return policy;
+}
+
+function parse(text: string, slotCount: number): Result<Policy> {
   const input = readYaml(text);
   if (!input.ok) return input;
   const checked = policySchema.safeParse(input.value);
