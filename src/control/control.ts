@@ -10,7 +10,7 @@ import { Fences } from './fences.ts';
 import { Following } from './following.ts';
 import { objectionToFounding } from './founding.ts';
 import { hear } from './hearing.ts';
-import { heartbeatOf, type Said, sameFields, saysSame } from './heartbeat.ts';
+import { heartbeatOf, type Said, sameFields, saysSame, unicastTo } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
 import { Lagging } from './lagging.ts';
@@ -183,7 +183,8 @@ class Machine implements Control {
       following.hear(sender, said.heartbeat, this.#now);
       if (following.name === sender) this.#takeAnswer();
       // Most say what the last one said: they renew leases, and all else is looked at when the own heartbeat is due.
-      if (before === null || !saysSame(said.heartbeat, before)) return true;
+      const isNews = before === null || !saysSame(said.heartbeat, before);
+      if (isNews && following.concerns(sender)) return true;
       this.#grantOneself();
       this.#program();
       return false;
@@ -382,7 +383,7 @@ class Machine implements Control {
     // Before it is asked for: written later, a lease could open anew what had closed already.
     this.#outputs.push(...this.#fences.arm(round, this.#holdMs(), this.#now));
     this.#outputs.push({ kind: 'send', to: 'group', body });
-    for (const peer of membership.unreachedByMulticast(this.#now)) {
+    for (const peer of unicastTo(this.#parts, round, this.#now)) {
       this.#outputs.push({ kind: 'send', to: { peer }, body });
     }
   }

@@ -73,6 +73,11 @@ export class Following {
     }
   }
 
+  /** What `sender` says may matter at once: who follows a coordinator that is heard waits for the word of that one. */
+  concerns(sender: string): boolean {
+    return this.#name === null || this.#name === this.#config.node || this.#name === sender;
+  }
+
   /** Ends support for the silent, and stands when it is time; without `mayStand` only the former. */
   step(now: number, mayStand: boolean): void {
     const { node, timers } = this.#config;

@@ -27,6 +27,16 @@ export function heartbeatOf(parts: Parts, { leaving, healthy }: OwnState, now: n
   };
 }
 
+/** Who is silent for long is called with every fifth heartbeat: often enough for who comes back, and little for who does not. */
+const callRounds = 5;
+
+/** Whom heartbeat `round` goes to by unicast too: those that do not say that multicasts reach them. */
+export function unicastTo({ membership, timers }: Parts, round: number, now: number): string[] {
+  return membership
+    .unreachedByMulticast(now)
+    .filter((name) => round % callRounds === 0 || membership.silence(name, now) < timers.deadMs);
+}
+
 /** Apart from whom it hears, and the number. */
 export function saysSame(a: Said, b: Said): boolean {
   for (const name in a) {
