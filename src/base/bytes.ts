@@ -17,12 +17,10 @@ class Malformed extends Error {}
  */
 export class Reader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   #offset = 0;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   get remaining(): number {
@@ -30,21 +28,20 @@ export class Reader {
   }
 
   u8(field: string): number {
-    return this.#view.getUint8(this.#take(1, field));
+    return this.#number(1, field);
   }
 
   u16(field: string): number {
-    return this.#view.getUint16(this.#take(2, field));
+    return this.#number(2, field);
   }
 
   u32(field: string): number {
-    return this.#view.getUint32(this.#take(4, field));
+    return this.#number(4, field);
   }
 
   /** An unsigned 48-bit number; exact as a JavaScript number. */
   u48(field: string): number {
-    const at = this.#take(6, field);
-    return this.#view.getUint16(at) * 2 ** 32 + this.#view.getUint32(at + 2);
+    return this.#number(6, field);
   }
 
   /** A copy of exactly `length` bytes. */
@@ -80,11 +77,18 @@ export class Reader {
     throw new Malformed(reason);
   }
 
+  #number(size: number, field: string): number {
+    const at = this.#take(size, field);
+    let value = 0;
+    for (let i = at; i < at + size; i++) value = value * 256 + (this.#bytes[i] ?? 0);
+    return value;
+  }
+
   /** Null when it is something else. */
   #ascii(at: number, length: number): string | null {
     let text = '';
     for (let i = at; i < at + length; i++) {
-      const byte = this.#view.getUint8(i);
+      const byte = this.#bytes[i] ?? 0;
       if (byte >= 0x80) return null;
       text += String.fromCharCode(byte);
     }
@@ -111,35 +115,34 @@ export function decode<T>(bytes: Uint8Array, read: (reader: Reader) => T): Resul
   }
 }
 
+/** What the last writer wrote into: most need it for no longer than it takes to write and copy. */
+let spare: Uint8Array<ArrayBuffer> | null = null;
+const spareBytesMax = 4096;
+const nothing = new Uint8Array(0);
+
 /** Appends fields in network byte order. What does not fit a field is a broken invariant of the caller. */
 export class Writer {
-  #bytes = new Uint8Array(256);
-  #view = new DataView(this.#bytes.buffer);
+  #bytes = spare ?? new Uint8Array(256);
   #length = 0;
 
+  constructor() {
+    spare = null;
+  }
+
   u8(value: number): this {
-    const at = this.#place(value, 1);
-    this.#view.setUint8(at, value);
-    return this;
+    return this.#number(value, 1);
   }
 
   u16(value: number): this {
-    const at = this.#place(value, 2);
-    this.#view.setUint16(at, value);
-    return this;
+    return this.#number(value, 2);
   }
 
   u32(value: number): this {
-    const at = this.#place(value, 4);
-    this.#view.setUint32(at, value);
-    return this;
+    return this.#number(value, 4);
   }
 
   u48(value: number): this {
-    const at = this.#place(value, 6);
-    this.#view.setUint16(at, value / 2 ** 32);
-    this.#view.setUint32(at + 2, value % 2 ** 32);
-    return this;
+    return this.#number(value, 6);
   }
 
   bytes(bytes: Uint8Array): this {
@@ -165,30 +168,32 @@ export class Writer {
     return this;
   }
 
-  /** A copy of what was written. */
+  /** A copy of what was written, which ends the writer. */
   finish(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
+    const written = this.#bytes.slice(0, this.#length);
+    if (this.#bytes.length <= spareBytesMax) spare = this.#bytes;
+    this.#bytes = nothing;
+    this.#length = 0;
+    return written;
   }
 
-  /** Where a number of `size` bytes goes. */
-  #place(value: number, size: number): number {
+  #number(value: number, size: number): this {
     if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * size)) assert(false, `${value} fits ${size} bytes`);
-    return this.#take(size);
+    const at = this.#take(size);
+    for (let i = at + size - 1, rest = value; i >= at; i--, rest = Math.floor(rest / 256)) this.#bytes[i] = rest % 256;
+    return this;
   }
 
   /** Where the next `size` bytes go. */
   #take(size: number): number {
     const at = this.#length;
     this.#length += size;
-    if (this.#length > this.#bytes.length) this.#grow();
+    if (this.#length > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length));
+      grown.set(this.#bytes);
+      this.#bytes = grown;
+    }
     return at;
-  }
-
-  #grow(): void {
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length));
-    grown.set(this.#bytes);
-    this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
   }
 }
 

@@ -108,12 +108,13 @@ export function advance(
 
 /** Without the slots for which `ended` says that the holder has no flow any more; null when that changes nothing. */
 export function settle(ledger: Allocation, ended: (holder: Holder, slot: number) => boolean): Allocation | null {
+  if (!ledger.holders.some((holder) => holder.slots.some((slot) => ended(holder, slot)))) return null;
   const holders = ledger.holders.flatMap((holder) => {
     const slots = holder.slots.filter((slot) => !ended(holder, slot));
     return slots.length > 0 ? [slots.length < holder.slots.length ? { ...holder, slots } : holder] : [];
   });
   const { owners, moves, nextMoveId, unfinished } = ledger;
-  return heldSlots(holders) < heldSlots(ledger.holders) ? { owners, moves, nextMoveId, holders, unfinished } : null;
+  return { owners, moves, nextMoveId, holders, unfinished };
 }
 
 /** With those among the holders who claim to hold flows of slots that they neither own nor hold already; null when that changes nothing. */

@@ -31,6 +31,12 @@ export function createRounds(session: number, keepMs: number): Rounds {
       return last;
     },
     sentAt: (round) => sent.get(round),
-    newestBy: (at) => [...sent.keys()].findLast((round) => (sent.get(round) ?? at) <= at),
+    newestBy(at) {
+      for (let round = last; ; round--) {
+        const sentAt = sent.get(round);
+        if (sentAt === undefined) return undefined;
+        if (sentAt <= at) return round;
+      }
+    },
   };
 }

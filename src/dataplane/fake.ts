@@ -25,9 +25,9 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
   let table: ForwardingTable | null = null;
   let fences = createFences(now);
   let diversions: Diversions = new Map();
-  let counters = noPackets;
+  let counters = { ...noPackets };
   const count = (name: keyof FlowCounters): void => {
-    counters = { ...counters, [name]: counters[name] + 1 };
+    counters[name]++;
   };
   const isOpen = (fence: Fence): boolean => fences.isOpen(fence);
   const speaksFor = (client: IpAddress): boolean => {
@@ -58,14 +58,14 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
       return false;
     },
     async counters(): Promise<FlowCounters> {
-      return counters;
+      return { ...counters };
     },
     async remove(): Promise<void> {
       table = null;
       fences = createFences(now);
       resets = createResets(now, speaksFor, count);
       diversions = new Map();
-      counters = noPackets;
+      counters = { ...noPackets };
     },
     judge(packet: Packet): Verdict {
       if (!table) return 'pass';
@@ -81,7 +81,7 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
 
 const verdictOfDiverted = { cut: 'drop', hold: 'hold' } as const;
 const counterOf = { local: 'accepted', relay: 'relayed', drop: 'dropped', hold: 'held' } as const;
-const noPackets: FlowCounters = {
+const noPackets = {
   accepted: 0,
   relayed: 0,
   dropped: 0,
@@ -89,7 +89,7 @@ const noPackets: FlowCounters = {
   resetsAsked: 0,
   cut: 0,
   held: 0,
-};
+} satisfies FlowCounters;
 
 /** What leaves of the resets of unknown connections, with a limit as of nft(8) to those that are asked about: tokens that come back with time. */
 function createResets(

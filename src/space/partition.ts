@@ -29,8 +29,12 @@ export function partitionOf(mask: IpAddress): Result<Partition> {
 /** The slot of a client address of the partition's family. */
 export function slotOf(partition: Partition, client: IpAddress): number {
   let slot = 0;
-  for (const [i, bit] of partition.bits.entries()) {
-    if ((client.value >> BigInt(bit)) & 1n) slot |= 1 << i;
+  const { bits } = partition;
+  if (client.family === 4) {
+    const value = Number(client.value);
+    for (let i = 0; i < bits.length; i++) slot |= ((value >>> (bits[i] ?? 0)) & 1) << i;
+  } else {
+    for (const [i, bit] of bits.entries()) if ((client.value >> BigInt(bit)) & 1n) slot |= 1 << i;
   }
   return slot;
 }
