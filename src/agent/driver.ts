@@ -100,8 +100,12 @@ export function startDriver(parts: DriverParts): Driver {
   return {
     receive(datagram: Uint8Array, via: Via): void {
       const opened = channel.open(datagram);
-      if (opened.ok) feed({ kind: 'message', at: clock.now(), via, ...opened.value });
-      else refused.set(opened.reason, (refused.get(opened.reason) ?? 0) + 1);
+      if (!opened.ok) {
+        refused.set(opened.reason, (refused.get(opened.reason) ?? 0) + 1);
+        return;
+      }
+      const { sender, session, counter, body } = opened.value;
+      feed({ kind: 'message', at: clock.now(), via, sender, session, counter, body });
     },
     propose: (change) => feed({ kind: 'propose', at: clock.now(), change }),
     found: () => feed({ kind: 'found', at: clock.now() }),

@@ -40,8 +40,8 @@ export function unicastTo({ membership, timers }: Parts, round: number, now: num
 /** Apart from whom it hears, and the number. */
 export function saysSame(a: Said, b: Said): boolean {
   for (const name in a) {
-    const field = name as keyof Said | 'round' | 'heard';
-    if (field === 'round' || field === 'heard') continue;
+    const field = name as keyof Said | 'kind' | 'round' | 'heard';
+    if (field === 'kind' || field === 'round' || field === 'heard') continue;
     const [one, other] = [a[field], b[field]];
     if (one !== other && !(isVersion(one) && isVersion(other) && compareVersions(one, other) === 0)) return false;
   }

@@ -105,9 +105,18 @@ export class Client implements Peer {
 
   #open(requests: number, events: ConnectionEvents | null): Connection {
     const connection: Connection = {
-      ...{ client: this, port: this.#port++, openedAt: this.#timeline.now, state: 'opening' },
-      ...{ holder: null, holderBoot: 0, serverIsn: 0, request: 0 },
-      ...{ requests, waitingSince: this.#timeline.now, resend: null, events },
+      client: this,
+      port: this.#port++,
+      openedAt: this.#timeline.now,
+      state: 'opening',
+      holder: null,
+      holderBoot: 0,
+      serverIsn: 0,
+      request: 0,
+      requests,
+      waitingSince: this.#timeline.now,
+      resend: null,
+      events,
     };
     this.connections.set(connection.port, connection);
     this.#sendSyn(connection, 0);

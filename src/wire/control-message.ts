@@ -4,7 +4,9 @@ import { bodyBytesMax } from './envelope.ts';
 import {
   bytes,
   checked,
+  type Field,
   flag,
+  known,
   list,
   mac,
   nodeName,
@@ -24,6 +26,7 @@ import { ledgerBounds, ledgerBytesMax, slots, version } from './ledger.ts';
 export const heardMax = 256;
 
 const heartbeat = record({
+  kind: known('heartbeat'),
   /** Number of the heartbeat: grows within the sender's session, and is none of another. */
   round: u48,
   /** Newest term the sender has taken part in. */
@@ -60,6 +63,7 @@ const heartbeat = record({
 export const partBytesMax = 1024;
 
 const part = record({
+  kind: known('part'),
   content: oneOf(['ledger', 'proposal', 'drained', 'claim']),
   /** Tells the parts of one value from those of the sender's next. */
   transfer: u32,
@@ -95,10 +99,10 @@ const drained = record({
 export const askedFlowsMax = 32;
 
 /** The sender's kernel has had packets of these flows and knows none of them, nor does the ledger say who may: who does? */
-const question = record({ flows: list(askedFlowsMax, tcpFlow) });
+const question = record({ kind: known('question'), flows: list(askedFlowsMax, tcpFlow) });
 
 /** The sender has these, of the flows that it was asked about. */
-const answer = record({ flows: list(askedFlowsMax, tcpFlow) });
+const answer = record({ kind: known('answer'), flows: list(askedFlowsMax, tcpFlow) });
 
 const claim = record({
   /** The life of the sender's machine. */
@@ -107,26 +111,26 @@ const claim = record({
   slots,
 });
 
-export type Heartbeat = ValueOf<typeof heartbeat>;
-export type Part = ValueOf<typeof part>;
+export type Heartbeat = Omit<ValueOf<typeof heartbeat>, 'kind'>;
+export type Part = Omit<ValueOf<typeof part>, 'kind'>;
 export type Proposal = ValueOf<typeof proposal>;
 export type Drained = ValueOf<typeof drained>;
 export type Claim = ValueOf<typeof claim>;
-export type Question = ValueOf<typeof question>;
+export type Question = Omit<ValueOf<typeof question>, 'kind'>;
 export type ControlMessage =
-  | ({ readonly kind: 'heartbeat' } & Heartbeat)
-  | ({ readonly kind: 'part' } & Part)
-  | ({ readonly kind: 'question' | 'answer' } & Question);
+  | ValueOf<typeof heartbeat>
+  | ValueOf<typeof part>
+  | ValueOf<typeof question>
+  | ValueOf<typeof answer>;
 
-const asked = { question, answer };
+const messages = { heartbeat, part, question, answer };
 const kinds = oneOf(['heartbeat', 'part', 'question', 'answer']);
 
 export function encodeMessage(message: ControlMessage): Uint8Array {
   const writer = new Writer();
   kinds.write(writer, message.kind);
-  if (message.kind === 'heartbeat') heartbeat.write(writer, message);
-  else if (message.kind === 'part') part.write(writer, message);
-  else asked[message.kind].write(writer, message);
+  const field: Field<never> = messages[message.kind];
+  field.write(writer, message as never);
   return writer.finish();
 }
 
@@ -134,8 +138,7 @@ export function encodeMessage(message: ControlMessage): Uint8Array {
 export function decodeMessage(body: Uint8Array): Result<ControlMessage> {
   return decode(body, (reader) => {
     const kind = kinds.read(reader, 'kind');
-    if (kind === 'heartbeat') return { kind, ...heartbeat.read(reader, kind) };
-    return kind === 'part' ? { kind, ...part.read(reader, kind) } : { kind, ...asked[kind].read(reader, kind) };
+    return messages[kind].read(reader, kind);
   });
 }
 

@@ -27,6 +27,11 @@ export const u48: Field<number> = {
   write: (writer, value) => writer.u48(value),
 };
 
+/** No byte at all: what the reader knows by then. */
+export function known<const T>(value: T): Field<T> {
+  return { read: () => value, write() {} };
+}
+
 /** One byte, 0 or 1. */
 export const flag: Field<boolean> = {
   read(reader: Reader, name: string): boolean {
