@@ -180,7 +180,10 @@ export class Writer {
   #number(value: number, size: number): this {
     if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * size)) assert(false, `${value} fits ${size} bytes`);
     const at = this.#take(size);
-    for (let i = at + size - 1, rest = value; i >= at; i--, rest = Math.floor(rest / 256)) this.#bytes[i] = rest % 256;
+    for (let i = 1, rest = value >>> 0; i <= size; i++) {
+      this.#bytes[at + size - i] = rest;
+      rest = i === 4 ? Math.floor(value / 2 ** 32) : rest >>> 8;
+    }
     return this;
   }
 

@@ -11,7 +11,7 @@ interface Seen {
   readonly session: number;
   newest: number;
   /** The counter seen last at each remainder of the window. */
-  readonly counters: Map<number, number>;
+  readonly counters: number[];
 }
 
 export function createReplayGuard(): ReplayGuard {
@@ -21,11 +21,11 @@ export function createReplayGuard(): ReplayGuard {
       let seen = senders.get(sender);
       if (seen && session < seen.session) return 'old session';
       if (!seen || session > seen.session) {
-        seen = { session, newest: counter, counters: new Map() };
+        seen = { session, newest: counter, counters: Array<number>(window).fill(-1) };
         senders.set(sender, seen);
       }
-      if (counter <= seen.newest - window || seen.counters.get(counter % window) === counter) return 'replayed';
-      seen.counters.set(counter % window, counter);
+      if (counter <= seen.newest - window || seen.counters[counter % window] === counter) return 'replayed';
+      seen.counters[counter % window] = counter;
       seen.newest = Math.max(seen.newest, counter);
       return null;
     },

@@ -16,27 +16,24 @@ const lives = 2 ** 16;
 
 /** Numbers of another life than `session` are never among them: an answer to one of those, recorded and replayed, answers nothing. */
 export function createRounds(session: number, keepMs: number): Rounds {
-  const sent = new Map<number, number>();
+  /** Of the newest rounds, up to `last`. */
+  const sent: number[] = [];
   let last = (session % lives) * roundsPerLife;
+  const first = (): number => last - sent.length + 1;
   return {
     get last() {
       return last;
     },
     next(at) {
-      sent.set(++last, at);
-      for (const [round, sentAt] of sent) {
-        if (sentAt >= at - keepMs) break;
-        sent.delete(round);
-      }
+      last++;
+      sent.push(at);
+      while ((sent[0] ?? at) < at - keepMs) sent.shift();
       return last;
     },
-    sentAt: (round) => sent.get(round),
+    sentAt: (round) => sent[round - first()],
     newestBy(at) {
-      for (let round = last; ; round--) {
-        const sentAt = sent.get(round);
-        if (sentAt === undefined) return undefined;
-        if (sentAt <= at) return round;
-      }
+      const place = sent.findLastIndex((sentAt) => sentAt <= at);
+      return place < 0 ? undefined : first() + place;
     },
   };
 }

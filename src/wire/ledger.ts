@@ -169,10 +169,17 @@ const ledger = record({
 /** The value the agents agree on. */
 export type Ledger = ValueOf<typeof ledger>;
 
+/** A ledger is sent to others, and stored whenever a vote is. */
+const encoded = new WeakMap<Ledger, Uint8Array>();
+
 export function encodeLedger(value: Ledger): Uint8Array {
+  const known = encoded.get(value);
+  if (known) return known;
   const writer = new Writer();
   ledger.write(writer, value);
-  return writer.finish();
+  const bytes = writer.finish();
+  encoded.set(value, bytes);
+  return bytes;
 }
 
 export function decodeLedger(encoded: Uint8Array): Result<Ledger> {
