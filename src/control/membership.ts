@@ -48,10 +48,8 @@ export function createMembership(node: string, peers: readonly string[], timers:
   const contacts = new Map<string, Contact>();
 
   const silence = (name: string, now: number) => now - (contacts.get(name)?.at ?? start);
-  const heard = (name: string, now: number) => {
-    const contact = contacts.get(name);
-    return contact !== undefined && now - contact.at <= timers.heardMs;
-  };
+  const heard = (name: string, now: number) =>
+    now - (contacts.get(name)?.at ?? Number.NEGATIVE_INFINITY) <= timers.heardMs;
   const multicastHeard = (name: string, now: number) =>
     now - (contacts.get(name)?.multicastAt ?? Number.NEGATIVE_INFINITY) <= timers.heardMs;
 

@@ -1,4 +1,3 @@
-import type { Heartbeat } from '../wire/control-message.ts';
 import { compareVersions, type Ledger, noVersion, type Version, versionOf } from '../wire/ledger.ts';
 import type { Following } from './following.ts';
 import type { Membership } from './membership.ts';
@@ -44,18 +43,12 @@ export function createRegister(config: RegisterConfig): Register {
   let evicting = new Set<string>();
 
   /** The newest heartbeats of those that support this agent in its term. */
-  const supporting = () => {
-    const all: Heartbeat[] = [];
-    for (const name of membership.others) {
+  const supporting = () =>
+    membership.others.flatMap((name) => {
       const said = membership.newest(name);
-      if (said?.follow === node && said.term === following.term) all.push(said);
-    }
-    return all;
-  };
-  const isBehind = () => {
-    const version = versionOf(held);
-    return supporting().some((said) => compareVersions(said.held, version) > 0);
-  };
+      return said && said.follow === node && said.term === following.term ? [said] : [];
+    });
+  const isBehind = () => supporting().some((said) => compareVersions(said.held, held ?? noVersion) > 0);
   const mayAdopt = (sender: string, ledger: Ledger) => {
     if (following.name === sender) return ledger.term === following.term;
     const supports = membership.newest(sender)?.follow === node;
