@@ -78,7 +78,7 @@ export function startDriver(parts: DriverParts): Driver {
     holding: (slots) => answer({ kind: 'holding', at: clock.now(), slots }),
     had: (asker, flows) => answer({ kind: 'had', at: clock.now(), asker, flows }),
   });
-  let cancelTick = (): void => {};
+  const ticks = createTicks(clock, () => feed({ kind: 'tick', at: clock.now() }));
   let stopped = false;
   let left = (): void => {};
 
@@ -92,8 +92,7 @@ export function startDriver(parts: DriverParts): Driver {
     for (let next = answers.shift(); next; next = answers.shift()) {
       for (const output of control.handle(next)) perform(output);
     }
-    cancelTick();
-    if (!stopped) cancelTick = clock.wakeAt(control.nextTimeout(), () => feed({ kind: 'tick', at: clock.now() }));
+    if (!stopped) ticks.next(control.nextTimeout());
   }
 
   feed({ kind: 'tick', at: clock.now() });
@@ -121,9 +120,27 @@ export function startDriver(parts: DriverParts): Driver {
     refused: () => refused,
     stop(): void {
       stopped = true;
-      cancelTick();
+      ticks.stop();
       kernel.stop();
     },
+  };
+}
+
+/** The timer of the state machine: most input leaves the next tick where it was, and so the timer. */
+function createTicks(clock: Clock, tick: () => void): { next(at: number): void; stop(): void } {
+  let cancel = (): void => {};
+  let scheduled: number | null = null;
+  return {
+    next(at: number): void {
+      if (at === scheduled) return;
+      cancel();
+      scheduled = at;
+      cancel = clock.wakeAt(at, () => {
+        scheduled = null;
+        tick();
+      });
+    },
+    stop: () => cancel(),
   };
 }
 
