@@ -9,6 +9,7 @@ import { encodeDurable } from './durable.ts';
 import { Fences } from './fences.ts';
 import { Following } from './following.ts';
 import { objectionToFounding } from './founding.ts';
+import { grantOneself, takeAnswer } from './granting.ts';
 import { hear } from './hearing.ts';
 import { heartbeatOf, type Said, sameFields, saysSame, unicastTo } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
@@ -181,11 +182,11 @@ class Machine implements Control {
       const before = membership.heard(sender, this.#now) ? membership.newest(sender) : null;
       if (!membership.hear(sender, datagram.session, said.heartbeat, datagram.via, this.#now)) return false;
       following.hear(sender, said.heartbeat, this.#now);
-      if (following.name === sender) this.#takeAnswer();
+      if (following.name === sender) takeAnswer(this.#parts, this.#rounds);
       // Most say what the last one said: they renew leases, and all else is looked at when the own heartbeat is due.
       const isNews = before === null || !saysSame(said.heartbeat, before);
       if (isNews && following.concerns(sender)) return true;
-      this.#grantOneself();
+      grantOneself(this.#parts, this.#rounds, this.#now);
       this.#program();
       return false;
     } else if (said) {
@@ -194,16 +195,6 @@ class Machine implements Control {
       else if (said.kind === 'question') this.#outputs.push({ kind: 'find', asker: sender, flows: said.flows });
     }
     return said !== null;
-  }
-
-  /** The coordinator's heartbeat grants the lease that was asked for with the own heartbeat it names. */
-  #takeAnswer(): void {
-    const { config, following, share, timers } = this.#parts;
-    const said = following.coordinatorHeartbeat();
-    const round = said?.heard.find((entry) => entry.name === config.node)?.round;
-    const sentAt = round === undefined ? undefined : this.#rounds.sentAt(round);
-    if (!said || round === undefined || sentAt === undefined || said.basis.epoch === 0) return;
-    share.extendLease({ until: sentAt + timers.leaseMs, round, basis: said.basis });
   }
 
   #found(): void {
@@ -234,7 +225,7 @@ class Machine implements Control {
     const isDone = compareVersions(register.committed(), versionOf(register.held)) === 0;
     if (following.name === config.node && !this.#parts.voters.isVoter && isDone) following.resign(now);
     this.#persist();
-    this.#grantOneself();
+    grantOneself(this.#parts, this.#rounds, this.#now);
     this.#act();
     this.#program();
     this.#leave();
@@ -292,17 +283,6 @@ class Machine implements Control {
     const round = share.takeGrant(this.#now);
     if (round !== null) this.#outputs.push(...this.#fences.grant(round));
     this.#serving = share.isLeased(this.#now) && (this.#serving || share.confirmed);
-  }
-
-  /** A coordinator's own lease: from the newest heartbeat that a majority of the voters answered. */
-  #grantOneself(): void {
-    const { config, following, register, share, timers } = this.#parts;
-    if (following.name !== config.node) return;
-    const quorumAt = following.quorumAt(this.#now);
-    const round = this.#rounds.newestBy(quorumAt);
-    const basis = register.basis();
-    if (round === undefined || basis.epoch === 0 || register.evicting.has(config.node)) return;
-    share.extendLease({ until: quorumAt + timers.leaseMs, round, basis });
   }
 
   /** Looks after the flows of slots that were given away. */

@@ -4,7 +4,6 @@ import { bodyBytesMax } from './envelope.ts';
 import {
   bytes,
   checked,
-  type Field,
   flag,
   known,
   list,
@@ -129,8 +128,19 @@ const kinds = oneOf(['heartbeat', 'part', 'question', 'answer']);
 export function encodeMessage(message: ControlMessage): Uint8Array {
   const writer = new Writer();
   kinds.write(writer, message.kind);
-  const field: Field<never> = messages[message.kind];
-  field.write(writer, message as never);
+  switch (message.kind) {
+    case 'heartbeat':
+      heartbeat.write(writer, message);
+      break;
+    case 'part':
+      part.write(writer, message);
+      break;
+    case 'question':
+      question.write(writer, message);
+      break;
+    case 'answer':
+      answer.write(writer, message);
+  }
   return writer.finish();
 }
 

@@ -20,7 +20,7 @@ function idle(): {
     network: { multicast() {}, unicast() {}, close: async () => {} },
     dataPlane: createFakeDataPlane(() => 0),
     service: world.lan.service,
-    flows: { list: () => [], destroy: () => 0 },
+    flows: { list: () => [], find: () => [], destroy: () => 0 },
     store: { read: () => null, write() {}, remove() {} },
     clock: {
       now: () => 0,
@@ -30,6 +30,7 @@ function idle(): {
         return () => {};
       },
     },
+    letGo() {},
     probe() {},
     onEvent() {},
   };
