@@ -71,7 +71,7 @@ export async function startAgent(config: AgentConfig, version: string, log: Logg
   } catch (error) {
     await closeAll(closers, log);
     // What an earlier agent left going stays when this one cannot start.
-    if (taken.host?.rows.size === 0) await taken.host.release();
+    if (taken.host?.adopted.rows.size === 0) await taken.host.release();
     throw error;
   }
 }
@@ -100,7 +100,7 @@ async function assemble(
     : await replicaHost(config, service, store, log, (peer) => driver?.alive(peer));
   taken.host = host;
   closers.push(() => segment.close());
-  const { dataPlane, rows } = host;
+  const { dataPlane, adopted } = host;
 
   const policyFile = watchPolicy(config, partition, log, (policy) => driver?.propose({ kind: 'policy', policy }));
   closers.push(() => policyFile.close());
@@ -108,7 +108,8 @@ async function assemble(
   closers.push(watchKeyring(config.control.keyring, channel, log));
   const control = createControl({
     ...{ node: config.node, peers: Object.keys(config.control.peers), partition, witness: role.witness },
-    ...{ session: channel.session, start: clock.now(), boot: bootNumber(), mac: service.ownMac, rows },
+    ...{ session: channel.session, start: clock.now(), boot: bootNumber(), mac: service.ownMac, ...adopted },
+    udpIdleMs: service.udpIdleMs ?? null,
     ...{ durable: rememberedState(store, log), newIncarnation: randomIncarnation(), policy: policyFile.read() },
   });
   const running = startDriver({
@@ -132,7 +133,7 @@ async function assemble(
   const asked: Asked = { partition, dataPlane, policyFile, control, eventLog, driver };
   const socket = await openAdministration(config, version, asked);
   closers.push(() => socket.close());
-  log.info({ version, service: config.service.address, adopted: rows.size }, 'agent started');
+  log.info({ version, service: config.service.address, adopted: adopted.rows.size }, 'agent started');
   return running;
 }
 

@@ -3,6 +3,7 @@ import type { Control } from '../control/control.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
+import type { UdpFlow } from '../dataplane/staying.ts';
 import type { Flow } from '../handoff/flow.ts';
 import { flowsOfSlots } from '../handoff/flows-of-slots.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -71,6 +72,7 @@ export function startDriver(parts: DriverParts): Driver {
   const perform = performer(parts, kernel, {
     left: () => left(),
     holding: (slots) => answer({ kind: 'holding', at: clock.now(), slots }),
+    seen: (flows) => feed({ kind: 'seen', at: clock.now(), flows }),
   });
   let cancelTick = (): void => {};
   let stopped = false;
@@ -121,6 +123,7 @@ interface Answers {
   left(): void;
   /** The slots of a list of which there are flows. */
   holding(slots: ReadonlySet<number>): void;
+  seen(flows: readonly UdpFlow[] | null): void;
 }
 
 /** Carries out one output. */
@@ -135,7 +138,7 @@ function performer(parts: DriverParts, kernel: KernelQueue, answers: Answers): (
         store.write(stateRecord, output.state);
         break;
       case 'program':
-        kernel.program(output.revision, output.rows);
+        kernel.program(output.revision, output.rows, output.staying);
         break;
       case 'arm':
         kernel.fence((dataPlane) => dataPlane.arm(output.fence, output.mark, output.ms));
@@ -145,6 +148,9 @@ function performer(parts: DriverParts, kernel: KernelQueue, answers: Answers): (
         break;
       case 'list':
         answers.holding(holding(parts, output.slots));
+        break;
+      case 'seen':
+        kernel.seen(answers.seen);
         break;
       case 'probe':
         parts.probe(output.peers);

@@ -1,5 +1,6 @@
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import { type Rows, type ServiceEntry, takesNew } from '../dataplane/forwarding-table.ts';
+import type { Staying, UdpFlow } from '../dataplane/staying.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DriverEvent } from './driver.ts';
 
@@ -12,7 +13,9 @@ const settlingMs = 5;
 
 export interface KernelQueue {
   /** Later calls overtake earlier ones that have not begun. */
-  program(revision: number, rows: Rows): void;
+  program(revision: number, rows: Rows, staying: Staying): void;
+  /** What the kernel has seen once what was asked for until now is done; null when it cannot be told. */
+  seen(answer: (flows: readonly UdpFlow[] | null) => void): void;
   /** Starts and grants fences at once, not in the queue: heartbeats wait for them. A failure has the table inspected. */
   fence(use: (dataPlane: DataPlane) => void): void;
   /** Somebody may have changed the table. */
@@ -42,7 +45,7 @@ export function createKernelQueue(
   { dataPlane, service, clock, onEvent }: KernelQueueParts,
   news: KernelNews,
 ): KernelQueue {
-  let wanted: { revision: number; rows: Rows } | null = null;
+  let wanted: { revision: number; rows: Rows; staying: Staying } | null = null;
   let taken: ReadonlySet<number> | null = null;
   let running = Promise.resolve();
   let stopped = false;
@@ -53,14 +56,14 @@ export function createKernelQueue(
 
   async function apply(): Promise<void> {
     if (!wanted || stopped) return;
-    const { revision, rows } = wanted;
+    const { revision, rows, staying } = wanted;
     wanted = null;
     const begin = clock.now();
     try {
-      if (await dataPlane.apply({ service, rows })) news.rebuilt();
+      if (await dataPlane.apply({ service, rows, staying })) news.rebuilt();
     } catch (error) {
       onEvent({ kind: 'failure', doing: 'programming the kernel', error });
-      wanted ??= { revision, rows };
+      wanted ??= { revision, rows, staying };
       cancelRetry = clock.wakeAt(clock.now() + retryMs, enqueue);
       return;
     }
@@ -85,10 +88,19 @@ export function createKernelQueue(
         inspection.now();
       }
     },
-    program(revision: number, rows: Rows): void {
-      wanted = { revision, rows };
+    program(revision: number, rows: Rows, staying: Staying): void {
+      wanted = { revision, rows, staying };
       cancelRetry();
       enqueue();
+    },
+    seen(answer): void {
+      running = running.then(async () => {
+        const flows = await dataPlane.seen().catch((error: unknown) => {
+          onEvent({ kind: 'failure', doing: 'listing UDP flows', error });
+          return null;
+        });
+        if (!stopped) answer(flows);
+      });
     },
     idle: () => running,
     stop(): void {

@@ -1,4 +1,5 @@
 import { OperatingError } from '../base/operating-error.ts';
+import { noFlows } from '../dataplane/staying.ts';
 import { encodeMessage, heartbeatFits } from '../wire/control-message.ts';
 import { compareVersions, decodeLedger, type Ledger, type Voter, versionOf } from '../wire/ledger.ts';
 import { type Change, titleOf } from './change.ts';
@@ -7,6 +8,7 @@ import { Drained, Draining } from './draining.ts';
 import { encodeDurable } from './durable.ts';
 import { Fences } from './fences.ts';
 import { Following } from './following.ts';
+import { grantedByCoordinator, grantedByOneself } from './granting.ts';
 import { heartbeatOf, type Said, sameFields, saysSame } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
@@ -22,6 +24,7 @@ import { createRegister } from './register.ts';
 import { rememberingPolicies, usableLedger } from './remembered.ts';
 import { createRounds, type Rounds } from './rounds.ts';
 import { Share } from './share.ts';
+import { createStayingFlows } from './staying.ts';
 import { defaultTimers } from './timers.ts';
 import { type Observed, observe, peerState, viewOf } from './view.ts';
 import { createVoters } from './voters.ts';
@@ -86,13 +89,19 @@ class Machine implements Control {
       membership,
       following,
       register: createRegister({ node, incarnation, voters, membership, following, held: usableLedger(config) }),
-      share: new Share({ node, boot: config.boot }, config.rows, start + timers.leaseMs),
+      share: new Share(
+        { node, boot: config.boot },
+        config.rows,
+        { kept: noFlows, foreign: config.foreign },
+        start + timers.leaseMs,
+      ),
       proposals: new Proposals(partition.slotCount, timers),
       lagging: new Lagging(timers),
       draining: new Draining(timers),
       drained: new Drained(),
       probing: new Probing(membership, timers),
       policies: rememberingPolicies(partition.slotCount),
+      staying: createStayingFlows(config, membership, timers),
     };
     this.#fences = new Fences(config.session, timers);
     this.#inbox = new Inbox(node, config.session, peers);
@@ -106,7 +115,10 @@ class Machine implements Control {
     this.#outputs = [];
     if (this.#left) return [];
     // Before anything else: the mark of a lease that is over must not count any more when its number comes up again.
-    if (this.#parts.share.expire(this.#now)) this.#outputs.push({ kind: 'grant', fence: 'lease', mark: null });
+    if (this.#parts.share.expire(this.#now)) {
+      this.#outputs.push({ kind: 'grant', fence: 'lease', mark: null });
+      this.#parts.staying.lapse();
+    }
     switch (input.kind) {
       case 'tick':
         break;
@@ -120,9 +132,13 @@ class Machine implements Control {
       case 'rebuilt':
         this.#parts.share.loseLease();
         this.#fences.loseHold();
+        this.#parts.staying.lapse();
         break;
       case 'holding':
-        this.#parts.draining.note(input.slots);
+        this.#parts.draining.note(new Set([...input.slots, ...this.#parts.staying.heldSlots()]));
+        break;
+      case 'seen':
+        this.#outputs.push(...this.#parts.staying.note(input.flows));
         break;
       case 'alive':
         this.#parts.probing.note(input.peer, this.#now);
@@ -154,19 +170,23 @@ class Machine implements Control {
 
   /** False when nothing was heard. */
   #receive(datagram: ControlInput & { readonly kind: 'message' }): boolean {
-    const { membership, following, config, register, proposals, drained, policies } = this.#parts;
+    const { membership, following, config, register, proposals, drained, policies, share, staying } = this.#parts;
     const said = this.#inbox.open(datagram, (sender, content) =>
       content === 'ledger'
         ? following.name === sender || membership.newest(sender)?.follow === config.node
-        : following.hasAuthority(this.#now),
+        : content === 'kept' || content === 'known'
+          ? staying.isUsed
+          : following.hasAuthority(this.#now),
     );
-    const { sender } = datagram;
+    const { sender, session } = datagram;
     if (said?.kind === 'heartbeat') {
       if (!membership.hear(sender, datagram.session, said.heartbeat, datagram.via, this.#now)) return false;
       following.hear(sender, said.heartbeat, this.#now);
-      if (following.name === sender) this.#takeAnswer();
+      if (following.name === sender) share.extendLease(grantedByCoordinator(this.#parts, this.#rounds));
     } else if (said?.kind === 'proposal') {
       if (!proposals.offer(said.value)) this.#inbox.refuse('proposal not understood');
+    } else if (said?.kind === 'kept' || said?.kind === 'known') {
+      if (!staying.hear(sender, session, said.kind, said.value)) this.#inbox.refuse('malformed');
     } else if (said?.kind === 'drained') {
       if (!drained.offer(sender, said.value)) this.#inbox.refuse('malformed');
     } else if (said?.kind === 'ledger') {
@@ -177,16 +197,6 @@ class Machine implements Control {
       else this.#inbox.refuse('malformed');
     }
     return said !== null;
-  }
-
-  /** The coordinator's heartbeat grants the lease that was asked for with the own heartbeat it names. */
-  #takeAnswer(): void {
-    const { config, following, share, timers } = this.#parts;
-    const said = following.coordinatorHeartbeat();
-    const round = said?.heard.find((entry) => entry.name === config.node)?.round;
-    const sentAt = round === undefined ? undefined : this.#rounds.sentAt(round);
-    if (!said || round === undefined || sentAt === undefined || said.basis.epoch === 0) return;
-    share.extendLease({ until: sentAt + timers.leaseMs, round, basis: said.basis });
   }
 
   #found(): void {
@@ -214,7 +224,7 @@ class Machine implements Control {
 
   /** Everything that follows from what is known at this instant; what is stored comes before what is said. */
   #step(): void {
-    const { config, following, register } = this.#parts;
+    const { config, following, register, share } = this.#parts;
     const now = this.#now;
     following.step(now, this.#mayStand());
     coordinate(this.#parts, this.#own(), now);
@@ -222,10 +232,11 @@ class Machine implements Control {
     const isDone = compareVersions(register.committed(), versionOf(register.held)) === 0;
     if (following.name === config.node && !this.#parts.voters.isVoter && isDone) following.resign(now);
     this.#persist();
-    if (following.name === config.node) this.#grantOneself();
+    if (following.name === config.node) share.extendLease(grantedByOneself(this.#parts, this.#rounds, now));
     this.#act();
     this.#program();
     this.#leave();
+    this.#outputs.push(...this.#parts.staying.step(share.confirmed, now));
     this.#tell();
     this.#outputs.push(...this.#exchange.step(register.held, now));
     this.#drain();
@@ -269,26 +280,18 @@ class Machine implements Control {
   }
 
   #program(): void {
-    const { share } = this.#parts;
-    const change = share.takeChange();
+    const { share, policies, staying } = this.#parts;
+    const { known, wanted } = share;
+    const keeps = known !== null && policies.of(known.policy).handoff !== 'reset';
+    const change = share.takeChange(staying.follow(known, wanted, keeps, this.#now));
     if (change) {
-      const { revision, rows, ended } = change;
-      this.#outputs.push({ kind: 'program', revision, rows });
+      const { ended, ...table } = change;
+      this.#outputs.push({ kind: 'program', ...table });
       if (ended.size > 0) this.#outputs.push({ kind: 'reset', slots: ended });
     }
     const round = share.takeGrant(this.#now);
     if (round !== null) this.#outputs.push(...this.#fences.grant(round));
     this.#serving = share.isLeased(this.#now) && (this.#serving || share.confirmed);
-  }
-
-  /** A coordinator's own lease: from the newest heartbeat that a majority of the voters answered. */
-  #grantOneself(): void {
-    const { config, following, register, share, timers } = this.#parts;
-    const quorumAt = following.quorumAt(this.#now);
-    const round = this.#rounds.newestBy(quorumAt);
-    const basis = register.basis();
-    if (round === undefined || basis.epoch === 0 || register.evicting.has(config.node)) return;
-    share.extendLease({ until: quorumAt + timers.leaseMs, round, basis });
   }
 
   /** Looks after the flows of slots that were given away. */
@@ -298,6 +301,7 @@ class Machine implements Control {
     const { handoff, drainDeadline } = this.#parts.policies.of(share.known.policy);
     const step = draining.step(share.known, share.rows, handoff === 'reset', drainDeadline * 1000, this.#now);
     if (step.end.length > 0) this.#outputs.push({ kind: 'reset', slots: new Set(step.end) });
+    this.#parts.staying.end(step.end);
     if (step.list.length > 0) this.#outputs.push({ kind: 'list', slots: new Set(step.list) });
   }
 

@@ -1,7 +1,7 @@
 import type { Heartbeat } from '../wire/control-message.ts';
 import { compareVersions, type Holder, type Host, type Ledger, versionOf } from '../wire/ledger.ts';
 import { type Author, firstLedger, nextLedger, type Situation, takenOver } from './next-ledger.ts';
-import type { Parts } from './parts.ts';
+import { type Parts, programmedEpoch } from './parts.ts';
 
 /** Writes the next ledger when this agent coordinates and there is something to write; one at a time, each committed before the next. */
 export function coordinate(parts: Parts, self: OwnState, now: number): void {
@@ -85,8 +85,9 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
   };
 }
 
-function programmedBy({ config, share, membership }: Parts, name: string): number {
-  return name === config.node ? share.programmedEpoch : (membership.newest(name)?.programmed ?? 0);
+function programmedBy(parts: Parts, name: string): number {
+  const { config, membership } = parts;
+  return name === config.node ? programmedEpoch(parts) : (membership.newest(name)?.programmed ?? 0);
 }
 
 /** Looked at while the ledger held is committed, so that everybody can have its rows. */

@@ -2,10 +2,11 @@ import { type IpAddress, sameIp } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { flowKey } from '../base/tcp-flow.ts';
 import { slotOf } from '../space/partition.ts';
-import type { DataPlane, Fence, FlowCounters } from './data-plane.ts';
+import type { Adopted, DataPlane, Fence, FlowCounters } from './data-plane.ts';
 import { type Diversions, type Diverted, divertedBy, type FlowChange } from './diversions.ts';
-import type { ForwardingTable, Row, Rows } from './forwarding-table.ts';
+import type { ForwardingTable, Row } from './forwarding-table.ts';
 import { icmpErrorTypes, type Packet, type Verdict } from './packet.ts';
+import { nothingStays, seenMax, type UdpFlow, udpFlowKey } from './staying.ts';
 
 /** A kernel in memory: executes the forwarding table packet by packet. Outlives the agent, as a kernel does. */
 export interface FakeDataPlane extends DataPlane {
@@ -22,6 +23,7 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
   let table: ForwardingTable | null = null;
   let fences = createFences(now);
   let diversions: Diversions = new Map();
+  let seen = createSeen(now);
   let counters = noPackets;
   const count = (name: keyof FlowCounters): void => {
     counters = { ...counters, [name]: counters[name] + 1 };
@@ -42,10 +44,12 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
       if (!table) throw new OperatingError('nftables', 'there is no table to divert flows in');
       diversions = divertedBy(diversions, changes);
     },
-    async adopt(): Promise<Rows | null> {
+    async adopt(): Promise<Adopted | null> {
       diversions = new Map();
-      return table?.rows ?? null;
+      if (table?.staying) table = { ...table, staying: { ...nothingStays, foreign: table.staying.foreign } };
+      return table && { rows: table.rows, foreign: (table.staying ?? nothingStays).foreign };
     },
+    seen: async () => seen.list(),
     async repair(): Promise<boolean> {
       return false;
     },
@@ -56,12 +60,14 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
       table = null;
       fences = createFences(now);
       diversions = new Map();
+      seen = createSeen(now);
       counters = noPackets;
     },
     judge(packet: Packet): Verdict {
       if (!table) return 'pass';
       const diverted = divertedTo(table, diversions, packet);
       const verdict = diverted === null ? verdictOf(table, isOpen, packet) : verdictOfDiverted[diverted];
+      if (verdict === 'local') seen.note(table, packet);
       if (verdict !== 'pass') count(diverted === 'cut' ? 'cut' : counterOf[verdict]);
       return verdict;
     },
@@ -123,15 +129,51 @@ function verdictOf(table: ForwardingTable, isOpen: (fence: Fence) => boolean, pa
   if (fragment) return isOpen('hold') ? 'local' : 'drop';
   if (packet.protocol !== 'icmp' && !isServed(service, packet)) return 'drop';
   if (packet.protocol === 'tcp' && !packet.opens) return isOpen('hold') ? 'local' : 'drop';
-  return isOpen('lease') ? freshVerdict(row, packet) : 'drop';
+  return isOpen('lease') ? freshVerdict(row, packet, table) : 'drop';
 }
 
-function freshVerdict(row: Row, packet: Packet): Verdict {
-  if (row.kind === 'own' || row.kind === 'new') return 'local';
+function freshVerdict(row: Row, packet: Packet, { staying = nothingStays }: ForwardingTable): Verdict {
+  const udp = udpFlowOf(packet);
+  const stays = (side: keyof typeof staying): boolean => udp !== null && staying[side].has(udpFlowKey(udp));
+  if (row.kind === 'own' || row.kind === 'new') return stays('foreign') ? 'drop' : 'local';
+  if (stays('kept')) return 'local';
   if (packet.protocol !== 'tcp') return 'drop';
   // One hop, always: what a peer relayed is never sent on again.
   if (row.kind === 'relay') return packet.relayedBy === undefined ? 'relay' : 'drop';
   return packet.relayedBy !== undefined && packet.relayedBy === row.peer ? 'local' : 'drop';
+}
+
+/** Flows of which a datagram was taken of late. */
+interface Seen {
+  note(table: ForwardingTable, packet: Packet): void;
+  list(): readonly UdpFlow[];
+}
+
+function createSeen(now: () => number): Seen {
+  const until = new Map<string, { readonly flow: UdpFlow; readonly at: number }>();
+  const forget = (): void => {
+    for (const [key, { at }] of until) if (at <= now()) until.delete(key);
+  };
+  return {
+    note({ service: { udpIdleMs } }, packet): void {
+      const flow = udpFlowOf(packet);
+      if (udpIdleMs === undefined || flow === null) return;
+      forget();
+      if (until.size < seenMax || until.has(udpFlowKey(flow)))
+        until.set(udpFlowKey(flow), { flow, at: now() + udpIdleMs });
+    },
+    list(): readonly UdpFlow[] {
+      forget();
+      return [...until.values()].map(({ flow }) => flow);
+    },
+  };
+}
+
+/** Null for what is not the first fragment of a datagram. */
+function udpFlowOf({ protocol, source, sourcePort, destinationPort, fragmentOffset = 0 }: Packet): UdpFlow | null {
+  if (protocol !== 'udp' || fragmentOffset > 0 || sourcePort === undefined || destinationPort === undefined)
+    return null;
+  return { client: source, clientPort: sourcePort, servicePort: destinationPort };
 }
 
 function isServed({ ports }: ForwardingTable['service'], packet: Packet): boolean {

@@ -1,7 +1,7 @@
 import { parseIp } from '../base/address.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { slotOf } from '../space/partition.ts';
-import type { DataPlane, FlowCounters } from './data-plane.ts';
+import type { Adopted, DataPlane, FlowCounters } from './data-plane.ts';
 import { type Diversions, divertedBy, type FlowChange } from './diversions.ts';
 import { type ForwardingTable, holdDeviceOf, type Row, type Rows, type ServiceEntry } from './forwarding-table.ts';
 import {
@@ -22,6 +22,8 @@ import {
   rowOfChain,
   tableName,
 } from './nft-ruleset.ts';
+import { flowsListed, type ListedFlow, seenSet, stayingSets } from './nft-staying.ts';
+import { nothingStays, type Staying, type UdpFlow, udpFlowsOf } from './staying.ts';
 
 /**
  * Runs all of `commands` in this network namespace as one atomic transaction and returns what they list, as JSON; throws an
@@ -65,17 +67,18 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
       return true;
     },
     divert: async (changes) => (wanted && isKnown ? diverted.change(changes) : throwNoTable()),
-    async adopt(): Promise<Rows | null> {
-      const rows = adoptedRows(runNft, service);
+    async adopt(): Promise<Adopted | null> {
+      const table = adoptedTable(runNft, service);
       diverted.forget();
-      wanted = rows && { service, rows };
-      isKnown = rows !== null;
-      return rows;
+      wanted = table;
+      isKnown = table !== null;
+      return table && { rows: table.rows, foreign: table.staying.foreign };
     },
+    seen: async () => (service.udpIdleMs === undefined ? [] : listFlows(runNft, service, seenSet)),
     async repair(closely: boolean): Promise<boolean> {
       if (!wanted || (isKnown && !closely && stands(runNft, service))) return false;
-      const rows = isKnown && closely ? standingRows(runNft, service) : null;
-      if (rows && changeTransactions({ service, rows }, wanted).length === 0 && diverted.stand()) return false;
+      const table = isKnown && closely ? standingTable(runNft, service) : null;
+      if (table && changeTransactions(table, wanted).length === 0 && diverted.stand()) return false;
       install(wanted);
       return true;
     },
@@ -147,8 +150,11 @@ function createDiverted(runNft: RunNft, service: ServiceEntry): DivertedFlows {
   };
 }
 
-function list<Element = MapElement>(runNft: RunNft, command: string): Listing<Element>['nftables'] {
-  return (JSON.parse(runNft(command)) as Listing<Element>).nftables;
+function list<Element = MapElement, Member = string>(
+  runNft: RunNft,
+  command: string,
+): Listing<Element, Member>['nftables'] {
+  return (JSON.parse(runNft(command)) as Listing<Element, Member>).nftables;
 }
 
 /** Both tables are there, and made by these rules. */
@@ -165,7 +171,26 @@ function stands(runNft: RunNft, service: ServiceEntry): boolean {
   }
 }
 
+type StandingTable = ForwardingTable & { readonly staying: Staying };
+
 /** What stands in the kernel; null when that is not wholly a table of these rules. */
+function standingTable(runNft: RunNft, service: ServiceEntry): StandingTable | null {
+  const rows = standingRows(runNft, service);
+  if (rows === null || service.udpIdleMs === undefined) return rows && { service, rows, staying: nothingStays };
+  try {
+    const flows = (set: string) => udpFlowsOf(listFlows(runNft, service, set));
+    return { service, rows, staying: { kept: flows(stayingSets.kept), foreign: flows(stayingSets.foreign) } };
+  } catch {
+    return null;
+  }
+}
+
+/** Throws an OperatingError when there is no such set. */
+function listFlows(runNft: RunNft, service: ServiceEntry, set: string): readonly UdpFlow[] {
+  const listed = list<never, ListedFlow>(runNft, `list set netdev ${tableName(service)} ${set}`);
+  return flowsListed(listed.flatMap((each) => each.set?.elem ?? []));
+}
+
 function standingRows(runNft: RunNft, service: ServiceEntry): Rows | null {
   const name = tableName(service);
   if (!stands(runNft, service)) return null;
@@ -178,13 +203,16 @@ function standingRows(runNft: RunNft, service: ServiceEntry): Rows | null {
   }
 }
 
-/** What stands, with no flow diverted any more; null when that is not wholly a table of these rules. */
-function adoptedRows(runNft: RunNft, service: ServiceEntry): Rows | null {
-  const rows = standingRows(runNft, service);
-  if (!rows) return null;
+/** What stands, with no flow diverted or kept any more; null when that is not wholly a table of these rules. */
+function adoptedTable(runNft: RunNft, service: ServiceEntry): StandingTable | null {
+  const table = standingTable(runNft, service);
+  if (!table) return null;
+  const name = tableName(service);
+  const forget = [`flush map netdev ${name} ${divertedMap}`];
+  if (service.udpIdleMs !== undefined) forget.push(`flush set netdev ${name} ${stayingSets.kept}`);
   try {
-    runNft(`flush map netdev ${tableName(service)} ${divertedMap}`);
-    return rows;
+    runNft(forget.join('\n'));
+    return { ...table, staying: { ...nothingStays, foreign: table.staying.foreign } };
   } catch {
     return null;
   }
@@ -205,12 +233,12 @@ function countersOf(runNft: RunNft, name: string): FlowCounters {
 }
 
 /** The part of libnftables-json(5) that is read here. */
-interface Listing<Element> {
+interface Listing<Element, Member> {
   readonly nftables: readonly {
     readonly chain?: { readonly family: string; readonly table: string; readonly name: string };
     readonly counter?: { readonly name: string; readonly packets: number };
     readonly map?: { readonly elem?: readonly Element[] };
-    readonly set?: { readonly elem?: readonly string[] };
+    readonly set?: { readonly elem?: readonly Member[] };
   }[];
 }
 

@@ -59,7 +59,7 @@ const heartbeat = record({
 export const partBytesMax = 1024;
 
 const part = record({
-  content: oneOf(['ledger', 'proposal', 'drained']),
+  content: oneOf(['ledger', 'proposal', 'drained', 'kept', 'known']),
   /** Tells the parts of one value from those of the sender's next. */
   transfer: u32,
   /** Bytes of the whole value. */

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { FlowCounters } from '../../src/dataplane/data-plane.ts';
 import type { ForwardingTable, Row } from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
+import { type UdpFlow, udpFlowsOf } from '../../src/dataplane/staying.ts';
 import type { JudgedDataPlane } from './data-plane-contract.ts';
 
 /** A real kernel's data plane in a namespace that ends with its process. */
@@ -30,15 +31,21 @@ export function openKernelDataPlane(): KernelDataPlane {
   const ask = lineProtocol(child);
   return {
     apply: async (table: ForwardingTable) =>
-      void (await ask('apply', { service: table.service, rows: [...table.rows] })),
+      void (await ask('apply', {
+        service: table.service,
+        rows: [...table.rows],
+        kept: [...(table.staying?.kept.values() ?? [])],
+        foreign: [...(table.staying?.foreign.values() ?? [])],
+      })),
     arm: async (fence, mark, ms) => void (await ask('arm', { fence, mark, ms })),
     grant: async (fence, mark) => void (await ask('grant', { fence, mark })),
     divert: async (changes) => void (await ask('divert', changes)),
     runIp: async (...words) => void (await ask('runIp', { words })),
     async adopt() {
-      const rows = (await ask('adopt')) as [number, Row][] | null;
-      return rows && new Map(rows);
+      const adopted = (await ask('adopt')) as { rows: [number, Row][]; foreign: UdpFlow[] } | null;
+      return adopted && { rows: new Map(adopted.rows), foreign: udpFlowsOf(adopted.foreign) };
     },
+    seen: async () => (await ask('seen')) as UdpFlow[],
     mayReset: async (client) => (await ask('mayReset', client)) as boolean,
     judge: async (packet: Packet) => (await ask('judge', packet)) as Verdict,
     counters: async () => (await ask('counters')) as FlowCounters,
@@ -55,6 +62,11 @@ export function openKernelDataPlane(): KernelDataPlane {
   };
 }
 
+/** Addresses are numbers of any size. */
+function revive(_key: string, value: unknown): unknown {
+  return typeof value === 'string' && /^\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value;
+}
+
 type Ask = (operation: string, argument?: unknown) => Promise<unknown>;
 
 /** Requests one at a time: the answer to a request is the next line. */
@@ -67,7 +79,7 @@ function lineProtocol(child: ChildProcess): Ask {
   });
   if (child.stdout) {
     createInterface({ input: child.stdout }).on('line', (line) => {
-      const answer = JSON.parse(line) as { value?: unknown; error?: string };
+      const answer = JSON.parse(line, revive) as { value?: unknown; error?: string };
       const next = waiting.shift();
       if (answer.error === undefined) next?.resolve(answer.value);
       else next?.reject(new Error(answer.error));

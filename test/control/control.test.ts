@@ -470,6 +470,8 @@ describe('the control channel', () => {
         boot: 1,
         mac: '02:00:00:00:00:01',
         rows: new Map(),
+        foreign: new Map(),
+        udpIdleMs: null,
       }),
     ).toThrow(OperatingError);
   });

@@ -133,6 +133,8 @@ export class VirtualNetwork {
         boot: host.boot,
         mac: host.mac,
         rows: host.rows,
+        foreign: new Map(),
+        udpIdleMs: null,
       });
       this.input(name, { kind: 'tick', at: this.now });
     }
