@@ -56,18 +56,18 @@ export function createKernelQueue(
 
   async function apply(): Promise<void> {
     if (!wanted || stopped) return;
-    const { revision, rows, staying } = wanted;
+    const { revision, ...table } = wanted;
     wanted = null;
     const begin = clock.now();
     try {
-      if (await dataPlane.apply({ service, rows, staying })) news.rebuilt();
+      if (await dataPlane.apply({ service, ...table })) news.rebuilt();
     } catch (error) {
       onEvent({ kind: 'failure', doing: 'programming the kernel', error });
-      wanted ??= { revision, rows, staying };
+      wanted ??= { revision, ...table };
       cancelRetry = clock.wakeAt(clock.now() + retryMs, enqueue);
       return;
     }
-    const slots = new Set([...rows].flatMap(([slot, row]) => (takesNew(row) ? [slot] : [])));
+    const slots = new Set([...table.rows].flatMap(([slot, row]) => (takesNew(row) ? [slot] : [])));
     if (!taken || !sameSet(taken, slots)) onEvent({ kind: 'table', begin, end: clock.now(), slots });
     taken = slots;
     await new Promise<void>((resolve) => clock.wakeAt(clock.now() + settlingMs, resolve));
@@ -94,13 +94,7 @@ export function createKernelQueue(
       enqueue();
     },
     seen(answer): void {
-      running = running.then(async () => {
-        const flows = await dataPlane.seen().catch((error: unknown) => {
-          onEvent({ kind: 'failure', doing: 'listing UDP flows', error });
-          return null;
-        });
-        if (!stopped) answer(flows);
-      });
+      running = running.then(() => tellSeen(dataPlane, onEvent, (flows) => !stopped && answer(flows)));
     },
     idle: () => running,
     stop(): void {
@@ -109,6 +103,18 @@ export function createKernelQueue(
       cancelRetry();
     },
   };
+}
+
+async function tellSeen(
+  dataPlane: DataPlane,
+  onEvent: (event: DriverEvent) => void,
+  answer: (flows: readonly UdpFlow[] | null) => void,
+): Promise<void> {
+  const flows = await dataPlane.seen().catch((error: unknown) => {
+    onEvent({ kind: 'failure', doing: 'listing UDP flows', error });
+    return null;
+  });
+  answer(flows);
 }
 
 function sameSet(a: ReadonlySet<number>, b: ReadonlySet<number>): boolean {

@@ -46,16 +46,13 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     },
     async adopt(): Promise<Adopted | null> {
       diversions = new Map();
-      if (table?.staying) table = { ...table, staying: { ...nothingStays, foreign: table.staying.foreign } };
-      return table && { rows: table.rows, foreign: (table.staying ?? nothingStays).foreign };
+      const { foreign } = table?.staying ?? nothingStays;
+      table = table && { ...table, staying: { ...nothingStays, foreign } };
+      return table && { rows: table.rows, foreign };
     },
     seen: async () => seen.list(),
-    async repair(): Promise<boolean> {
-      return false;
-    },
-    async counters(): Promise<FlowCounters> {
-      return counters;
-    },
+    repair: async () => false,
+    counters: async () => counters,
     async remove(): Promise<void> {
       table = null;
       fences = createFences(now);
