@@ -4,7 +4,7 @@ import { messageOf } from '../base/operating-error.ts';
 import type { Adopted, DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { createNftDataPlane } from '../dataplane/nft.ts';
-import { noFlows } from '../dataplane/staying.ts';
+import { nothingStays } from '../dataplane/staying.ts';
 import { openNftables } from '../platform/libnftables.ts';
 import { createLinuxHost } from '../platform/linux-host.ts';
 import { monotonicClock } from '../platform/monotonic-clock.ts';
@@ -42,7 +42,7 @@ export async function takeHost(service: ServiceEntry, group: IpAddress, store: S
     if (!adopted) await release();
     throw error;
   }
-  return { dataPlane, setup, adopted: adopted ?? { rows: new Map(), foreign: noFlows }, release };
+  return { dataPlane, setup, adopted: adopted ?? { rows: new Map(), staying: nothingStays }, release };
 }
 
 /** How often the host is looked at without being told: nothing tells of sysctls and group memberships. */

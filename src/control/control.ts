@@ -1,5 +1,4 @@
 import { OperatingError } from '../base/operating-error.ts';
-import { noFlows } from '../dataplane/staying.ts';
 import { encodeMessage, heartbeatFits } from '../wire/control-message.ts';
 import { compareVersions, decodeLedger, type Ledger, type Voter, versionOf } from '../wire/ledger.ts';
 import { type Change, titleOf } from './change.ts';
@@ -89,12 +88,7 @@ class Machine implements Control {
       membership,
       following,
       register: createRegister({ node, incarnation, voters, membership, following, held: usableLedger(config) }),
-      share: new Share(
-        { node, boot: config.boot },
-        config.rows,
-        { kept: noFlows, foreign: config.foreign },
-        start + timers.leaseMs,
-      ),
+      share: new Share({ node, boot: config.boot }, config.rows, config.staying, start + timers.leaseMs),
       proposals: new Proposals(partition.slotCount, timers),
       lagging: new Lagging(timers),
       draining: new Draining(timers),

@@ -1,5 +1,5 @@
 import type { Rows } from '../dataplane/forwarding-table.ts';
-import { sameFlows, type UdpFlows, udpFlowsOf } from '../dataplane/staying.ts';
+import { sameKeys, type UdpFlows, udpFlowsOf } from '../dataplane/staying.ts';
 import { type Partition, slotOf } from '../space/partition.ts';
 import { encodeKnown, type KeptFlows, type Known } from '../wire/kept-flows.ts';
 import type { Ledger } from '../wire/ledger.ts';
@@ -90,8 +90,15 @@ export class Foreign {
           return kind === 'new' || kind === 'relay';
         }),
     );
-    if (!sameFlows(next, this.#flows)) this.#flows = next;
+    if (!sameKeys(next, this.#flows)) this.#flows = next;
   }
+
+  /** Whether a holder has said that the flow of this key stays with it. */
+  readonly staysElsewhere = (key: string): boolean =>
+    this.#adopted.has(key) || [...this.#statements.values()].some(({ flows }) => flows.has(key));
+
+  /** Whether a holder has told this life of the agent what stays with it of `slot`. */
+  readonly hasSaid = (holder: string, slot: number): boolean => this.#statements.get(holder)?.slots.has(slot) ?? false;
 
   /** Answers to what the kernel does by now. */
   answers(): Send[] {

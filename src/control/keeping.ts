@@ -1,5 +1,5 @@
 import type { Rows } from '../dataplane/forwarding-table.ts';
-import { type UdpFlow, type UdpFlows, udpFlowKey } from '../dataplane/staying.ts';
+import { noSlots, type UdpFlow, type UdpFlows, udpFlowKey } from '../dataplane/staying.ts';
 import { type Partition, slotOf } from '../space/partition.ts';
 import { keptMax } from '../wire/kept-flows.ts';
 import type { Ledger } from '../wire/ledger.ts';
@@ -31,6 +31,7 @@ export class Keeping {
   #readEarly: ReadonlySet<number> = new Set();
   #ledger: Ledger | null = null;
   #rows: Rows;
+  #shut: ReadonlySet<number> = noSlots;
   /** Slots in phase `leave`, and who takes them. */
   #leaving: ReadonlyMap<number, string> = new Map();
   #isAsked = false;
@@ -61,15 +62,17 @@ export class Keeping {
   }
 
   /** Takes notice of the map, and of the rows that follow from it. Where `keeps` is false nothing stays from now on. */
-  follow(ledger: Ledger, rows: Rows, keeps: boolean, knows: Knows): void {
-    if (ledger === this.#ledger && rows === this.#rows) {
+  follow(ledger: Ledger, rows: Rows, shut: ReadonlySet<number>, keeps: boolean, knows: Knows): void {
+    if (ledger === this.#ledger && rows === this.#rows && shut === this.#shut) {
       if (!keeps) this.forget();
       return;
     }
     const moves = ledger.moves.filter(({ from, phase }) => from === this.#node && phase !== 'owned');
     const isTaken = (of: Rows, slot: number): boolean => of.get(slot)?.kind === 'own' || of.get(slot)?.kind === 'new';
-    for (const slot of this.#slots.keys()) if (!isGivenAway(rows, slot)) this.#slots.delete(slot);
-    const begun = [...rows.keys()].filter((slot) => rows.get(slot)?.kind === 'old' && !this.#slots.has(slot));
+    for (const slot of this.#slots.keys()) if (!isGivenAway(rows, slot) && !shut.has(slot)) this.#slots.delete(slot);
+    const begun = [...rows.keys()].filter(
+      (slot) => rows.get(slot)?.kind === 'old' && (!this.#slots.has(slot) || isTaken(this.#rows, slot)),
+    );
     const left = new Set(moves.flatMap(({ phase, slots }) => (phase === 'leave' ? slots : [])));
     for (const slot of begun)
       this.#slots.set(slot, keeps && left.has(slot) && isTaken(this.#rows, slot) ? 'unread' : 'read');
@@ -85,6 +88,7 @@ export class Keeping {
     );
     this.#ledger = ledger;
     this.#rows = rows;
+    this.#shut = shut;
     this.#version++;
     if (!keeps) this.forget();
   }
@@ -104,19 +108,19 @@ export class Keeping {
   }
 
   /** What the kernel has seen, null when it cannot tell. Returns how many flows follow their slots because they are too many. */
-  note(seen: readonly UdpFlow[] | null, foreign: UdpFlows): number {
+  note(seen: readonly UdpFlow[] | null, staysElsewhere: (key: string) => boolean): number {
     this.#isAsked = false;
     this.#version++;
     const reading = new Set([...this.#slots].flatMap(([slot, state]) => (state === 'reading' ? [slot] : [])));
     for (const slot of reading) this.#slots.set(slot, 'read');
     const flows = (seen ?? []).map((flow) => ({ ...flow, slot: slotOf(this.#partition, flow.client) }));
-    this.#early = flows.filter(({ slot }) => this.#about.has(slot));
+    this.#early = flows.filter((flow) => this.#about.has(flow.slot) && !staysElsewhere(udpFlowKey(flow)));
     const unread = [...this.#kept.values()].filter(({ slot }) => this.#slots.get(slot) === 'unread');
     // What stays elsewhere was seen here before that.
     const read = flows.filter((flow) => {
       if (this.#slots.get(flow.slot) !== 'read') return false;
       const key = udpFlowKey(flow);
-      return reading.has(flow.slot) ? !foreign.has(key) : this.#kept.has(key);
+      return reading.has(flow.slot) ? !staysElsewhere(key) : this.#kept.has(key);
     });
     const unknown = seen === null ? [...this.#kept.values()].filter(({ slot }) => !reading.has(slot)) : [];
     return this.#set([...unread, ...unknown, ...read]);

@@ -1,6 +1,6 @@
 import type { MacAddress } from '../base/mac.ts';
 import type { Rows } from '../dataplane/forwarding-table.ts';
-import type { UdpFlows } from '../dataplane/staying.ts';
+import type { Staying } from '../dataplane/staying.ts';
 import type { Policy } from '../policy/index.ts';
 import type { Partition } from '../space/partition.ts';
 import type { Drained, Draining } from './draining.ts';
@@ -42,8 +42,8 @@ export interface ControlConfig {
   readonly mac: MacAddress;
   /** What the kernel has already: rows of an earlier life, whose lease may last on; or none. */
   readonly rows: Rows;
-  /** UDP flows that stay elsewhere, as the kernel has them already. */
-  readonly foreign: UdpFlows;
+  /** As the rows. */
+  readonly staying: Staying;
   /** UDP flows stay with their holder until they were silent for this long; null when they follow the slot. */
   readonly udpIdleMs: number | null;
 }

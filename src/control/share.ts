@@ -1,5 +1,5 @@
 import type { Rows } from '../dataplane/forwarding-table.ts';
-import { type Staying, sameFlows } from '../dataplane/staying.ts';
+import { type Staying, sameStaying } from '../dataplane/staying.ts';
 import { compareVersions, type Ledger, noVersion, type Version, versionOf } from '../wire/ledger.ts';
 import { rowsOf, sameRows, type ThisHost } from './rows.ts';
 
@@ -160,10 +160,6 @@ interface Change {
   readonly rows: Rows;
   readonly staying: Staying;
   readonly ended: ReadonlySet<number>;
-}
-
-function sameStaying(a: Staying, b: Staying): boolean {
-  return sameFlows(a.kept, b.kept) && sameFlows(a.foreign, b.foreign);
 }
 
 function takenSlots(rows: Rows): Set<number> {

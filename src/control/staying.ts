@@ -7,6 +7,7 @@ import { Foreign } from './foreign.ts';
 import type { ControlOutput } from './io.ts';
 import { Keeping, type KeptFlows, slotsOf } from './keeping.ts';
 import type { Membership } from './membership.ts';
+import { Opening } from './opening.ts';
 import type { ControlConfig } from './parts.ts';
 import { Telling } from './telling.ts';
 import type { Timers } from './timers.ts';
@@ -34,14 +35,15 @@ export interface StayingFlows {
 }
 
 export function createStayingFlows(
-  { node, session, partition, udpIdleMs, rows, foreign: adopted }: ControlConfig,
+  { node, session, partition, udpIdleMs, rows, staying: adopted }: ControlConfig,
   membership: Membership,
   timers: Timers,
 ): StayingFlows {
   if (udpIdleMs === null) return nothing;
   const keeping = new Keeping(node, partition, timers, udpIdleMs, rows);
   const telling = new Telling(node, session, membership, timers);
-  const foreign = new Foreign(partition, membership, timers, adopted);
+  const foreign = new Foreign(partition, membership, timers, adopted.foreign);
+  const opening = new Opening(node, membership, timers, rows, adopted.shut);
   let known: Ledger | null = null;
   /** What the kernel was last known to keep. */
   let standing: KeptFlows = new Map();
@@ -51,9 +53,12 @@ export function createStayingFlows(
     isUsed: true,
     follow(ledger, rows, keeps, now): Staying {
       known = ledger;
-      if (ledger) keeping.follow(ledger, rows, keeps, telling.knows);
-      if (ledger) foreign.follow(ledger, rows, now);
-      return { kept: keeping.flows, foreign: foreign.flows };
+      if (ledger) {
+        foreign.follow(ledger, rows, now);
+        opening.follow(ledger, rows, foreign.hasSaid, now);
+        keeping.follow(ledger, rows, opening.shut, keeps, telling.knows);
+      }
+      return { kept: keeping.flows, foreign: foreign.flows, shut: opening.shut };
     },
     step(confirmed, now): ControlOutput[] {
       if (!known) return [];
@@ -72,7 +77,7 @@ export function createStayingFlows(
       return outputs;
     },
     note(seen): ControlOutput[] {
-      const following = keeping.note(seen, foreign.flows);
+      const following = keeping.note(seen, foreign.staysElsewhere);
       return following > 0 ? [followEvent(following, 'too many')] : [];
     },
     hear(sender, session, content, value): boolean {

@@ -1,6 +1,6 @@
 import type { FlowChange } from './diversions.ts';
 import type { ForwardingTable, Rows } from './forwarding-table.ts';
-import type { UdpFlow, UdpFlows } from './staying.ts';
+import type { Staying, UdpFlow } from './staying.ts';
 
 /** Packets since the table was first installed, by what became of them. */
 export interface DataPlaneCounters {
@@ -21,8 +21,8 @@ export interface FlowCounters extends DataPlaneCounters {
 /** What an earlier process left. */
 export interface Adopted {
   readonly rows: Rows;
-  /** UDP flows that stay elsewhere. */
-  readonly foreign: UdpFlows;
+  /** Nothing is kept any more. */
+  readonly staying: Staying;
 }
 
 /** `lease`: may take new connections. `hold`: may go on with those there are; it lasts longer, so that they outlive their agent. */

@@ -6,7 +6,7 @@ import type { Adopted, DataPlane, Fence, FlowCounters } from './data-plane.ts';
 import { type Diversions, type Diverted, divertedBy, type FlowChange } from './diversions.ts';
 import type { ForwardingTable, Row } from './forwarding-table.ts';
 import { icmpErrorTypes, type Packet, type Verdict } from './packet.ts';
-import { nothingStays, seenMax, type UdpFlow, udpFlowKey } from './staying.ts';
+import { noFlows, nothingStays, seenMax, type UdpFlow, udpFlowKey } from './staying.ts';
 
 /** A kernel in memory: executes the forwarding table packet by packet. Outlives the agent, as a kernel does. */
 export interface FakeDataPlane extends DataPlane {
@@ -46,9 +46,9 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     },
     async adopt(): Promise<Adopted | null> {
       diversions = new Map();
-      const { foreign } = table?.staying ?? nothingStays;
-      table = table && { ...table, staying: { ...nothingStays, foreign } };
-      return table && { rows: table.rows, foreign };
+      const staying = { ...(table?.staying ?? nothingStays), kept: noFlows };
+      table = table && { ...table, staying };
+      return table && { rows: table.rows, staying };
     },
     seen: async () => seen.list(),
     repair: async () => false,
@@ -121,19 +121,21 @@ function verdictOf(table: ForwardingTable, isOpen: (fence: Fence) => boolean, pa
   if (!sameIp(packet.destination, service.address)) return 'pass';
   const fragment = (packet.fragmentOffset ?? 0) > 0;
   if (!fragment && isIcmpError(packet)) return 'local';
-  const row = rows.get(slotOf(service.partition, packet.source));
+  const slot = slotOf(service.partition, packet.source);
+  const row = rows.get(slot);
   if (!row) return 'drop';
   if (fragment) return isOpen('hold') ? 'local' : 'drop';
   if (packet.protocol !== 'icmp' && !isServed(service, packet)) return 'drop';
   if (packet.protocol === 'tcp' && !packet.opens) return isOpen('hold') ? 'local' : 'drop';
-  return isOpen('lease') ? freshVerdict(row, packet, table) : 'drop';
+  return isOpen('lease') ? freshVerdict(row, slot, packet, table) : 'drop';
 }
 
-function freshVerdict(row: Row, packet: Packet, { staying = nothingStays }: ForwardingTable): Verdict {
+function freshVerdict(row: Row, slot: number, packet: Packet, { staying = nothingStays }: ForwardingTable): Verdict {
   const udp = udpFlowOf(packet);
-  const stays = (side: keyof typeof staying): boolean => udp !== null && staying[side].has(udpFlowKey(udp));
-  if (row.kind === 'own' || row.kind === 'new') return stays('foreign') ? 'drop' : 'local';
+  const stays = (side: 'kept' | 'foreign'): boolean => udp !== null && staying[side].has(udpFlowKey(udp));
+  const isShut = packet.protocol === 'udp' && staying.shut.has(slot);
   if (stays('kept')) return 'local';
+  if (row.kind === 'own' || row.kind === 'new') return isShut || stays('foreign') ? 'drop' : 'local';
   if (packet.protocol !== 'tcp') return 'drop';
   // One hop, always: what a peer relayed is never sent on again.
   if (row.kind === 'relay') return packet.relayedBy === undefined ? 'relay' : 'drop';

@@ -5,7 +5,7 @@ import type { Fence } from './data-plane.ts';
 import { fnv1a } from './fnv1a.ts';
 import { type ForwardingTable, type Row, type Rows, type ServiceEntry, sameRow, takesNew } from './forwarding-table.ts';
 import { diversionLines, divertRule } from './nft-diversions.ts';
-import { foreignRule, keptRule, seenRule, stayingChange, stayingLines } from './nft-staying.ts';
+import { foreignRules, keptRule, seenRule, stayingChange, stayingLines } from './nft-staying.ts';
 import { icmpErrorTypes } from './packet.ts';
 import { nothingStays } from './staying.ts';
 
@@ -47,7 +47,7 @@ export function installTransactions(table: ForwardingTable): string[] {
 export function changeTransactions(from: ForwardingTable, to: ForwardingTable): string[] {
   const rows = rowTransactions(from, to);
   const [was, is] = [from.staying ?? nothingStays, to.staying ?? nothingStays];
-  const { before, after, isSmall } = stayingChange(tableName(to.service), was, is);
+  const { before, after, isSmall } = stayingChange(to.service, tableName(to.service), was, is);
   const all = [...before, ...rows, ...after];
   return rows.length > 1 || !isSmall || all.length === 0 ? all : [all.join('\n')];
 }
@@ -147,7 +147,7 @@ function arrivals(service: ServiceEntry): string[] {
     '}',
     `chain fresh { ${fenced('lease', 'permitted')}; goto refuse; }`,
     `chain held { ${fenced('hold', 'permitted')}; goto refuse; }`,
-    `chain own { ${[`${laterFragment} goto held`, `${opensConnection} goto fresh`, 'meta l4proto tcp goto held', ...foreignRule(service), 'goto fresh'].join('; ')}; }`,
+    `chain own { ${[`${laterFragment} goto held`, `${opensConnection} goto fresh`, 'meta l4proto tcp goto held', ...foreignRules(service), 'goto fresh'].join('; ')}; }`,
     ...oldChain('old', null, service),
     'chain service {',
     `  ${divertRule}`,

@@ -1,16 +1,17 @@
-import { parseIp } from '../base/address.ts';
+import { formatIp, parseIp } from '../base/address.ts';
+import { maskedAddressOf } from '../space/partition.ts';
 import type { ServiceEntry } from './forwarding-table.ts';
-import { type Staying, seenMax, type UdpFlow, type UdpFlows } from './staying.ts';
+import { type Staying, seenMax, type UdpFlow } from './staying.ts';
 
-/** Of the ingress table, each with client address, client port and service port. */
-export const stayingSets = { kept: 'udp_kept', foreign: 'udp_foreign' } as const;
+/** Of the ingress table: two with client address, client port and service port, one with masked addresses. */
+export const stayingSets = { kept: 'udp_kept', foreign: 'udp_foreign', shut: 'udp_shut' } as const;
 export const seenSet = 'udp_seen';
 
 const flowType = 'type ipv4_addr . inet_service . inet_service';
 const flow = 'ip saddr . udp sport . udp dport';
 
 /** Elements that a transaction adds, as for diversions. */
-const flowsPerTransaction = 2048;
+const elementsPerTransaction = 2048;
 
 /** Lines of the ingress table; none for a service whose UDP follows the slot. */
 export function stayingLines({ udpIdleMs }: ServiceEntry): string[] {
@@ -19,6 +20,7 @@ export function stayingLines({ udpIdleMs }: ServiceEntry): string[] {
     `set ${seenSet} { ${flowType}; flags dynamic,timeout; timeout ${Math.round(udpIdleMs)}ms; size ${seenMax}; }`,
     `set ${stayingSets.kept} { ${flowType}; }`,
     `set ${stayingSets.foreign} { ${flowType}; }`,
+    `set ${stayingSets.shut} { type ipv4_addr; }`,
   ];
 }
 
@@ -27,9 +29,14 @@ export function seenRule({ udpIdleMs }: ServiceEntry): string[] {
   return udpIdleMs === undefined ? [] : [`  meta l4proto . th dport @ports update @${seenSet} { ${flow} }`];
 }
 
-/** For the chain of rows that take whatever comes: not what stays elsewhere. */
-export function foreignRule({ udpIdleMs }: ServiceEntry): string[] {
-  return udpIdleMs === undefined ? [] : [`${flow} @${stayingSets.foreign} goto refuse`];
+/** For the chain of rows that take whatever comes: not what stays elsewhere, or may. */
+export function foreignRules({ udpIdleMs, partition }: ServiceEntry): string[] {
+  if (udpIdleMs === undefined) return [];
+  return [
+    `${flow} @${stayingSets.kept} goto fresh`,
+    `meta l4proto udp ip saddr & ${formatIp(partition.mask)} @${stayingSets.shut} goto refuse`,
+    `${flow} @${stayingSets.foreign} goto refuse`,
+  ];
 }
 
 /** For chains of rows that take no UDP: but what stays here. */
@@ -45,17 +52,22 @@ export interface StayingChange {
   readonly isSmall: boolean;
 }
 
-export function stayingChange(table: string, from: Staying, to: Staying): StayingChange {
-  let flows = 0;
+export function stayingChange(service: ServiceEntry, table: string, from: Staying, to: Staying): StayingChange {
+  let elements = 0;
   const change = (verb: 'add' | 'delete', side: keyof Staying): string[] => {
     const [has, lacks] = verb === 'add' ? [to[side], from[side]] : [from[side], to[side]];
-    const keys = minus(has, lacks);
-    flows += keys.length;
+    const keys = minus(service, has, lacks);
+    elements += keys.length;
     return elementCommands(`${verb} element netdev ${table} ${stayingSets[side]}`, keys);
   };
-  const before = [...change('delete', 'kept'), ...change('add', 'foreign'), ...change('add', 'kept')];
-  const after = change('delete', 'foreign');
-  return { before, after, isSmall: flows <= flowsPerTransaction / 2 };
+  const before = [
+    ...change('delete', 'kept'),
+    ...change('add', 'shut'),
+    ...change('add', 'foreign'),
+    ...change('add', 'kept'),
+  ];
+  const after = [...change('delete', 'foreign'), ...change('delete', 'shut')];
+  return { before, after, isSmall: elements <= elementsPerTransaction / 2 };
 }
 
 /** What a listing of one of the sets says; elements of any other shape are none of ours. */
@@ -72,14 +84,20 @@ export function flowsListed(elements: readonly ListedFlow[]): UdpFlow[] {
   });
 }
 
-function minus(a: UdpFlows, b: UdpFlows): string[] {
-  return a === b ? [] : [...a.keys()].filter((key) => !b.has(key));
+type Members = ReadonlyMap<string, UdpFlow> | ReadonlySet<number>;
+
+/** Elements of `a` that `b` lacks, as nftables writes them. */
+function minus({ partition }: ServiceEntry, a: Members, b: Members): string[] {
+  if (a === b) return [];
+  const others: ReadonlySet<string | number> = new Set<string | number>(b.keys());
+  const keys = [...a.keys()].filter((key) => !others.has(key));
+  return keys.map((key) => (typeof key === 'number' ? formatIp(maskedAddressOf(partition, key)) : key));
 }
 
 function elementCommands(command: string, keys: readonly string[]): string[] {
-  const count = Math.ceil(keys.length / flowsPerTransaction);
+  const count = Math.ceil(keys.length / elementsPerTransaction);
   return Array.from({ length: count }, (_, i) => {
-    const some = keys.slice(i * flowsPerTransaction, (i + 1) * flowsPerTransaction);
+    const some = keys.slice(i * elementsPerTransaction, (i + 1) * elementsPerTransaction);
     return `${command} { ${some.join(', ')} }`;
   });
 }

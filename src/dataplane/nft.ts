@@ -23,7 +23,7 @@ import {
   tableName,
 } from './nft-ruleset.ts';
 import { flowsListed, type ListedFlow, seenSet, stayingSets } from './nft-staying.ts';
-import { nothingStays, type Staying, type UdpFlow, udpFlowsOf } from './staying.ts';
+import { noFlows, nothingStays, type Staying, type UdpFlow, udpFlowsOf } from './staying.ts';
 
 /**
  * Runs all of `commands` in this network namespace as one atomic transaction and returns what they list, as JSON; throws an
@@ -72,7 +72,7 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
       diverted.forget();
       wanted = table;
       isKnown = table !== null;
-      return table && { rows: table.rows, foreign: table.staying.foreign };
+      return table && { rows: table.rows, staying: table.staying };
     },
     seen: async () => (service.udpIdleMs === undefined ? [] : listFlows(runNft, service, seenSet)),
     async repair(closely: boolean): Promise<boolean> {
@@ -179,10 +179,22 @@ function standingTable(runNft: RunNft, service: ServiceEntry): StandingTable | n
   if (rows === null || service.udpIdleMs === undefined) return rows && { service, rows, staying: nothingStays };
   try {
     const flows = (set: string) => udpFlowsOf(listFlows(runNft, service, set));
-    return { service, rows, staying: { kept: flows(stayingSets.kept), foreign: flows(stayingSets.foreign) } };
+    const shut = new Set(
+      list(runNft, `list set netdev ${tableName(service)} ${stayingSets.shut}`).flatMap(({ set }) =>
+        slotsListed(service, set?.elem ?? []),
+      ),
+    );
+    return { service, rows, staying: { kept: flows(stayingSets.kept), foreign: flows(stayingSets.foreign), shut } };
   } catch {
     return null;
   }
+}
+
+function slotsListed({ partition }: ServiceEntry, addresses: readonly string[]): number[] {
+  return addresses.flatMap((address) => {
+    const parsed = parseIp(address);
+    return parsed.ok ? [slotOf(partition, parsed.value)] : [];
+  });
 }
 
 /** Throws an OperatingError when there is no such set. */
@@ -212,7 +224,7 @@ function adoptedTable(runNft: RunNft, service: ServiceEntry): StandingTable | nu
   if (service.udpIdleMs !== undefined) forget.push(`flush set netdev ${name} ${stayingSets.kept}`);
   try {
     runNft(forget.join('\n'));
-    return { ...table, staying: { ...nothingStays, foreign: table.staying.foreign } };
+    return { ...table, staying: { ...table.staying, kept: noFlows } };
   } catch {
     return null;
   }

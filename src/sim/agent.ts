@@ -3,7 +3,7 @@ import { type Change, titleOf } from '../control/change.ts';
 import { type Control, type ControlConfig, createControl } from '../control/control.ts';
 import { type Durable, decodeDurable } from '../control/durable.ts';
 import type { ControlOutput } from '../control/io.ts';
-import { noFlows } from '../dataplane/staying.ts';
+import { nothingStays } from '../dataplane/staying.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { StateStore } from '../ports/state-store.ts';
 import { createSimulatedChannel } from './control-channel.ts';
@@ -46,7 +46,7 @@ export function startAgent(world: World, host: Host): void {
     if (!life.alive) return;
     const control = watchedControl(world, host, {
       ...{ session, node: host.name, peers: names, partition: service.partition },
-      ...(adopted ?? { rows: new Map(), foreign: noFlows }),
+      ...(adopted ?? { rows: new Map(), staying: nothingStays }),
       udpIdleMs: service.udpIdleMs ?? null,
       ...{ start: clock.now(), durable: remembered(world, host), policy: world.firstPolicy },
       newIncarnation: world.newIncarnation(),

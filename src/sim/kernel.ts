@@ -5,7 +5,6 @@ import { type Diversions, divertedBy, type FlowChange } from '../dataplane/diver
 import { createFakeDataPlane, type FakeDataPlane } from '../dataplane/fake.ts';
 import { type ForwardingTable, type Row, type ServiceEntry, sameRow } from '../dataplane/forwarding-table.ts';
 import type { Packet, Verdict } from '../dataplane/packet.ts';
-import { nothingStays } from '../dataplane/staying.ts';
 import type { Life } from './life.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -117,7 +116,7 @@ export class Kernel {
         const adopted = this.#standing ? await this.#fake.adopt() : null;
         isKnown = adopted !== null;
         diversions = new Map();
-        wanted = adopted && { service, rows: adopted.rows, staying: { ...nothingStays, foreign: adopted.foreign } };
+        wanted = adopted && { service, ...adopted };
         return adopted;
       },
       seen: () => this.#transact(life, () => this.#fake.seen()).then((listed) => listed),

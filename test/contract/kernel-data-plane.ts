@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { FlowCounters } from '../../src/dataplane/data-plane.ts';
 import type { ForwardingTable, Row } from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
-import { type UdpFlow, udpFlowsOf } from '../../src/dataplane/staying.ts';
+import { type Staying, type UdpFlow, udpFlowsOf } from '../../src/dataplane/staying.ts';
 import type { JudgedDataPlane } from './data-plane-contract.ts';
 
 /** A real kernel's data plane in a namespace that ends with its process. */
@@ -36,14 +36,15 @@ export function openKernelDataPlane(): KernelDataPlane {
         rows: [...table.rows],
         kept: [...(table.staying?.kept.values() ?? [])],
         foreign: [...(table.staying?.foreign.values() ?? [])],
+        shut: [...(table.staying?.shut ?? [])],
       })),
     arm: async (fence, mark, ms) => void (await ask('arm', { fence, mark, ms })),
     grant: async (fence, mark) => void (await ask('grant', { fence, mark })),
     divert: async (changes) => void (await ask('divert', changes)),
     runIp: async (...words) => void (await ask('runIp', { words })),
     async adopt() {
-      const adopted = (await ask('adopt')) as { rows: [number, Row][]; foreign: UdpFlow[] } | null;
-      return adopted && { rows: new Map(adopted.rows), foreign: udpFlowsOf(adopted.foreign) };
+      const adopted = (await ask('adopt')) as ({ rows: [number, Row][] } & Listed) | null;
+      return adopted && { rows: new Map(adopted.rows), staying: stayingOf(adopted) };
     },
     seen: async () => (await ask('seen')) as UdpFlow[],
     mayReset: async (client) => (await ask('mayReset', client)) as boolean,
@@ -60,6 +61,17 @@ export function openKernelDataPlane(): KernelDataPlane {
       if (child.exitCode === null) await once(child, 'exit');
     },
   };
+}
+
+/** What stays, as JSON has it. */
+interface Listed {
+  readonly kept: UdpFlow[];
+  readonly foreign: UdpFlow[];
+  readonly shut: number[];
+}
+
+function stayingOf({ kept, foreign, shut }: Listed): Staying {
+  return { kept: udpFlowsOf(kept), foreign: udpFlowsOf(foreign), shut: new Set(shut) };
 }
 
 /** Addresses are numbers of any size. */

@@ -174,7 +174,7 @@ function checksum(bytes) {
 }
 
 const operations = {
-  async apply({ service, rows, kept, foreign }) {
+  async apply({ service, rows, kept, foreign, shut }) {
     const name = JSON.stringify([service.partition.bits, service.udpIdleMs]);
     if (planeName !== name) plane = createNftDataPlane(run, service);
     planeName = name;
@@ -182,7 +182,7 @@ const operations = {
     await plane.apply({
       service,
       rows: new Map(rows),
-      staying: { kept: udpFlowsOf(kept), foreign: udpFlowsOf(foreign) },
+      staying: { kept: udpFlowsOf(kept), foreign: udpFlowsOf(foreign), shut: new Set(shut) },
     });
   },
   arm: ({ fence, mark, ms }) => plane.arm(fence, mark, ms),
@@ -193,7 +193,9 @@ const operations = {
     const adopted = await createNftDataPlane(run, lastService).adopt();
     if (adopted) plane = createNftDataPlane(run, lastService);
     await plane?.adopt();
-    return adopted && { rows: [...adopted.rows], foreign: [...adopted.foreign.values()] };
+    if (!adopted) return null;
+    const { kept, foreign, shut } = adopted.staying;
+    return { rows: [...adopted.rows], kept: [...kept.values()], foreign: [...foreign.values()], shut: [...shut] };
   },
   seen: () => plane.seen(),
   judge,

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { defined } from '../../src/base/assert.ts';
 import { newRow, ownRow, type Row, type ServiceEntry } from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
-import { noFlows, type Staying, type UdpFlow, udpFlowKey, udpFlowsOf } from '../../src/dataplane/staying.ts';
+import { nothingStays, type Staying, type UdpFlow, udpFlowKey, udpFlowsOf } from '../../src/dataplane/staying.ts';
 import { ip, type JudgedDataPlane, mine, packet, peer, serve, serviceWith, theirs } from './data-plane-contract.ts';
 
 const service = serviceWith('0.0.0.255', { udpIdleMs: 60_000 });
@@ -32,7 +33,7 @@ export function describeStaying(name: string, open: () => JudgedDataPlane): void
     const tableOf = (row: Row, staying: Partial<Staying> = {}, of: ServiceEntry = service) => ({
       service: of,
       rows: new Map([[7, row]]),
-      staying: { kept: noFlows, foreign: noFlows, ...staying },
+      staying: { ...nothingStays, ...staying },
     });
     const judge = async (packets: readonly Packet[]): Promise<Verdict[]> => {
       const verdicts: Verdict[] = [];
@@ -47,8 +48,9 @@ export function describeStaying(name: string, open: () => JudgedDataPlane): void
       ['old', oldRow],
       ['old, relayed to', leavingRow],
       ['relay', relayRow],
+      ['new, and shut', newRow],
     ] as const)('row %s takes the datagrams of kept flows, and of no others, under the lease', async (_what, row) => {
-      await begin(row, { kept: flows });
+      await begin(row, { kept: flows, shut: new Set([7]) });
       expect(await judge(three)).toEqual(['local', 'drop', 'drop']);
       await open().grant('lease', null);
       expect(await judge(three)).toEqual(['drop', 'drop', 'drop']);
@@ -60,6 +62,18 @@ export function describeStaying(name: string, open: () => JudgedDataPlane): void
     ] as const)('row %s takes all datagrams but those of foreign flows', async (_what, row) => {
       await begin(row, { foreign: flows });
       expect(await judge(three)).toEqual(['drop', 'local', 'local']);
+    });
+
+    test('of a slot that is shut no datagram is taken, but of flows that are kept, and all else is', async () => {
+      await begin(newRow, { shut: new Set([7]) });
+      expect(await judge([...three, packet({ from: mine }), datagram(mine, { fragmentOffset: 185 })])).toEqual([
+        ...['drop', 'drop', 'drop'],
+        ...['local', 'local'],
+      ]);
+      await open().apply(tableOf(newRow, { shut: new Set([8]) }));
+      expect(await judge(three)).toEqual(['local', 'local', 'local']);
+      await open().apply(tableOf(oldRow, { kept: flows, shut: new Set([7]) }));
+      expect(await judge(three)).toEqual(['local', 'drop', 'drop']);
     });
 
     test('what stays is UDP: neither TCP nor echo requests with the same addresses and ports', async () => {
@@ -126,8 +140,13 @@ export function describeStaying(name: string, open: () => JudgedDataPlane): void
     });
 
     test('a later process finds what stays elsewhere, and keeps nothing itself', async () => {
-      await begin(oldRow, { kept: flows, foreign: udpFlowsOf([udpFlow(theirs)]) });
-      expect((await open().adopt())?.foreign).toEqual(udpFlowsOf([udpFlow(theirs)]));
+      await begin(oldRow, { kept: flows, foreign: udpFlowsOf([udpFlow(theirs)]), shut: new Set([8]) });
+      const found = defined(await open().adopt(), 'a table').staying;
+      expect([found.kept.size, [...found.foreign.keys()], [...found.shut]]).toEqual([
+        0,
+        [udpFlowKey(udpFlow(theirs))],
+        [8],
+      ]);
       expect(await judge([datagram()])).toEqual(['drop']);
       await open().apply(tableOf(newRow, { foreign: udpFlowsOf([udpFlow(theirs), udpFlow()]) }));
       expect(await judge(three)).toEqual(['drop', 'local', 'local']);

@@ -4,7 +4,7 @@ import { type Control, createControl } from '../../src/control/control.ts';
 import { type Durable, decodeDurable } from '../../src/control/durable.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../../src/control/io.ts';
 import type { Rows } from '../../src/dataplane/forwarding-table.ts';
-import { nothingStays, type Staying, type UdpFlow, udpFlowKey } from '../../src/dataplane/staying.ts';
+import { noFlows, nothingStays, type Staying, type UdpFlow, udpFlowKey } from '../../src/dataplane/staying.ts';
 import type { Policy } from '../../src/policy/index.ts';
 import { type Partition, partitionOf, slotOf } from '../../src/space/partition.ts';
 import type { Via } from '../../src/wire/envelope.ts';
@@ -129,7 +129,7 @@ export class VirtualNetwork {
       host.counter = 0;
       host.left = false;
       // What an earlier life kept it does not adopt.
-      host.staying = { ...nothingStays, foreign: host.staying.foreign };
+      host.staying = { ...host.staying, kept: noFlows };
       host.control = createControl({
         node: name,
         peers: this.names,
@@ -143,7 +143,7 @@ export class VirtualNetwork {
         boot: host.boot,
         mac: host.mac,
         rows: host.rows,
-        foreign: host.staying.foreign,
+        staying: host.staying,
         udpIdleMs: this.#options.udpIdleMs ?? null,
       });
       this.input(name, { kind: 'tick', at: this.now });
@@ -219,7 +219,9 @@ export class VirtualNetwork {
       const host = this.host(name);
       const kind = host.rows.get(slot)?.kind;
       if (!this.#isLeased(host)) return false;
-      return kind === 'own' || kind === 'new' ? !host.staying.foreign.has(key) : host.staying.kept.has(key);
+      const isElsewhere = host.staying.foreign.has(key) || host.staying.shut.has(slot);
+      const isOwner = kind === 'own' || kind === 'new';
+      return (isOwner && !isElsewhere) || (kind !== undefined && host.staying.kept.has(key));
     });
     assert(takers.length <= 1, `a datagram is taken by one host at ${this.now}, not by ${takers.join(' and ')}`);
     const [taker = null] = takers;
