@@ -1,5 +1,5 @@
 import type { Rows } from '../dataplane/forwarding-table.ts';
-import { noSlots, type UdpFlow, type UdpFlows, udpFlowKey } from '../dataplane/staying.ts';
+import { noSlots, type UdpFlow, udpFlowKey } from '../dataplane/staying.ts';
 import { type Partition, slotOf } from '../space/partition.ts';
 import { keptMax } from '../wire/kept-flows.ts';
 import type { Ledger } from '../wire/ledger.ts';
