@@ -80,7 +80,7 @@ export function createKernelQueue(
 
   return {
     inspect: () => inspection.now(),
-    fence(use: (dataPlane: DataPlane) => void): void {
+    fence(use): void {
       try {
         use(dataPlane);
       } catch (error) {

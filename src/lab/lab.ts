@@ -33,6 +33,8 @@ export interface LabOptions extends LabSize {
   readonly checked?: boolean;
   /** The agents have certificates, so that connections of applications with the SDK can be moved. */
   readonly certified?: boolean;
+  /** How long UDP flows stay with their replica, such as "5s"; absent: they follow the slot. */
+  readonly udpIdle?: string;
   /** Text of the policy file to begin with. */
   readonly policy: string;
   readonly onProgress: (line: string) => void;
@@ -157,8 +159,8 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   save();
   onProgress(`network: ${plan.replicas.length} replicas, ${plan.clients.length} clients, one switch`);
   buildNetwork(plan);
-  const { ports, checked = false, certified = false } = options;
-  await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified });
+  const { ports, checked = false, certified = false, udpIdle = null } = options;
+  await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified, udpIdle });
   for (const replica of plan.replicas) {
     checkInterrupted(options.signal);
     agents.push(spawnAgent(plan, replica));

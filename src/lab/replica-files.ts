@@ -43,6 +43,8 @@ export interface Served {
   readonly checked: boolean;
   /** Agents have certificates, so that connections can be moved. */
   readonly certified: boolean;
+  /** Null where UDP follows the slot. */
+  readonly udpIdle: string | null;
 }
 
 /** A dead server is noticed within half a second. */
@@ -85,14 +87,17 @@ function clusterOf({ name }: LabPlan): string {
 function agentYaml(
   plan: LabPlan,
   replica: LabNode,
-  { ports, checked, certified }: Served,
+  { ports, checked, certified, udpIdle }: Served,
 ): Readonly<Record<string, unknown>> {
   const tcpPorts = ports.flatMap((port) => (port.endsWith('/tcp') ? [Number.parseInt(port, 10)] : []));
   return {
     cluster: clusterOf(plan),
     node: replica.name,
     interface: 'eth0',
-    service: { name: 'web', address: plan.service.address, ports, group: plan.service.group },
+    service: {
+      ...{ name: 'web', address: plan.service.address, ports, group: plan.service.group },
+      ...(udpIdle === null ? {} : { udpIdle }),
+    },
     control: {
       ...plan.control,
       peers: Object.fromEntries(plan.replicas.map(({ name, address }) => [name, address])),

@@ -35,6 +35,7 @@ export function judge(records: RunRecords, slotOfClient: (client: string) => num
     'failover.gapMs': Math.max(0, ...Object.values(failovers)),
     ...serviceMeasures(records),
     ...trafficMeasures(records),
+    'datagrams.astray': strayFlows(records, ownership, slotOfClient),
     'capture.drops': records.drops,
   };
   return { measures, failovers, failures };
@@ -54,6 +55,13 @@ function lostWithHost(
     const taken = ownership.takenOver(slot, replica, at);
     return taken === null || request.at <= taken + graceMs;
   });
+}
+
+/** Flows of datagrams that began at a replica that did not take new ones of their slot. */
+function strayFlows({ datagrams }: RunRecords, ownership: Ownership, slotOfClient: (client: string) => number): number {
+  return datagrams
+    .flatMap(({ client, begun }) => begun.map((each) => ({ ...each, slot: slotOfClient(client) })))
+    .filter(({ replica, slot, at }) => !ownership.accepted(replica, slot, at)).length;
 }
 
 interface Connection {

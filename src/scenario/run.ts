@@ -46,6 +46,7 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
     ports: servers.map(({ port }) => port),
     checked: true,
     certified: policiesOf(scenario).some(({ handoff }) => handoff === 'transfer'),
+    ...(scenario.udpIdle === undefined ? {} : { udpIdle: scenario.udpIdle }),
     policy: stringify(scenario.policy),
     onProgress,
     signal,

@@ -64,6 +64,9 @@ const udpEcho = z
     flows: count(1000).describe('Sockets, spread over the client addresses.'),
     intervalMs: count(60_000).default(20).describe('Pause between two datagrams of a flow.'),
     timeoutMs: count(60_000).default(1000).describe('A datagram without an answer after this long is lost.'),
+    lifeMs: count(600_000)
+      .optional()
+      .describe('A flow ends after this long, and one with another socket begins; without it they last.'),
   })
   .describe('Datagrams that are counted, and each answer checked.');
 
@@ -139,6 +142,13 @@ export const scenarioSchema = z.strictObject({
     .default([])
     .describe(
       'What the lab must be given; without it the scenario is skipped. `root`: a real root, not that of a user namespace. `tun`: /dev/net/tun. The simulator needs neither.',
+    ),
+  udpIdle: z
+    .string()
+    .regex(/^[1-9][0-9]{0,3}s$/, 'seconds such as "5s"')
+    .optional()
+    .describe(
+      'How long UDP flows stay with their replica, as `service.udpIdle` of agent.yaml; without it they follow the slot.',
     ),
   policy: policySchema.describe('Policy in force at the beginning, as in `policy.yaml`.'),
   workloads: z
