@@ -1,5 +1,5 @@
 import type { DataPlane } from '../dataplane/data-plane.ts';
-import { type Rows, type ServiceEntry, takesNew } from '../dataplane/forwarding-table.ts';
+import { type ForwardingTable, type Rows, type ServiceEntry, takesNew } from '../dataplane/forwarding-table.ts';
 import type { Staying, UdpFlow } from '../dataplane/staying.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DriverEvent } from './driver.ts';
@@ -41,30 +41,29 @@ export interface KernelNews {
 }
 
 /** One transaction at a time and only the newest table: what was overtaken while the kernel was busy is skipped. */
-export function createKernelQueue(
-  { dataPlane, service, clock, onEvent }: KernelQueueParts,
-  news: KernelNews,
-): KernelQueue {
-  let wanted: { revision: number; rows: Rows; staying: Staying } | null = null;
+export function createKernelQueue(parts: KernelQueueParts, news: KernelNews): KernelQueue {
+  const { dataPlane, service, clock, onEvent } = parts;
+  let wanted: Wanted | null = null;
   let taken: ReadonlySet<number> | null = null;
   let running = Promise.resolve();
   let stopped = false;
   let cancelRetry = (): void => {};
-  const inspection = startInspection({ dataPlane, clock, onEvent }, news, (work) => {
+  const inTurn = (work: () => Promise<void>): void => {
     running = running.then(work);
-  });
+  };
+  const inspection = startInspection(parts, news, inTurn);
 
   async function apply(): Promise<void> {
     if (!wanted || stopped) return;
-    const { revision, ...table } = wanted;
+    const { revision, table } = wanted;
     wanted = null;
     const begin = clock.now();
     try {
-      if (await dataPlane.apply({ service, ...table })) news.rebuilt();
+      if (await dataPlane.apply(table)) news.rebuilt();
     } catch (error) {
       onEvent({ kind: 'failure', doing: 'programming the kernel', error });
-      wanted ??= { revision, ...table };
-      cancelRetry = clock.wakeAt(clock.now() + retryMs, enqueue);
+      wanted ??= { revision, table };
+      cancelRetry = clock.wakeAt(clock.now() + retryMs, () => inTurn(apply));
       return;
     }
     const slots = new Set([...table.rows].flatMap(([slot, row]) => (takesNew(row) ? [slot] : [])));
@@ -72,10 +71,6 @@ export function createKernelQueue(
     taken = slots;
     await new Promise<void>((resolve) => clock.wakeAt(clock.now() + settlingMs, resolve));
     if (!stopped) news.programmed(revision);
-  }
-
-  function enqueue(): void {
-    running = running.then(apply);
   }
 
   return {
@@ -89,13 +84,11 @@ export function createKernelQueue(
       }
     },
     program(revision: number, rows: Rows, staying: Staying): void {
-      wanted = { revision, rows, staying };
+      wanted = { revision, table: { service, rows, staying } };
       cancelRetry();
-      enqueue();
+      inTurn(apply);
     },
-    seen(answer): void {
-      running = running.then(() => tellSeen(dataPlane, onEvent, (flows) => !stopped && answer(flows)));
-    },
+    seen: (answer) => inTurn(() => tellSeen(parts, (flows) => !stopped && answer(flows))),
     idle: () => running,
     stop(): void {
       stopped = true;
@@ -105,9 +98,13 @@ export function createKernelQueue(
   };
 }
 
+interface Wanted {
+  readonly revision: number;
+  readonly table: ForwardingTable;
+}
+
 async function tellSeen(
-  dataPlane: DataPlane,
-  onEvent: (event: DriverEvent) => void,
+  { dataPlane, onEvent }: KernelQueueParts,
   answer: (flows: readonly UdpFlow[] | null) => void,
 ): Promise<void> {
   const flows = await dataPlane.seen().catch((error: unknown) => {

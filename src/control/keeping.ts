@@ -52,6 +52,7 @@ export class Keeping {
     return this.#kept;
   }
 
+  /** Another whenever anything of this has changed. */
   get version(): number {
     return this.#version;
   }
@@ -137,7 +138,7 @@ export class Keeping {
     this.#waitingSince = unknown.size > 0 ? (this.#waitingSince ?? now) : null;
     if (this.#waitingSince === null || now < this.#waitingSince + this.#timers.staysMs) return [];
     this.#waitingSince = null;
-    for (const slot of unknown) this.#slots.set(slot, 'read');
+    this.#markRead(unknown);
     return this.end(unknown);
   }
 
@@ -150,9 +151,16 @@ export class Keeping {
 
   /** Nothing stays at all. */
   forget(): void {
-    for (const slot of this.#slots.keys()) this.#slots.set(slot, 'read');
+    this.#markRead(this.#slots.keys());
     this.#early = [];
     if (this.#kept.size > 0) this.#set([]);
+  }
+
+  #markRead(slots: Iterable<number>): void {
+    for (const slot of slots) {
+      if (this.#slots.get(slot) !== 'read') this.#version++;
+      this.#slots.set(slot, 'read');
+    }
   }
 
   #unknown(knows: Knows): number[] {

@@ -47,8 +47,8 @@ export function createStayingFlows(
   let known: Ledger | null = null;
   /** What the kernel was last known to keep. */
   let standing: KeptFlows = new Map();
-  /** What was told about last. */
-  let said: readonly unknown[] = [];
+  /** Flows that follow their slots, of which nobody has been told. */
+  let following = 0;
   return {
     isUsed: true,
     follow(ledger, rows, keeps, now): Staying {
@@ -57,6 +57,7 @@ export function createStayingFlows(
         foreign.follow(ledger, rows, now);
         opening.follow(ledger, rows, foreign.hasSaid, now);
         keeping.follow(ledger, rows, opening.shut, keeps, telling.knows);
+        following += keeping.giveUp(telling.knows, now).length;
       }
       return { kept: keeping.flows, foreign: foreign.flows, shut: opening.shut };
     },
@@ -65,20 +66,18 @@ export function createStayingFlows(
       const outputs: ControlOutput[] = [];
       if (confirmed) {
         standing = keeping.flows;
-        const saying = [known, standing, keeping.version];
-        if (saying.some((each, i) => each !== said[i])) telling.say(known, keeping.readSlots, standing);
-        said = saying;
+        telling.say(known, keeping);
         outputs.push(...foreign.answers());
       }
-      const following = keeping.giveUp(telling.knows, now).length;
       if (following > 0) outputs.push(followEvent(following, 'the new owner does not answer'));
+      following = 0;
       outputs.push(...telling.toSend(now));
       if (keeping.asks(confirmed, now)) outputs.push({ kind: 'seen' });
       return outputs;
     },
     note(seen): ControlOutput[] {
-      const following = keeping.note(seen, foreign.staysElsewhere);
-      return following > 0 ? [followEvent(following, 'too many')] : [];
+      const excess = keeping.note(seen, foreign.staysElsewhere);
+      return excess > 0 ? [followEvent(excess, 'too many')] : [];
     },
     hear(sender, session, content, value): boolean {
       if (content === 'known') {

@@ -1,7 +1,7 @@
 import { encodeKept, type Known } from '../wire/kept-flows.ts';
 import type { Ledger } from '../wire/ledger.ts';
 import type { ControlOutput } from './io.ts';
-import type { KeptFlow, KeptFlows, Knows } from './keeping.ts';
+import type { Keeping, KeptFlow, KeptFlows, Knows } from './keeping.ts';
 import type { Membership } from './membership.ts';
 import type { Timers } from './timers.ts';
 import { partsOf } from './transfer.ts';
@@ -31,6 +31,8 @@ export class Telling {
   readonly #membership: Membership;
   readonly #timers: Timers;
   readonly #told = new Map<string, Told>();
+  #ledger: Ledger | null = null;
+  #version = -1;
   #number = 0;
   #transfer = 0;
 
@@ -53,8 +55,11 @@ export class Telling {
     told.answered = { number: known.number, session };
   }
 
-  /** `slots` are those given away of which `flows` is all that stays. */
-  say(ledger: Ledger, slots: readonly number[], flows: KeptFlows): void {
+  /** What stays here, and the kernel knows of it. */
+  say(ledger: Ledger, { version, readSlots: slots, flows }: Keeping): void {
+    if (ledger === this.#ledger && version === this.#version) return;
+    this.#ledger = ledger;
+    this.#version = version;
     const concerned = new Map<string, number[]>([...this.#told.keys()].map((peer) => [peer, []]));
     const moving = new Map(ledger.moves.flatMap(({ to, slots: moved }) => moved.map((slot) => [slot, to] as const)));
     for (const slot of slots) {

@@ -1,4 +1,4 @@
-import { formatIp, parseIp } from '../base/address.ts';
+import { formatIp, type IpAddress } from '../base/address.ts';
 import { maskedAddressOf } from '../space/partition.ts';
 import type { ServiceEntry } from './forwarding-table.ts';
 import { type Staying, seenMax, type UdpFlow } from './staying.ts';
@@ -70,18 +70,14 @@ export function stayingChange(service: ServiceEntry, table: string, from: Stayin
   return { before, after, isSmall: elements <= elementsPerTransaction / 2 };
 }
 
-/** What a listing of one of the sets says; elements of any other shape are none of ours. */
-export type ListedFlow =
-  | { readonly concat?: readonly [string, number, number] }
-  | { readonly elem?: { readonly val?: { readonly concat?: readonly [string, number, number] } } };
+/** A key of one of the sets of flows: three fields in network byte order, each of 4 bytes. */
+export function flowOfKey(key: DataView): UdpFlow {
+  return { client: addressOfKey(key), clientPort: key.getUint16(4), servicePort: key.getUint16(8) };
+}
 
-export function flowsListed(elements: readonly ListedFlow[]): UdpFlow[] {
-  return elements.flatMap((element) => {
-    const concat = 'elem' in element ? element.elem?.val?.concat : 'concat' in element ? element.concat : undefined;
-    const client = parseIp(concat?.[0] ?? '');
-    if (!concat || !client.ok) return [];
-    return [{ client: client.value, clientPort: concat[1], servicePort: concat[2] }];
-  });
+/** The address that a key is, or begins with. */
+export function addressOfKey(key: DataView): IpAddress {
+  return { family: 4, value: BigInt(key.getUint32(0)) };
 }
 
 type Members = ReadonlyMap<string, UdpFlow> | ReadonlySet<number>;

@@ -22,8 +22,8 @@ import {
   rowOfChain,
   tableName,
 } from './nft-ruleset.ts';
-import { flowsListed, type ListedFlow, seenSet, stayingSets } from './nft-staying.ts';
-import { noFlows, nothingStays, type Staying, type UdpFlow, udpFlowsOf } from './staying.ts';
+import { addressOfKey, flowOfKey, seenSet, stayingSets } from './nft-staying.ts';
+import { noFlows, nothingStays, type Staying, udpFlowsOf } from './staying.ts';
 
 /**
  * Runs all of `commands` in this network namespace as one atomic transaction and returns what they list, as JSON; throws an
@@ -31,8 +31,18 @@ import { noFlows, nothingStays, type Staying, type UdpFlow, udpFlowsOf } from '.
  */
 export type RunNft = (commands: string) => string;
 
+/** Keys of the elements of a set of a netdev table, as the kernel has them; throws an OperatingError when there is no such set. */
+export type ReadSet = (table: string, set: string) => readonly DataView[];
+
+/** What the data plane needs of nftables. */
+export interface Nftables {
+  readonly run: RunNft;
+  readonly readSet: ReadSet;
+}
+
 /** The Linux data plane: one nftables table for what arrives and one for what leaves, for one service. */
-export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataPlane {
+export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): DataPlane {
+  const { run: runNft, readSet } = nftables;
   /** What the kernel is to hold, and whether it is known to. */
   let wanted: ForwardingTable | null = null;
   let isKnown = false;
@@ -68,16 +78,16 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
     },
     divert: async (changes) => (wanted && isKnown ? diverted.change(changes) : throwNoTable()),
     async adopt(): Promise<Adopted | null> {
-      const table = adoptedTable(runNft, service);
+      const table = adoptedTable(nftables, service);
       diverted.forget();
       wanted = table;
       isKnown = table !== null;
       return table && { rows: table.rows, staying: table.staying };
     },
-    seen: async () => (service.udpIdleMs === undefined ? [] : listFlows(runNft, service, seenSet)),
+    seen: async () => (service.udpIdleMs === undefined ? [] : readSet(tableName(service), seenSet).map(flowOfKey)),
     async repair(closely: boolean): Promise<boolean> {
       if (!wanted || (isKnown && !closely && stands(runNft, service))) return false;
-      const table = isKnown && closely ? standingTable(runNft, service) : null;
+      const table = isKnown && closely ? standingTable(nftables, service) : null;
       if (table && changeTransactions(table, wanted).length === 0 && diverted.stand()) return false;
       install(wanted);
       return true;
@@ -150,11 +160,8 @@ function createDiverted(runNft: RunNft, service: ServiceEntry): DivertedFlows {
   };
 }
 
-function list<Element = MapElement, Member = string>(
-  runNft: RunNft,
-  command: string,
-): Listing<Element, Member>['nftables'] {
-  return (JSON.parse(runNft(command)) as Listing<Element, Member>).nftables;
+function list<Element = MapElement>(runNft: RunNft, command: string): Listing<Element>['nftables'] {
+  return (JSON.parse(runNft(command)) as Listing<Element>).nftables;
 }
 
 /** Both tables are there, and made by these rules. */
@@ -174,33 +181,18 @@ function stands(runNft: RunNft, service: ServiceEntry): boolean {
 type StandingTable = ForwardingTable & { readonly staying: Staying };
 
 /** What stands in the kernel; null when that is not wholly a table of these rules. */
-function standingTable(runNft: RunNft, service: ServiceEntry): StandingTable | null {
-  const rows = standingRows(runNft, service);
+function standingTable({ run, readSet }: Nftables, service: ServiceEntry): StandingTable | null {
+  const rows = standingRows(run, service);
   if (rows === null || service.udpIdleMs === undefined) return rows && { service, rows, staying: nothingStays };
   try {
-    const flows = (set: string) => udpFlowsOf(listFlows(runNft, service, set));
-    const shut = new Set(
-      list(runNft, `list set netdev ${tableName(service)} ${stayingSets.shut}`).flatMap(({ set }) =>
-        slotsListed(service, set?.elem ?? []),
-      ),
-    );
-    return { service, rows, staying: { kept: flows(stayingSets.kept), foreign: flows(stayingSets.foreign), shut } };
+    const keys = (side: keyof Staying) => readSet(tableName(service), stayingSets[side]);
+    const kept = udpFlowsOf(keys('kept').map(flowOfKey));
+    const foreign = udpFlowsOf(keys('foreign').map(flowOfKey));
+    const shut = new Set(keys('shut').map((key) => slotOf(service.partition, addressOfKey(key))));
+    return { service, rows, staying: { kept, foreign, shut } };
   } catch {
     return null;
   }
-}
-
-function slotsListed({ partition }: ServiceEntry, addresses: readonly string[]): number[] {
-  return addresses.flatMap((address) => {
-    const parsed = parseIp(address);
-    return parsed.ok ? [slotOf(partition, parsed.value)] : [];
-  });
-}
-
-/** Throws an OperatingError when there is no such set. */
-function listFlows(runNft: RunNft, service: ServiceEntry, set: string): readonly UdpFlow[] {
-  const listed = list<never, ListedFlow>(runNft, `list set netdev ${tableName(service)} ${set}`);
-  return flowsListed(listed.flatMap((each) => each.set?.elem ?? []));
 }
 
 function standingRows(runNft: RunNft, service: ServiceEntry): Rows | null {
@@ -216,14 +208,14 @@ function standingRows(runNft: RunNft, service: ServiceEntry): Rows | null {
 }
 
 /** What stands, with no flow diverted or kept any more; null when that is not wholly a table of these rules. */
-function adoptedTable(runNft: RunNft, service: ServiceEntry): StandingTable | null {
-  const table = standingTable(runNft, service);
+function adoptedTable(nftables: Nftables, service: ServiceEntry): StandingTable | null {
+  const table = standingTable(nftables, service);
   if (!table) return null;
   const name = tableName(service);
   const forget = [`flush map netdev ${name} ${divertedMap}`];
   if (service.udpIdleMs !== undefined) forget.push(`flush set netdev ${name} ${stayingSets.kept}`);
   try {
-    runNft(forget.join('\n'));
+    nftables.run(forget.join('\n'));
     return { ...table, staying: { ...table.staying, kept: noFlows } };
   } catch {
     return null;
@@ -245,12 +237,12 @@ function countersOf(runNft: RunNft, name: string): FlowCounters {
 }
 
 /** The part of libnftables-json(5) that is read here. */
-interface Listing<Element, Member> {
+interface Listing<Element> {
   readonly nftables: readonly {
     readonly chain?: { readonly family: string; readonly table: string; readonly name: string };
     readonly counter?: { readonly name: string; readonly packets: number };
     readonly map?: { readonly elem?: readonly Element[] };
-    readonly set?: { readonly elem?: readonly Member[] };
+    readonly set?: { readonly elem?: readonly string[] };
   }[];
 }
 

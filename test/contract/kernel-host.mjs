@@ -8,6 +8,7 @@ import { holdDeviceOf } from '../../dist/dataplane/forwarding-table.js';
 import { createNftDataPlane } from '../../dist/dataplane/nft.js';
 import { udpFlowsOf } from '../../dist/dataplane/staying.js';
 import { openNftables } from '../../dist/platform/libnftables.js';
+import { readSetElements } from '../../dist/platform/nft-set-elements.js';
 import { openPacketSocket } from '../../dist/platform/packet-socket.js';
 
 const protocols = { icmp: 1, tcp: 6, udp: 17 };
@@ -32,6 +33,7 @@ address add ${serviceAddress}/32 dev lo
 `,
 });
 const run = openNftables();
+const nftables = { run, readSet: readSetElements };
 /** What came out of eth0 last: frames that were relayed, and resets. */
 let left = [];
 const cable = openPacketSocket('cable', 0x0800, (frame) => {
@@ -176,7 +178,7 @@ function checksum(bytes) {
 const operations = {
   async apply({ service, rows, kept, foreign, shut }) {
     const name = JSON.stringify([service.partition.bits, service.udpIdleMs]);
-    if (planeName !== name) plane = createNftDataPlane(run, service);
+    if (planeName !== name) plane = createNftDataPlane(nftables, service);
     planeName = name;
     lastService = service;
     await plane.apply({
@@ -187,11 +189,11 @@ const operations = {
   },
   arm: ({ fence, mark, ms }) => plane.arm(fence, mark, ms),
   grant: ({ fence, mark }) => plane.grant(fence, mark),
-  divert: (changes) => (plane ?? createNftDataPlane(run, lastService)).divert(changes),
+  divert: (changes) => (plane ?? createNftDataPlane(nftables, lastService)).divert(changes),
   async adopt() {
     // As a process does that has just begun.
-    const adopted = await createNftDataPlane(run, lastService).adopt();
-    if (adopted) plane = createNftDataPlane(run, lastService);
+    const adopted = await createNftDataPlane(nftables, lastService).adopt();
+    if (adopted) plane = createNftDataPlane(nftables, lastService);
     await plane?.adopt();
     if (!adopted) return null;
     const { kept, foreign, shut } = adopted.staying;
