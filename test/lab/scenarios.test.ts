@@ -23,6 +23,7 @@ test.each([
   'crash-coordinator-moving',
   'forward-stream',
   'datagrams',
+  'datagrams-stay',
 ])(
   'scenarios/%s.yaml passes',
   async (file) => {
