@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import { parseIp } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
-import type { UdpFlow } from '../../src/dataplane/staying.ts';
+import { type UdpFlow, udpFlowKey } from '../../src/dataplane/staying.ts';
 import { decodeMessage } from '../../src/wire/control-message.ts';
+import { keptMax } from '../../src/wire/kept-flows.ts';
 import { VirtualNetwork, type VirtualOptions } from './virtual-network.ts';
 
 const idleMs = 2000;
@@ -170,12 +171,39 @@ test('handoff reset keeps nothing', () => {
   expect(clients.holders()).toEqual([other]);
 });
 
+test('at the drain deadline nothing stays any more', () => {
+  const shares = { r1: '0-7', r2: '8-11', r3: '12-15' };
+  const clients = begun({ policy: { strategy: 'explicit', shares, handoff: 'forward', drainDeadline: 4 } });
+  move(clients, 'r2');
+  clients.until(owned(clients, 'r2'), 2000).run(2000);
+  expect(clients.holders()).toEqual(['r1']);
+  clients.until(() => clients.net.control('r2').view().holders.length === 0, 6000).run(100);
+  expect(clients.holders()).toEqual(['r2']);
+});
+
+test('of more flows than a host keeps the rest follow the slot, and it says how many', () => {
+  const clients = begun({}, []);
+  const { net } = clients;
+  const many = Array.from({ length: keptMax + 16 }, (_, i) => flowOf(0, i));
+  for (const flow of many) net.host('r1').seen.set(udpFlowKey(flow), { flow, at: net.now + 60_000 });
+  move(clients, 'r2');
+  clients.until(owned(clients, 'r2'), 2000).run(100);
+  const { kept } = net.host('r1').staying;
+  expect([kept.size, net.host('r2').staying.foreign.size]).toEqual([keptMax, keptMax]);
+  expect(net.events.flatMap(({ event }) => (event.kind === 'flows' ? [event.following] : []))).toEqual([16]);
+  const answeredBy = many.map((flow) => [net.datagram(flow), kept.has(udpFlowKey(flow)) ? 'r1' : 'r2']);
+  expect(answeredBy.filter(([by, expected]) => by !== expected)).toEqual([]);
+});
+
 test.each(Array.from({ length: 16 }, (_, i) => i + 1))(
   'with loss, stops, crashes and moves at random no datagram has two takers, seed %i',
   { timeout: 60_000 },
   (seed) => {
     const all = Array.from({ length: 16 }, (_, slot) => [flowOf(slot), flowOf(slot, 40_001)]).flat();
-    const clients = begun({ seed, duplication: 0.05, latenessMs: [0, 20], kernelMs: [1, 40], delayMs: [1, 15] }, all);
+    const clients = begun(
+      { seed, udpIdleMs: 400, duplication: 0.05, latenessMs: [0, 20], kernelMs: [1, 40], delayMs: [1, 15] },
+      all,
+    );
     const { net } = clients;
     net.loss = seed % 3 === 0 ? 0 : 0.15;
     for (let turn = 0; turn < 40; turn++) {
@@ -194,6 +222,8 @@ test.each(Array.from({ length: 16 }, (_, i) => i + 1))(
       else if (roll < 0.45) net.isolate(victim);
       else if (roll < 0.5) net.block(victim, net.pick(net.names));
       else net.healAll();
+      // Some fall silent for a while.
+      clients.flows = all.filter(() => net.random() < 0.6);
       clients.run(net.random() * 900);
       for (const name of net.names) if (!net.running().includes(name) && net.random() < 0.5) net.start(name);
     }
@@ -201,6 +231,7 @@ test.each(Array.from({ length: 16 }, (_, i) => i + 1))(
     net.loss = 0;
     for (const name of net.names) if (!net.running().includes(name)) net.start(name);
     clients.run(3000).until(() => net.healthy(), 20_000);
+    clients.flows = all;
     clients.run(1000).lost.clear();
     clients.run(1000);
     expect([...clients.lost.keys()].length).toBe(0);
