@@ -68,10 +68,11 @@ export class Foreign {
 
   /** Takes notice of the map, of the rows that follow from it, and of who is heard. */
   follow(ledger: Ledger, rows: Rows, now: number): void {
-    for (const name of this.#statements.keys()) {
+    for (const [name, { session }] of this.#statements) {
       // Such a host has no lease any more: what stayed there is nobody's.
       const isGone = !ledger.members.includes(name) && this.#membership.silence(name, now) > this.#timers.deadMs;
-      if (!isGone) continue;
+      // Another life of its agent has adopted nothing that was kept.
+      if (!isGone && this.#membership.session(name) <= session) continue;
       this.#statements.delete(name);
       this.#isNews = true;
     }
