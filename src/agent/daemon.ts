@@ -7,6 +7,7 @@ import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { bootNumber, randomIncarnation } from '../platform/boot.ts';
 import { readKeyring } from '../platform/keyring.ts';
+import { openNftables } from '../platform/libnftables.ts';
 import { monotonicClock, unixMsOf } from '../platform/monotonic-clock.ts';
 import { interfaceMac } from '../platform/packet-socket.ts';
 import { openFlowTable } from '../platform/socket-diagnostics.ts';
@@ -25,6 +26,7 @@ import { openControlSocket } from './control-socket.ts';
 import { type Driver, startDriver, stateRecord } from './driver.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
 import { watchHealth } from './health.ts';
+import { type HeldResets, noResets, openHeldResets } from './held-resets.ts';
 import { type TakenHost, takeHost, watchHost } from './host.ts';
 import { logEvent } from './log-event.ts';
 import { type PolicyFile, watchPolicyFile } from './policy-file.ts';
@@ -84,8 +86,8 @@ async function assemble(
   closers: Closers,
   taken: { host: TakenHost | null },
 ): Promise<Driver> {
-  const service = serviceOf(config, role.witness ? noMac : interfaceMac(config.interface));
-  const { partition } = service;
+  const configured = serviceOf(config, role.witness ? noMac : interfaceMac(config.interface));
+  const { partition } = configured;
   const clock = monotonicClock;
   const keyring = readKeyring(config.control.keyring);
   const store = openStateDirectory(config.stateDir);
@@ -95,9 +97,9 @@ async function assemble(
   // First, because only one process can have the address and port: whoever fails here has touched nothing of the running agent's.
   const network = await openControl(config, log, (datagram, via) => driver?.receive(datagram, via));
   closers.push(() => network.close());
-  const { host, segment, flows } = role.witness
-    ? witnessHost()
-    : await replicaHost(config, service, store, log, (peer) => driver?.alive(peer));
+  const { host, segment, flows, resets, service } = role.witness
+    ? { ...witnessHost(), resets: noResets, service: configured }
+    : await replicaHost(config, configured, store, log, closers, () => driver);
   taken.host = host;
   closers.push(() => segment.close());
   const { dataPlane, adopted } = host;
@@ -108,14 +110,21 @@ async function assemble(
   closers.push(watchKeyring(config.control.keyring, channel, log));
   const control = createControl({
     ...{ node: config.node, peers: Object.keys(config.control.peers), partition, witness: role.witness },
-    ...{ session: channel.session, start: clock.now(), boot: bootNumber(), mac: service.ownMac, ...adopted },
-    udpIdleMs: service.udpIdleMs ?? null,
+    ...{
+      session: channel.session,
+      start: clock.now(),
+      boot: bootNumber(),
+      mac: service.ownMac,
+      ...adopted,
+      udpIdleMs: service.udpIdleMs ?? null,
+    },
     ...{ durable: rememberedState(store, log), newIncarnation: randomIncarnation(), policy: policyFile.read() },
   });
   const running = startDriver({
     ...{ control, channel, network, dataPlane, service, store, clock },
     flows,
     probe: segment.probe,
+    letGo: resets.letGo,
     onEvent: (event) => {
       logEvent(log, event);
       eventLog.record(event);
@@ -130,7 +139,7 @@ async function assemble(
     const closeSdk = await openSdk(config, { service, dataPlane, flows, clock, view: () => control.view() }, log);
     if (closeSdk) closers.push(closeSdk);
   }
-  const asked: Asked = { partition, dataPlane, policyFile, control, eventLog, driver };
+  const asked: Asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver };
   const socket = await openAdministration(config, version, asked);
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address, adopted: adopted.rows.size }, 'agent started');
@@ -164,15 +173,30 @@ function rememberedState(store: StateStore, log: Logger): Durable | null {
 /** The link address of a witness, which carries nothing. */
 const noMac = '00:00:00:00:00:00';
 
+/** What a replica has of its host and segment, and what its rules are made for. */
+interface ReplicaHost {
+  readonly host: TakenHost;
+  readonly segment: Segment;
+  readonly flows: FlowTable;
+  readonly resets: HeldResets;
+  readonly service: ServiceEntry;
+}
+
 async function replicaHost(
   config: AgentConfig,
-  service: ServiceEntry,
+  configured: ServiceEntry,
   store: StateStore,
   log: Logger,
-  onAlive: (peer: string) => void,
-): Promise<{ readonly host: TakenHost; readonly segment: Segment; readonly flows: FlowTable }> {
+  closers: Closers,
+  driver: () => Driver | null,
+): Promise<ReplicaHost> {
+  // Before the rules that need somebody to listen.
+  const resets = openHeldResets(configured.name, openNftables(), log, (...flow) => driver()?.unknown(...flow));
+  closers.push(() => resets.close());
+  const service = resets.group === null ? configured : { ...configured, resetGroup: resets.group };
   const host = await takeHost(service, addressOf(config.service.group), store);
-  return { host, segment: joinSegment(config, service, log, onAlive), flows: openFlowTable(service.address) };
+  const segment = joinSegment(config, service, log, (peer) => driver()?.alive(peer));
+  return { host, segment, flows: openFlowTable(service.address), resets, service };
 }
 
 /** Checks the local server, and tells when it begins or ceases to answer. Returns what ends it. */
@@ -194,6 +218,7 @@ function watchServer(config: AgentConfig, log: Logger, driver: Driver): () => vo
 interface Asked {
   readonly partition: Partition;
   readonly dataPlane: DataPlane;
+  readonly resets: HeldResets;
   readonly policyFile: PolicyFile;
   readonly control: Control;
   readonly eventLog: EventLog;
@@ -203,13 +228,14 @@ interface Asked {
 function openAdministration(
   config: AgentConfig,
   version: string,
-  { partition, dataPlane, policyFile, control, eventLog, driver }: Asked,
+  { partition, dataPlane, resets, policyFile, control, eventLog, driver }: Asked,
 ): ReturnType<typeof openControlSocket> {
   const status = async (): Promise<AgentStatus> => {
     const view = control.view();
     const packets = await dataPlane.counters().catch(() => null);
     const file = policyFile.compare(view.policy);
-    return statusOf({ config, version, partition, view, packets, policyFile: file, refused: driver.refused() });
+    const refused = driver.refused();
+    return statusOf({ config, version, partition, view, packets, policyFile: file, refused, resets });
   };
   const routes = agentRoutes({
     ...{ partition, status },

@@ -1,3 +1,4 @@
+import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { Change } from '../control/change.ts';
 import type { Control } from '../control/control.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../control/io.ts';
@@ -34,6 +35,8 @@ export interface DriverParts {
   readonly flows: FlowTable<Flow>;
   readonly store: StateStore;
   readonly clock: Clock;
+  /** Sends a reset that the kernel had held back, if its rules still let it leave. */
+  readonly letGo: (reset: Uint8Array) => void;
   /** Asks whether hosts answer on the segment; each that does calls back through `alive`. */
   readonly probe: (peers: readonly string[]) => void;
   readonly onEvent: (event: DriverEvent) => void;
@@ -47,6 +50,8 @@ export interface Driver {
   found(): void;
   /** The host of a peer has answered. */
   alive(peer: string): void;
+  /** A flow that this host does not have, and the reset that says so; the kernel has held it back. */
+  unknown(flow: TcpFlow, reset: Uint8Array): void;
   /** The local server answers its checks, or does not. */
   health(healthy: boolean): void;
   /** Somebody may have changed the kernel's table. */
@@ -73,6 +78,7 @@ export function startDriver(parts: DriverParts): Driver {
     left: () => left(),
     holding: (slots) => answer({ kind: 'holding', at: clock.now(), slots }),
     seen: (flows) => feed({ kind: 'seen', at: clock.now(), flows }),
+    had: (asker, flows) => answer({ kind: 'had', at: clock.now(), asker, flows }),
   });
   let cancelTick = (): void => {};
   let stopped = false;
@@ -102,6 +108,7 @@ export function startDriver(parts: DriverParts): Driver {
     propose: (change) => feed({ kind: 'propose', at: clock.now(), change }),
     found: () => feed({ kind: 'found', at: clock.now() }),
     alive: (peer) => feed({ kind: 'alive', at: clock.now(), peer }),
+    unknown: (flow, reset) => feed({ kind: 'unknown', at: clock.now(), flow, reset }),
     health: (healthy) => feed({ kind: 'health', at: clock.now(), healthy }),
     inspect: () => kernel.inspect(),
     leave: () =>
@@ -124,6 +131,8 @@ interface Answers {
   /** The slots of a list of which there are flows. */
   holding(slots: ReadonlySet<number>): void;
   seen(flows: readonly UdpFlow[] | null): void;
+  /** The flows that this host has, of those asked about. */
+  had(asker: string, flows: readonly TcpFlow[]): void;
 }
 
 /** Carries out one output. */
@@ -152,6 +161,12 @@ function performer(parts: DriverParts, kernel: KernelQueue, answers: Answers): (
       case 'seen':
         kernel.seen(answers.seen);
         break;
+      case 'find':
+        answers.had(output.asker, found(parts, output.flows));
+        break;
+      case 'letGo':
+        letGo(parts, output.reset);
+        break;
       case 'probe':
         parts.probe(output.peers);
         break;
@@ -179,6 +194,24 @@ function holding({ flows, service, onEvent }: DriverParts, slots: ReadonlySet<nu
   } catch (error) {
     onEvent({ kind: 'failure', doing: 'listing connections', error });
     return slots;
+  }
+}
+
+/** What cannot be looked for is not said to be here. */
+function found({ flows, onEvent }: DriverParts, asked: readonly TcpFlow[]): readonly TcpFlow[] {
+  try {
+    return flows.find(asked);
+  } catch (error) {
+    onEvent({ kind: 'failure', doing: 'looking for connections', error });
+    return [];
+  }
+}
+
+function letGo(parts: DriverParts, reset: Uint8Array): void {
+  try {
+    parts.letGo(reset);
+  } catch (error) {
+    parts.onEvent({ kind: 'failure', doing: 'sending a reset', error });
   }
 }
 

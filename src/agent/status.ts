@@ -46,6 +46,8 @@ export interface AgentStatus {
   readonly peers: ControlView['peers'];
   /** Null while the kernel's table cannot be read. */
   readonly packets: DataPlaneCounters | null;
+  /** Why connections that this replica does not know are reset without asking the others, one line; null where they are asked. */
+  readonly resetUnasked: string | null;
   /** Input that changed nothing, by reason. */
   readonly refused: Readonly<Record<string, number>>;
 }
@@ -57,6 +59,7 @@ export interface StatusParts {
   readonly view: ControlView;
   readonly policyFile: { readonly state: PolicyFileState; readonly problem: string | null };
   readonly packets: DataPlaneCounters | null;
+  readonly resets: { readonly problem: string | null };
   /** Datagrams that were not authentic, by reason. */
   readonly refused: ReadonlyMap<string, number>;
 }
@@ -87,6 +90,7 @@ export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
     policyFile: { path: config.policy, ...policyFile },
     peers,
     packets,
+    resetUnasked: parts.resets.problem,
     refused: { ...view.refused, ...Object.fromEntries(refused) },
   };
 }
@@ -110,6 +114,8 @@ export function formatStatus(status: AgentStatus): string {
   if (status.unhealthy.length > 0) lines.push(`unhealthy: ${status.unhealthy.join(', ')}`);
   if (status.drained.length > 0) lines.push(`drained: ${status.drained.join(', ')}`);
   if (policyFile.problem) lines.push(`${policyFile.path}: ${policyFile.problem}`);
+  if (status.resetUnasked)
+    lines.push(`unknown connections are reset without asking the others: ${status.resetUnasked}`);
   const silent = status.peers.filter((peer) => peer.state !== 'heard');
   for (const peer of silent) lines.push(`${peer.name}: ${peer.state}`);
   if (status.owners.length > 0) lines.push('', ...shareTable(status.owners));

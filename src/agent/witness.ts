@@ -16,6 +16,6 @@ export function witnessHost(): { readonly host: TakenHost; readonly segment: Seg
     },
     // It cannot ask whether a host is there; so a silent holder keeps what it has until the drain deadline.
     segment: { announce() {}, probe() {}, close: async () => {} },
-    flows: { list: () => [], destroy: () => 0 },
+    flows: { list: () => [], find: () => [], destroy: () => 0 },
   };
 }

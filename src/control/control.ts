@@ -1,13 +1,16 @@
 import { OperatingError } from '../base/operating-error.ts';
 import { encodeMessage, heartbeatFits } from '../wire/control-message.ts';
-import { compareVersions, decodeLedger, type Ledger, type Voter, versionOf } from '../wire/ledger.ts';
+import { compareVersions, type Ledger, type Voter, versionOf } from '../wire/ledger.ts';
 import { type Change, titleOf } from './change.ts';
+import { Claimed, Claims } from './claims.ts';
 import { coordinate, type OwnState } from './coordinate.ts';
 import { Drained, Draining } from './draining.ts';
 import { encodeDurable } from './durable.ts';
 import { Fences } from './fences.ts';
 import { Following } from './following.ts';
+import { objectionToFounding } from './founding.ts';
 import { grantedByCoordinator, grantedByOneself } from './granting.ts';
+import { hear } from './hearing.ts';
 import { heartbeatOf, type Said, sameFields, saysSame } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
@@ -19,12 +22,14 @@ import { createMembership } from './membership.ts';
 import type { ControlConfig, Parts } from './parts.ts';
 import { Probing } from './probing.ts';
 import { Proposals } from './proposals.ts';
+import { Questions } from './questions.ts';
 import { createRegister } from './register.ts';
 import { rememberingPolicies, usableLedger } from './remembered.ts';
 import { createRounds, type Rounds } from './rounds.ts';
 import { Share } from './share.ts';
 import { createStayingFlows } from './staying.ts';
 import { defaultTimers } from './timers.ts';
+import { afterRows, answerTo, askAbout, askOthers } from './unknown-flows.ts';
 import { type Observed, observe, peerState, viewOf } from './view.ts';
 import { createVoters } from './voters.ts';
 
@@ -79,6 +84,7 @@ class Machine implements Control {
     this.#founders = earlier.founders;
     const founders = (): readonly Voter[] => this.#founders;
     const held = (): Ledger | null => this.#parts?.register.held ?? usableLedger(config);
+    const host = { node, boot: config.boot };
     const voters = createVoters({ node, incarnation, founders, membership, held });
     const following = new Following({ node, voters, timers, membership, rounds: this.#rounds, start, term, name });
     this.#parts = {
@@ -88,12 +94,15 @@ class Machine implements Control {
       membership,
       following,
       register: createRegister({ node, incarnation, voters, membership, following, held: usableLedger(config) }),
-      share: new Share({ node, boot: config.boot }, config.rows, config.staying, start + timers.leaseMs),
+      share: new Share(host, config.rows, config.staying, start + timers.leaseMs),
       proposals: new Proposals(partition.slotCount, timers),
       lagging: new Lagging(timers),
       draining: new Draining(timers),
       drained: new Drained(),
       probing: new Probing(membership, timers),
+      questions: new Questions(timers),
+      claims: new Claims(host, timers),
+      claimed: new Claimed(),
       policies: rememberingPolicies(partition.slotCount),
       staying: createStayingFlows(config, membership, timers),
     };
@@ -134,6 +143,12 @@ class Machine implements Control {
       case 'seen':
         this.#outputs.push(...this.#parts.staying.note(input.flows));
         break;
+      case 'unknown':
+        this.#outputs.push(...askAbout(this.#parts, input.flow, input.reset, this.#now));
+        break;
+      case 'had':
+        this.#outputs.push(...answerTo(this.#parts, input.asker, input.flows));
+        break;
       case 'alive':
         this.#parts.probing.note(input.peer, this.#now);
         break;
@@ -154,8 +169,9 @@ class Machine implements Control {
   }
 
   nextTimeout(): number {
-    const { share, draining } = this.#parts;
-    return Math.min(this.#heartbeatAt, share.endsAt, share.confirmed ? draining.nextAt() : Number.POSITIVE_INFINITY);
+    const { share, draining, questions } = this.#parts;
+    const drainAt = share.confirmed ? draining.nextAt() : Number.POSITIVE_INFINITY;
+    return Math.min(this.#heartbeatAt, share.endsAt, drainAt, questions.nextAt());
   }
 
   view(): ControlView {
@@ -164,7 +180,7 @@ class Machine implements Control {
 
   /** False when nothing was heard. */
   #receive(datagram: ControlInput & { readonly kind: 'message' }): boolean {
-    const { membership, following, config, register, proposals, drained, policies, share, staying } = this.#parts;
+    const { membership, following, config, share, staying } = this.#parts;
     const said = this.#inbox.open(datagram, (sender, content) =>
       content === 'ledger'
         ? following.name === sender || membership.newest(sender)?.follow === config.node
@@ -172,35 +188,22 @@ class Machine implements Control {
           ? staying.isUsed
           : following.hasAuthority(this.#now),
     );
-    const { sender, session } = datagram;
+    const { sender } = datagram;
     if (said?.kind === 'heartbeat') {
       if (!membership.hear(sender, datagram.session, said.heartbeat, datagram.via, this.#now)) return false;
       following.hear(sender, said.heartbeat, this.#now);
       if (following.name === sender) share.extendLease(grantedByCoordinator(this.#parts, this.#rounds));
-    } else if (said?.kind === 'proposal') {
-      if (!proposals.offer(said.value)) this.#inbox.refuse('proposal not understood');
-    } else if (said?.kind === 'kept' || said?.kind === 'known') {
-      if (!staying.hear(sender, session, said.kind, said.value)) this.#inbox.refuse('malformed');
-    } else if (said?.kind === 'drained') {
-      if (!drained.offer(sender, said.value)) this.#inbox.refuse('malformed');
-    } else if (said?.kind === 'ledger') {
-      const ledger = decodeLedger(said.value);
-      const { slotCount } = config.partition;
-      const usable = ledger.ok && ledger.value.owners.length === slotCount && policies.isOne(ledger.value.policy);
-      if (usable) register.accept(sender, ledger.value);
-      else this.#inbox.refuse('malformed');
+    } else if (said) {
+      const refusal = hear(this.#parts, datagram, said, this.#now);
+      if (refusal !== null) this.#inbox.refuse(refusal);
+      else if (said.kind === 'question') this.#outputs.push({ kind: 'find', asker: sender, flows: said.flows });
     }
     return said !== null;
   }
 
   #found(): void {
-    const { config, membership, register } = this.#parts;
-    const others = membership.others.filter((name) => (membership.newest(name)?.held.epoch ?? 0) > 0);
-    const reason = register.held
-      ? `this replica is in a cluster already, at epoch ${register.held.epoch}`
-      : others.length > 0
-        ? `${others.join(', ')} ${others.length > 1 ? 'are' : 'is'} in a cluster already`
-        : null;
+    const { config } = this.#parts;
+    const reason = objectionToFounding(this.#parts);
     if (reason === null) this.#founders = [{ name: config.node, incarnation: config.incarnation }];
     const outcome = reason === null ? ({ outcome: 'adopted' } as const) : ({ outcome: 'refused', reason } as const);
     this.#outputs.push({ kind: 'event', event: { kind: 'proposal', title: 'init', ...outcome } });
@@ -236,6 +239,7 @@ class Machine implements Control {
     this.#drain();
     this.#probe();
     this.#sendToCoordinator();
+    this.#outputs.push(...askOthers(this.#parts, this.#now));
     this.#sendHeartbeat();
     if (this.#left) this.#outputs.push({ kind: 'left' });
   }
@@ -281,7 +285,7 @@ class Machine implements Control {
     if (change) {
       const { ended, ...table } = change;
       this.#outputs.push({ kind: 'program', ...table });
-      if (ended.size > 0) this.#outputs.push({ kind: 'reset', slots: ended });
+      this.#outputs.push(...afterRows(this.#parts, ended, this.#left, this.#now));
     }
     const round = share.takeGrant(this.#now);
     if (round !== null) this.#outputs.push(...this.#fences.grant(round));

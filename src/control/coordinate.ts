@@ -58,6 +58,8 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
     proposals.offerOwn();
     const report = parts.draining.report(held, config.node);
     if (report) parts.drained.offer(config.node, report);
+    const claim = parts.claims.own(now);
+    if (claim) parts.claimed.offer(config.node, claim, config.partition.slotCount);
     parts.drained.note(held.holders, now);
   }
   const members = held?.members ?? [];
@@ -80,6 +82,7 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
     ),
     programmed,
     hostOf: (name) => hostOf(parts, held, name, now),
+    claims: parts.claimed.take().filter(({ name, boot }) => hostOf(parts, held, name, now)?.boot === boot),
     drained: (holder, slot) =>
       hasDrained(parts, holder, slot, sessionIn(held, holder.name), policy.drainDeadline * 1000, now),
   };

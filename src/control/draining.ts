@@ -19,7 +19,7 @@ export class Draining {
   /** When each slot began to drain here. */
   readonly #since = new Map<number, number>();
   /** Slots of which the last list had no flow, with the epoch known then. */
-  #empty: { readonly seen: number; readonly slots: readonly number[] } = { seen: 0, slots: [] };
+  #empty: { readonly seen: number; readonly slots: ReadonlySet<number> } = { seen: 0, slots: new Set() };
   #holding: ReadonlySet<number> = new Set();
   #listAt = Number.NEGATIVE_INFINITY;
   #rows: Rows = new Map();
@@ -35,6 +35,11 @@ export class Draining {
   /** Slots of which the last list found flows. */
   get holding(): ReadonlySet<number> {
     return this.#holding;
+  }
+
+  /** The last list since the slot began to drain found no flow of it. */
+  isDrained(slot: number): boolean {
+    return this.#empty.slots.has(slot);
   }
 
   /** When `step` has something to do. */
@@ -62,7 +67,13 @@ export class Draining {
     const present = new Set(this.#draining);
     for (const slot of this.#since.keys()) if (!present.has(slot)) this.#since.delete(slot);
     const begun = this.#draining.filter((slot) => !this.#since.has(slot));
-    for (const slot of begun) this.#since.set(slot, now);
+    const empty = new Set(this.#empty.slots);
+    for (const slot of begun) {
+      this.#since.set(slot, now);
+      // What an earlier time of draining came to says nothing of this one.
+      empty.delete(slot);
+    }
+    this.#empty = { ...this.#empty, slots: empty };
     if (begun.length > 0 && isReset) this.#listAt = now;
   }
 
@@ -72,7 +83,7 @@ export class Draining {
     const { seen, slots } = this.#listing;
     this.#listing = null;
     this.#holding = holding;
-    this.#empty = { seen, slots: slots.filter((slot) => !holding.has(slot)) };
+    this.#empty = { seen, slots: new Set(slots.filter((slot) => !holding.has(slot))) };
     this.#sentAt = Number.NEGATIVE_INFINITY;
   }
 
@@ -82,7 +93,7 @@ export class Draining {
     const named = new Set(
       known.holders.flatMap((holder) => (holder.name === node && holder.since <= seen ? holder.slots : [])),
     );
-    const news = slots.filter((slot) => named.has(slot));
+    const news = [...slots].filter((slot) => named.has(slot));
     return news.length > 0 ? encodeDrained({ seen, slots: news }) : null;
   }
 

@@ -1,4 +1,4 @@
-import { decodeMessage, type Heartbeat, type Part } from '../wire/control-message.ts';
+import { decodeMessage, type Heartbeat, type Part, type Question } from '../wire/control-message.ts';
 import type { ControlInput } from './io.ts';
 import { createReplayGuard } from './replay.ts';
 import { createAssembly } from './transfer.ts';
@@ -8,6 +8,7 @@ type Datagram = ControlInput & { readonly kind: 'message' };
 /** What a datagram says, once it is whole. */
 export type Said =
   | { readonly kind: 'heartbeat'; readonly heartbeat: Heartbeat }
+  | ({ readonly kind: 'question' | 'answer' } & Question)
   | { readonly kind: Part['content']; readonly value: Uint8Array };
 
 /** Why input changed nothing; a bounded set, as each is counted. */
@@ -18,6 +19,7 @@ export type Refusal =
   | 'replayed'
   | 'malformed'
   | 'part not expected'
+  | 'too many questions'
   | 'proposal not understood'
   | 'policy too long';
 
@@ -55,6 +57,7 @@ export class Inbox {
     const message = decodeMessage(datagram.body);
     if (!message.ok) return this.refuse('malformed');
     if (message.value.kind === 'heartbeat') return { kind: 'heartbeat', heartbeat: message.value };
+    if (message.value.kind !== 'part') return message.value;
     const { content } = message.value;
     if (!expects(sender, content)) return this.refuse('part not expected');
     const whole = this.#assembly.add(sender, message.value);

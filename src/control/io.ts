@@ -1,3 +1,4 @@
+import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { Fence } from '../dataplane/data-plane.ts';
 import type { Rows } from '../dataplane/forwarding-table.ts';
 import type { Staying, UdpFlow } from '../dataplane/staying.ts';
@@ -28,6 +29,10 @@ export type ControlInput =
   | { readonly kind: 'holding'; readonly at: number; readonly slots: ReadonlySet<number> }
   /** The answer to `seen`; null when they could not be listed. */
   | { readonly kind: 'seen'; readonly at: number; readonly flows: readonly UdpFlow[] | null }
+  /** A segment of a flow that this host does not have, of a slot that is its own and settled; the kernel has held `reset` back, the packet that would say so. */
+  | { readonly kind: 'unknown'; readonly at: number; readonly flow: TcpFlow; readonly reset: Uint8Array }
+  /** The answer to `find`: the flows among them that this host has. */
+  | { readonly kind: 'had'; readonly at: number; readonly asker: string; readonly flows: readonly TcpFlow[] }
   /** The host of a peer answered a `probe`. */
   | { readonly kind: 'alive'; readonly at: number; readonly peer: string }
   /** The server of this replica answers its checks, or does not; it does at the start. */
@@ -54,6 +59,10 @@ export type ControlOutput =
   | { readonly kind: 'list'; readonly slots: ReadonlySet<number> }
   /** Of which UDP flows has the kernel taken anything of late? Answered by `seen`, in the order of the transactions. */
   | { readonly kind: 'seen' }
+  /** Which of these flows does this host have? Answered by `had`. */
+  | { readonly kind: 'find'; readonly asker: string; readonly flows: readonly TcpFlow[] }
+  /** Nobody has the flow: a reset that was held back may leave, if the kernel still says so. */
+  | { readonly kind: 'letGo'; readonly reset: Uint8Array }
   /** Do the hosts of these peers answer on the segment, whatever their agents do? Each that does is told by `alive`. */
   | { readonly kind: 'probe'; readonly peers: readonly string[] }
   /** Destroy the flows of these slots that this host still holds: they are another's, whose kernel has confirmed it. */

@@ -1,3 +1,4 @@
+import type { Claim } from '../wire/control-message.ts';
 import { type Holder, type Ledger, ledgerBounds, type Move } from '../wire/ledger.ts';
 
 type Owners = readonly (string | null)[];
@@ -115,6 +116,27 @@ export function settle(ledger: Allocation, ended: (holder: Holder, slot: number)
   return heldSlots(holders) < heldSlots(ledger.holders) ? { owners, moves, nextMoveId, holders, unfinished } : null;
 }
 
+/** With those among the holders who claim to hold flows of slots that they neither own nor hold already; null when that changes nothing. */
+export function reinstate(
+  ledger: Allocation,
+  claims: readonly (Claim & { readonly name: string })[],
+  epoch: number,
+): Allocation | null {
+  const claimed = new Map<string, readonly number[]>();
+  for (const { name, boot, slots } of claims) {
+    const held = ledger.holders.filter((holder) => holder.name === name && holder.boot === boot);
+    const already = new Set(held.flatMap((holder) => holder.slots));
+    const missing = slots.filter((slot) => ledger.owners[slot] !== name && !already.has(slot));
+    if (missing.length > 0) claimed.set(name, missing);
+  }
+  if (claimed.size === 0) return null;
+  const boots = new Map(claims.map(({ name, boot }) => [name, boot]));
+  const hosts = { bootOf: (name: string) => boots.get(name) ?? 0 };
+  const { owners, moves, nextMoveId, unfinished } = ledger;
+  const holders = withHolders(ledger.holders, owners, claimed, epoch, hosts);
+  return heldSlots(holders) > heldSlots(ledger.holders) ? { owners, moves, nextMoveId, holders, unfinished } : null;
+}
+
 /**
  * The holders once the hosts named in `left` have given those slots away in `epoch`. An owner is no holder, and one host holds a slot once. Where the ledger has no
  * room, a slot settles early.
@@ -124,7 +146,7 @@ function withHolders(
   owners: Owners,
   left: ReadonlyMap<string, readonly number[]>,
   epoch: number,
-  { bootOf }: Hosts,
+  { bootOf }: Pick<Hosts, 'bootOf'>,
 ): readonly Holder[] {
   const now = new Map([...left].map(([name, slots]) => [name, { boot: bootOf(name), slots: new Set(slots) }]));
   const kept = before.flatMap((holder) => {

@@ -1,8 +1,9 @@
 import { canonicalPolicy, type Policy, planShares } from '../policy/index.ts';
 import type { Partition } from '../space/partition.ts';
+import type { Claim } from '../wire/control-message.ts';
 import { type Holder, type Host, type Ledger, ledgerBounds, type Voter } from '../wire/ledger.ts';
 import type { Change } from './change.ts';
-import { type Allocation, advance, intendedOwners, redirect, settle } from './moves.ts';
+import { type Allocation, advance, intendedOwners, redirect, reinstate, settle } from './moves.ts';
 import { majorityOf } from './voters.ts';
 
 /** What a coordinator knows when it writes the next ledger. */
@@ -26,6 +27,8 @@ export interface Situation {
   programmed(name: string): number;
   /** The machine of `name` as it says itself; null when nothing is heard of it. */
   hostOf(name: string): Host | null;
+  /** What hosts may hold without being known for it, each in this life of its machine. */
+  readonly claims: readonly (Claim & { readonly name: string })[];
   /** The holder has no flow of the slot any more. */
   drained(holder: Holder, slot: number): boolean;
 }
@@ -92,8 +95,9 @@ export function nextLedger(
   // What had to wait, for the room in one ledger or for an earlier move of the same slots, begins when moves are done.
   const ended = advanced?.unfinished && advanced.moves.length < (replanned ?? ledger).moves.length;
   const allocation = advanced && ended ? replan(advanced) : (advanced ?? replanned);
-  const settled = settle(allocation ?? ledger, situation.drained);
-  const next = settled ?? allocation;
+  const reinstated = reinstate(allocation ?? ledger, situation.claims, epoch);
+  const settled = settle(reinstated ?? allocation ?? ledger, situation.drained);
+  const next = settled ?? reinstated ?? allocation;
   const newHosts = ledger.hosts.some((host) => !sameHost(host, situation.hostOf(host.name) ?? host));
   if (next === null && !replans && seats === null && !newHosts) return null;
   const written: Ledger = {
@@ -103,10 +107,13 @@ export function nextLedger(
     ...(seats ?? {}),
     ...(next ?? {}),
     epoch,
-    cause: causeOf(ledger, { ...who, voters: seats?.voters ?? ledger.voters }, evicted, changes).slice(
-      0,
-      ledgerBounds.causeBytes,
-    ),
+    cause: causeOf(
+      ledger,
+      { ...who, voters: seats?.voters ?? ledger.voters },
+      evicted,
+      changes,
+      reinstated !== null ? situation.claims : [],
+    ).slice(0, ledgerBounds.causeBytes),
     policy: proposed ? canonicalPolicy(proposed) : ledger.policy,
     policyEpoch: proposed ? epoch : ledger.policyEpoch,
   };
@@ -206,6 +213,7 @@ function causeOf(
   after: Who & Pick<Ledger, 'voters'>,
   evicted: readonly string[],
   changes: readonly Change[],
+  claims: Situation['claims'],
 ): string {
   const list = (names: readonly string[], what: string): string =>
     names.length > 0 ? `${names.join(', ')} ${what}` : '';
@@ -229,6 +237,10 @@ function causeOf(
     list(present(minus(before.drained, after.drained)), 'not drained any more'),
     list(minus(names(unseated), names(seated)), 'votes no more'),
     list(names(seated), 'votes'),
+    list(
+      claims.map(({ name }) => name),
+      'may hold connections still',
+    ),
   ].filter((each) => each !== '');
   return causes.join('; ') || 'moves go on';
 }

@@ -3,6 +3,7 @@ import type { Rows } from '../dataplane/forwarding-table.ts';
 import type { Staying } from '../dataplane/staying.ts';
 import type { Policy } from '../policy/index.ts';
 import type { Partition } from '../space/partition.ts';
+import type { Claimed, Claims } from './claims.ts';
 import type { Drained, Draining } from './draining.ts';
 import type { Durable } from './durable.ts';
 import type { Following } from './following.ts';
@@ -10,6 +11,7 @@ import type { Lagging } from './lagging.ts';
 import type { Membership } from './membership.ts';
 import type { Probing } from './probing.ts';
 import type { Proposals } from './proposals.ts';
+import type { Questions } from './questions.ts';
 import type { Register } from './register.ts';
 import type { Policies } from './remembered.ts';
 import type { Share } from './share.ts';
@@ -62,6 +64,9 @@ export interface Parts {
   readonly draining: Draining;
   readonly drained: Drained;
   readonly probing: Probing;
+  readonly questions: Questions;
+  readonly claims: Claims;
+  readonly claimed: Claimed;
   readonly policies: Policies;
   readonly staying: StayingFlows;
 }

@@ -71,6 +71,11 @@ export class Share {
     return this.#current !== noRound && now < this.#currentUntil;
   }
 
+  /** When the lease that the kernel went by last ends, or ended. */
+  get leasedUntil(): number {
+    return this.#currentUntil;
+  }
+
   /** A lease was granted in this life. */
   get hadLease(): boolean {
     return this.#hadLease;
@@ -140,13 +145,12 @@ export class Share {
   }
 
   /**
-   * What the kernel is to be told now; null when it was told already. `ended` are the slots that have no row any more: whatever flows of them are still
-   * there are nobody's, and end.
+   * What the kernel is to be told now; null when it was told already. `ended` are the rows of slots that have none any more.
    */
   takeChange(staying: Staying): Change | null {
     const { wanted } = this;
     if (wanted === this.#rows && sameStaying(staying, this.#staying)) return null;
-    const ended = new Set([...this.#rows.keys()].filter((slot) => !wanted.has(slot)));
+    const ended = new Map([...this.#rows].filter(([slot]) => !wanted.has(slot)));
     this.#rows = wanted;
     this.#staying = staying;
     this.#taking = takenSlots(wanted);
@@ -159,7 +163,7 @@ interface Change {
   readonly revision: number;
   readonly rows: Rows;
   readonly staying: Staying;
-  readonly ended: ReadonlySet<number>;
+  readonly ended: Rows;
 }
 
 function takenSlots(rows: Rows): Set<number> {

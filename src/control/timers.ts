@@ -40,6 +40,12 @@ export interface Timers {
   readonly goneMs: number;
   /** A holder that has reported nothing is settled this long after its drain deadline. */
   readonly overdueMs: number;
+  /** A reset that was held back leaves when nobody has said for this long that the connection is theirs; asked every `heartbeatMs`. */
+  readonly askMs: number;
+  /** Flows are asked about together when they come within this. */
+  readonly gatherFlowsMs: number;
+  /** A host that nobody has made a holder of what it holds for this long, while it could be heard, ends its flows. */
+  readonly claimMs: number;
   /** A change that a person asked for is given up when no coordinator has taken it up for this long; a saved policy file is not. */
   readonly proposalMs: number;
   /** An agent that leaves waits at most this long for its share to be taken over; for its flows to end, until their deadline. */
@@ -67,6 +73,9 @@ export const defaultTimers: Timers = {
   probeMs: 250,
   goneMs: 1500,
   overdueMs: 5000,
+  askMs: 150,
+  gatherFlowsMs: 10,
+  claimMs: 2000,
   proposalMs: 5000,
   leaveMs: 3000,
 };

@@ -9,6 +9,8 @@ export interface DataPlaneCounters {
   readonly dropped: number;
   /** Resets of connections unknown here that were not sent, as another host may have them. */
   readonly resetsWithheld: number;
+  /** Resets of connections unknown here that were given to the agent instead, as it can ask the others. */
+  readonly resetsAsked: number;
 }
 
 export interface FlowCounters extends DataPlaneCounters {

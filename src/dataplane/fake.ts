@@ -5,14 +5,17 @@ import { slotOf } from '../space/partition.ts';
 import type { Adopted, DataPlane, Fence, FlowCounters } from './data-plane.ts';
 import { type Diversions, type Diverted, divertedBy, type FlowChange } from './diversions.ts';
 import type { ForwardingTable, Row } from './forwarding-table.ts';
-import { icmpErrorTypes, type Packet, type Verdict } from './packet.ts';
+import { heldResetsBurst, heldResetsPerSecond } from './held-resets.ts';
+import { icmpErrorTypes, type Packet, type ResetVerdict, type Verdict } from './packet.ts';
 import { noFlows, nothingStays, seenMax, type UdpFlow, udpFlowKey } from './staying.ts';
 
 /** A kernel in memory: executes the forwarding table packet by packet. Outlives the agent, as a kernel does. */
 export interface FakeDataPlane extends DataPlane {
   judge(packet: Packet): Verdict;
-  /** Whether a reset of an unknown connection of `client` leaves the host. */
-  mayReset(client: IpAddress): boolean;
+  /** What becomes of a reset of an unknown connection of `client`. */
+  judgeReset(client: IpAddress): ResetVerdict;
+  /** Whether such a reset that was held back leaves, now that the agent lets it go. */
+  letsGo(client: IpAddress): boolean;
   /** The row of a slot, whether a fence lasts or not. */
   row(slot: number): Row | undefined;
   isOpen(fence: Fence): boolean;
@@ -29,6 +32,11 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     counters = { ...counters, [name]: counters[name] + 1 };
   };
   const isOpen = (fence: Fence): boolean => fences.isOpen(fence);
+  const speaksFor = (client: IpAddress): boolean => {
+    const row = table?.rows.get(slotOf(table.service.partition, client));
+    return table === null || (row?.kind === 'own' && isOpen('lease'));
+  };
+  let resets = createResets(now, speaksFor, count);
 
   return {
     isOpen,
@@ -56,6 +64,7 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     async remove(): Promise<void> {
       table = null;
       fences = createFences(now);
+      resets = createResets(now, speaksFor, count);
       diversions = new Map();
       seen = createSeen(now);
       counters = noPackets;
@@ -68,19 +77,49 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
       if (verdict !== 'pass') count(diverted === 'cut' ? 'cut' : counterOf[verdict]);
       return verdict;
     },
-    mayReset(client: IpAddress): boolean {
-      if (!table) return true;
-      const row = table.rows.get(slotOf(table.service.partition, client));
-      if (row?.kind === 'own' && isOpen('lease')) return true;
-      count('resetsWithheld');
-      return false;
-    },
+    judgeReset: (client) => resets.judge(client, table?.service.resetGroup !== undefined),
+    letsGo: (client) => resets.letsGo(client),
   };
 }
 
 const verdictOfDiverted = { cut: 'drop', hold: 'hold' } as const;
 const counterOf = { local: 'accepted', relay: 'relayed', drop: 'dropped', hold: 'held' } as const;
-const noPackets: FlowCounters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, cut: 0, held: 0 };
+const noPackets: FlowCounters = {
+  accepted: 0,
+  relayed: 0,
+  dropped: 0,
+  resetsWithheld: 0,
+  resetsAsked: 0,
+  cut: 0,
+  held: 0,
+};
+
+/** What leaves of the resets of unknown connections, with a limit as of nft(8) to those that are asked about: tokens that come back with time. */
+function createResets(
+  now: () => number,
+  speaksFor: (client: IpAddress) => boolean,
+  count: (name: 'resetsWithheld' | 'resetsAsked') => void,
+): { judge(client: IpAddress, isAsked: boolean): ResetVerdict; letsGo(client: IpAddress): boolean } {
+  let tokens = heldResetsBurst;
+  let at = now();
+  const letsGo = (client: IpAddress): boolean => {
+    if (speaksFor(client)) return true;
+    count('resetsWithheld');
+    return false;
+  };
+  return {
+    letsGo,
+    judge(client: IpAddress, isAsked: boolean): ResetVerdict {
+      if (!letsGo(client)) return 'withheld';
+      tokens = Math.min(heldResetsBurst, tokens + ((now() - at) * heldResetsPerSecond) / 1000);
+      at = now();
+      if (!isAsked || tokens < 1) return 'leaves';
+      tokens--;
+      count('resetsAsked');
+      return 'asked';
+    },
+  };
+}
 
 /** Timed marks, and the ones that count. */
 interface Fences extends Pick<DataPlane, 'arm' | 'grant'> {

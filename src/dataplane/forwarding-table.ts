@@ -58,6 +58,8 @@ export interface ServiceEntry {
   readonly holdDevice?: string;
   /** UDP flows stay with their holder until nothing was heard of them for this long, milliseconds. Absent: they follow the slot. */
   readonly udpIdleMs?: number;
+  /** The NFLOG group that takes resets of unknown connections of settled slots, to be asked about first. Absent: they leave. */
+  readonly resetGroup?: number;
 }
 
 /** Linux bounds the name of a device to 15 bytes; a longer one is told from its like by a hash. */

@@ -4,6 +4,7 @@ import { maskedAddressOf } from '../space/partition.ts';
 import type { Fence } from './data-plane.ts';
 import { fnv1a } from './fnv1a.ts';
 import { type ForwardingTable, type Row, type Rows, type ServiceEntry, sameRow, takesNew } from './forwarding-table.ts';
+import { heldResetLines } from './held-resets.ts';
 import { diversionLines, divertRule } from './nft-diversions.ts';
 import { foreignRules, keptRule, seenRule, stayingChange, stayingLines } from './nft-staying.ts';
 import { icmpErrorTypes } from './packet.ts';
@@ -164,15 +165,17 @@ function arrivals(service: ServiceEntry): string[] {
 
 /**
  * A host answers a segment of a connection it does not know with a reset that has no ACK (RFC 9293, section 3.10.7.1). While several hosts may hold connections
- * of a slot, none may say so for the others.
+ * of a slot, none may say so for the others; and of a settled slot only once nobody else was found to have it.
  */
 function departures(service: ServiceEntry): string[] {
   return [
     'counter withheld { }',
+    'counter asked { }',
     'set settled { type ipv4_addr; }',
     'set armed_lease { type mark; flags timeout; }',
     'map lease { type ipv4_addr : mark; }',
-    `chain settled_only { meta mark set 0; ip daddr & ${formatIp(service.partition.mask)} @settled accept; goto withhold; }`,
+    `chain settled_only { meta mark set 0; ip daddr & ${formatIp(service.partition.mask)} @settled goto ask; goto withhold; }`,
+    ...heldResetLines(service),
     'chain withhold { counter name withheld drop; }',
     'chain output {',
     '  type filter hook output priority 0; policy accept;',

@@ -231,6 +231,7 @@ function countersOf(runNft: RunNft, name: string): FlowCounters {
     relayed: count('relayed'),
     dropped: count('dropped'),
     resetsWithheld: count('withheld'),
+    resetsAsked: count('asked'),
     cut: count('cut'),
     held: count('held'),
   };

@@ -27,6 +27,12 @@ export interface Packet {
 export type Verdict = 'local' | 'drop' | 'pass' | 'relay' | 'hold';
 
 /**
+ * What becomes of a reset that says that this host does not know a connection. `withheld`: gone, as another host may know it; `asked`: the agent has it, to let it go when
+ * nobody else knows the connection.
+ */
+export type ResetVerdict = 'leaves' | 'withheld' | 'asked';
+
+/**
  * ICMP errors that routers send about packets of the service: they come from routers, so the source says nothing about
  * the slot, and every replica takes them (path-MTU discovery, RFC 1191).
  */

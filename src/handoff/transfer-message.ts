@@ -1,10 +1,8 @@
-import { type IpAddress, ipBytes, ipFromBytes } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { decode, type Reader, Writer } from '../base/bytes.ts';
 import { oneLine } from '../base/one-line.ts';
 import type { Result } from '../base/result.ts';
-import type { TcpFlow } from '../base/tcp-flow.ts';
-import { type Field, list, oneOf, record, text, u16, u32, type ValueOf } from '../wire/field.ts';
+import { type Field, list, oneOf, record, tcpFlow, text, u16, u32, type ValueOf } from '../wire/field.ts';
 import { imageBytesMax } from './socket-image.ts';
 
 /** Most connections that are moved together. */
@@ -32,17 +30,6 @@ function longBytes(lengthMax: number): Field<Uint8Array> {
   };
 }
 
-const address: Field<IpAddress> = {
-  read(reader: Reader, name: string): IpAddress {
-    const family = reader.u8(name);
-    if (family !== 4 && family !== 6) return reader.refuse(`${name}: family ${family}`);
-    return ipFromBytes(reader.bytes(family === 4 ? 4 : 16, name));
-  },
-  write: (writer, value) => writer.u8(value.family).bytes(ipBytes(value)),
-};
-
-const flow: Field<TcpFlow> = record({ client: address, clientPort: u16, servicePort: u16 });
-
 /** Counted by the sender of `hold`: replies name it. */
 const batch = u32;
 /** Place of a flow in the list of `hold`. */
@@ -52,7 +39,7 @@ const refusal = text(refusalBytesMax);
 
 const messages = {
   /** The holder wants to move these connections: their packets are to be kept back from now on. */
-  hold: record({ batch, flows: list(batchFlowsMax, flow) }),
+  hold: record({ batch, flows: list(batchFlowsMax, tcpFlow) }),
   held: record({ batch, refusal }),
   /** One of them, frozen and cut off at its holder. */
   image: record({

@@ -1,5 +1,6 @@
-import { type IpAddress, ipFromBytes, sameIp } from '../base/address.ts';
+import { type IpAddress, ipBytes, ipFromBytes, sameIp } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
+import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { Flow } from '../handoff/flow.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import { bind, close, linux, receive, send, setsockopt, socket } from './libc.ts';
@@ -20,6 +21,9 @@ const families = [2, 10] as const;
 /** ESTABLISHED 1, SYN_SENT 2, FIN_WAIT 4 and 5, CLOSE_WAIT 8, LAST_ACK 9, CLOSING 11, NEW_SYN_RECV 12: every state that holds a flow. */
 const flowStates = [1, 2, 3, 4, 5, 8, 9, 11, 12].reduce((mask, state) => mask | (1 << state), 0);
 
+/** As above, without SYN_SENT, SYN_RECV and NEW_SYN_RECV. */
+const establishedStates: readonly number[] = [1, 4, 5, 8, 9, 11];
+
 const headerBytes = 16;
 /** Offset and length of inet_diag_sockid in inet_diag_msg and, 4 bytes later, in inet_diag_req_v2. */
 const idOffset = 4;
@@ -39,6 +43,7 @@ export function openFlowTable(service: IpAddress): FlowTable<DiagnosedFlow> {
       withNetlink((fd) =>
         families.flatMap((family) => dump(fd, family)).filter((flow) => sameIp(flow.service, service)),
       ),
+    find: (flows) => withNetlink((fd) => flows.filter((flow) => has(fd, service, flow))),
     destroy: (flows) => withNetlink((fd) => flows.filter((flow) => destroy(fd, flow)).length),
   };
 }
@@ -69,6 +74,26 @@ function dump(fd: number, family: number): DiagnosedFlow[] {
       flows.push(flowOf(message.body));
     }
   }
+}
+
+/** An exact look-up, of IPv6 sockets with mapped addresses too: the kernel hashes them as what they map (inet_diag_find_one_icsk). */
+function has(fd: number, service: IpAddress, { client, clientPort, servicePort }: TcpFlow): boolean {
+  const id = new Uint8Array(idBytes);
+  const view = new DataView(id.buffer);
+  view.setUint16(0, servicePort);
+  view.setUint16(2, clientPort);
+  // Whatever interface; INET_DIAG_NOCOOKIE.
+  id.set(ipBytes(service), 4);
+  id.set(ipBytes(client), 20);
+  id.fill(0xff, 40);
+  send(fd, request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, service.family === 4 ? families[0] : families[1], id));
+  const buffer = new Uint8Array(4096);
+  const length = receive(fd, buffer, 0) ?? 0;
+  const [answer] = messages(buffer.subarray(0, length));
+  if (answer?.type !== SOCK_DIAG_BY_FAMILY) return false;
+  const state = answer.body[1] ?? 0;
+  // Without such a flow the kernel names the listener.
+  return establishedStates.includes(state);
 }
 
 /** False when the socket was gone already. */

@@ -22,6 +22,8 @@ const immediate: ReadonlySet<ControlOutput['kind']> = new Set([
   'event',
   'list',
   'probe',
+  'find',
+  'letGo',
 ]);
 
 /** Outputs that input which is refused may coincide with, as they are about time passing. */
@@ -58,6 +60,7 @@ export function startAgent(world: World, host: Host): void {
       channel: createSimulatedChannel(names, host.name, session),
       network: world.controlLan.openFor(host, life),
       flows: host.stack.tableFor(life),
+      letGo: (reset) => life.effect(() => host.stack.letGo(reset)),
       probe: (peers) => probe(world, host, peers),
       onEvent: (event) => onDriverEvent(world, host, event),
     });
@@ -114,7 +117,9 @@ function probe({ timeline, hosts, lan }: World, asker: Host, peers: readonly str
 function onDriverEvent(world: World, host: Host, event: DriverEvent): void {
   world.timeline.say(`${host.name} ${brief(event)}`);
   world.onEvent(host, event);
-  if (event.kind === 'ledger') world.checkers.acted(host, event);
+  if (event.kind === 'ledger') {
+    world.checkers.acted(host, { ...event, holders: host.agent?.control.view().holders ?? [] });
+  }
   const leavesAlone =
     host.leavingSince !== null && host.agent?.control.view().peers.every(({ state }) => state !== 'heard');
   if (event.kind === 'reset' && leavesAlone) host.abandonedAt = world.timeline.now;

@@ -29,6 +29,14 @@ export const invariants = {
 
 type Owners = readonly (string | null)[];
 
+/** What an agent acts on; `holders` are hosts that may hold connections of slots that others own. */
+interface ActedMap {
+  readonly epoch: number;
+  readonly by: string;
+  readonly owners: Owners;
+  readonly holders?: readonly { readonly name: string; readonly slots: readonly number[] }[];
+}
+
 /** A relayed packet may meet the other side of a flip within the pause for packets in flight, milliseconds. */
 const pauseMs = 10;
 
@@ -54,6 +62,8 @@ export class Checkers {
   readonly #maps = new Map<number, { readonly by: string; readonly owners: string }>();
   /** By host name: the newest epoch that it acted on, and when that was. */
   readonly #epochs = new Map<string, { readonly epoch: number; readonly at: number }>();
+  /** Since when the newest map names a host owner or holder of a slot, by both names. */
+  readonly #namedSince = new Map<string, number>();
   #newest: { readonly epoch: number; readonly owners: Owners } = { epoch: 0, owners: [] };
   /** By slot: when its owner changed last. */
   readonly #changedAt: number[] = [];
@@ -94,7 +104,7 @@ export class Checkers {
   }
 
   /** To be asked when an agent acts on a map. */
-  acted(host: Host, map: { readonly epoch: number; readonly by: string; readonly owners: Owners }): void {
+  acted(host: Host, map: ActedMap): void {
     this.#oneMap(host, map);
     this.#filters(map.owners);
     if (map.epoch <= this.#newest.epoch) return;
@@ -103,6 +113,16 @@ export class Checkers {
       if (owner !== this.#newest.owners[slot]) this.#changedAt[slot] = this.#timeline.now;
     }
     this.#newest = map;
+    this.#noteNamed(map);
+  }
+
+  #noteNamed({ owners, holders = [] }: ActedMap): void {
+    const named = new Set([
+      ...owners.map((owner, slot) => `${owner} ${slot}`),
+      ...holders.flatMap(({ name, slots }) => slots.map((slot) => `${name} ${slot}`)),
+    ]);
+    for (const each of this.#namedSince.keys()) if (!named.has(each)) this.#namedSince.delete(each);
+    for (const each of named) if (!this.#namedSince.has(each)) this.#namedSince.set(each, this.#timeline.now);
   }
 
   #oneMap(
@@ -192,7 +212,10 @@ export class Checkers {
 
   /** Its host died, its drain deadline passed, or the policy lets moves reset. */
   mayBreak({ client, openedAt, holder, holderBoot, request, waitingSince }: Connection): boolean {
-    if (!holder?.up || holder.boot !== holderBoot || holder.awaySince(openedAt)) return true;
+    if (!holder?.up || holder.boot !== holderBoot) return true;
+    // Taken for gone, until the map has it again as long as it takes that all have learned so.
+    const knownSince = this.#namedSince.get(`${holder.name} ${client.slot}`) ?? Number.POSITIVE_INFINITY;
+    if (holder.awaySince(openedAt) && this.#timeline.now < knownSince + backMs) return true;
     if (holder.leavingSince !== null && this.#timeline.now - holder.leavingSince >= handOffMs) return true;
     if (holder.abandonedAt >= openedAt) return true;
     const changedAt = this.#changedAt[client.slot] ?? Number.NEGATIVE_INFINITY;

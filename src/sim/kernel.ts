@@ -4,7 +4,7 @@ import type { Adopted, DataPlane, Fence } from '../dataplane/data-plane.ts';
 import { type Diversions, divertedBy, type FlowChange } from '../dataplane/diversions.ts';
 import { createFakeDataPlane, type FakeDataPlane } from '../dataplane/fake.ts';
 import { type ForwardingTable, type Row, type ServiceEntry, sameRow } from '../dataplane/forwarding-table.ts';
-import type { Packet, Verdict } from '../dataplane/packet.ts';
+import type { Packet, ResetVerdict, Verdict } from '../dataplane/packet.ts';
 import type { Life } from './life.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -50,8 +50,12 @@ export class Kernel {
     return this.#standing ? this.#fake.judge(packet) : 'drop';
   }
 
-  mayReset(client: IpAddress): boolean {
-    return this.#fake.mayReset(client);
+  judgeReset(client: IpAddress): ResetVerdict {
+    return this.#fake.judgeReset(client);
+  }
+
+  letsGo(client: IpAddress): boolean {
+    return this.#fake.letsGo(client);
   }
 
   row(slot: number): Row | undefined {

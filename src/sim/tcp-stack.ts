@@ -1,3 +1,4 @@
+import { flowKey } from '../base/tcp-flow.ts';
 import type { Flow } from '../handoff/flow.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import type { Frame, Peer, Reply } from './frame.ts';
@@ -18,12 +19,17 @@ interface ServerFlow extends Flow {
 /** When a SYN-ACK that nobody acknowledges is sent again (tcp_synack_retries), milliseconds after the first; at the last the flow is forgotten. */
 const synAckMs = [1000, 3000, 7000, 15_000, 31_000, 63_000] as const;
 
+const heldResetsMax = 4096;
+
 /** As much of a host's TCP as tells holders of a connection from strangers. */
 export class TcpStack {
   readonly #host: Host;
   readonly #lan: ServiceLan;
   readonly #timeline: Timeline;
   readonly #flows = new Map<number, ServerFlow>();
+  /** What the agent has been asked about, by number. */
+  readonly #heldResets = new Map<number, { readonly frame: Frame; readonly relayed: boolean }>();
+  #resets = 0;
 
   constructor(host: Host, lan: ServiceLan, timeline: Timeline) {
     this.#host = host;
@@ -38,20 +44,45 @@ export class TcpStack {
       this.#answer(frame, relayed, 'syn-ack', flow ?? this.#open(frame, key));
     } else if (flow?.isn === frame.serverIsn) {
       this.#continue(flow, frame, relayed, key);
-    } else if (
-      frame.kind !== 'rst' &&
-      flow?.state !== 'established' &&
-      this.#host.kernel.mayReset(frame.client.address)
-    ) {
+    } else if (frame.kind !== 'rst' && flow?.state !== 'established') {
       // Unknown, or half open under another number (RFC 9293, section 3.10.7.4): a reset, if this host may speak for the slot.
-      this.#answer(frame, relayed, 'rst', { isn: frame.serverIsn, served: frame.request });
+      const verdict = this.#host.kernel.judgeReset(frame.client.address);
+      if (verdict === 'leaves') this.#reset(frame, relayed);
+      else if (verdict === 'asked') this.#ask(frame, relayed);
     }
+  }
+
+  /** The agent has the reset; without one nobody does. The checkers see it as an answer to the segment when it leaves. */
+  #ask(frame: Frame, relayed: boolean): void {
+    const reset = Uint8Array.from([0, 0, 0, 0]);
+    new DataView(reset.buffer).setUint32(0, ++this.#resets);
+    this.#heldResets.set(this.#resets, { frame, relayed });
+    this.#heldResets.delete(this.#resets - heldResetsMax);
+    const { agent } = this.#host;
+    const flow = { client: frame.client.address, clientPort: frame.port, servicePort: 80 };
+    agent?.life.turn(() => agent.driver.unknown(flow, reset));
+  }
+
+  /** Sends a reset that was held back, if the kernel still lets it leave. */
+  letGo(reset: Uint8Array): void {
+    const number = new DataView(reset.buffer, reset.byteOffset).getUint32(0);
+    const held = this.#heldResets.get(number);
+    this.#heldResets.delete(number);
+    if (held && this.#host.kernel.letsGo(held.frame.client.address)) this.#reset(held.frame, held.relayed);
+  }
+
+  #reset(frame: Frame, relayed: boolean): void {
+    this.#answer(frame, relayed, 'rst', { isn: frame.serverIsn, served: frame.request });
   }
 
   /** The flows as the process of an agent lists and ends them. */
   tableFor(life: Life): FlowTable<Flow> {
     return {
       list: () => [...this.#flows.values()],
+      find: (asked) => {
+        const held = [...this.#flows.values()].filter(({ state }) => state === 'established').map(flowKey);
+        return asked.filter((flow) => held.includes(flowKey(flow)));
+      },
       destroy: (flows) => {
         const known = new Set<Flow>(this.#flows.values());
         const doomed = (flows as readonly ServerFlow[]).filter((flow) => known.has(flow));

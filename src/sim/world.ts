@@ -137,5 +137,6 @@ function serviceWith(maskText: string): ServiceEntry {
     device: 'eth0',
     ownMac: '02:00:00:00:00:00',
     groupMac: '01:00:5e:4d:00:0a',
+    resetGroup: 1,
   };
 }

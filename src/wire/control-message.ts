@@ -11,6 +11,7 @@ import {
   nodeNameOrNone,
   oneOf,
   record,
+  tcpFlow,
   text,
   u16,
   u32,
@@ -59,7 +60,7 @@ const heartbeat = record({
 export const partBytesMax = 1024;
 
 const part = record({
-  content: oneOf(['ledger', 'proposal', 'drained', 'kept', 'known']),
+  content: oneOf(['ledger', 'proposal', 'drained', 'claim', 'kept', 'known']),
   /** Tells the parts of one value from those of the sender's next. */
   transfer: u32,
   /** Bytes of the whole value. */
@@ -90,19 +91,42 @@ const drained = record({
   slots,
 });
 
+/** Flows that one question or answer names at most: they fit a datagram. */
+export const askedFlowsMax = 32;
+
+/** The sender's kernel has had packets of these flows and knows none of them, nor does the ledger say who may: who does? */
+const question = record({ flows: list(askedFlowsMax, tcpFlow) });
+
+/** The sender has these, of the flows that it was asked about. */
+const answer = record({ flows: list(askedFlowsMax, tcpFlow) });
+
+const claim = record({
+  /** The life of the sender's machine. */
+  boot: u48,
+  /** Slots of which it may hold flows, and of which the ledger it knows names it neither owner nor holder. */
+  slots,
+});
+
 export type Heartbeat = ValueOf<typeof heartbeat>;
 export type Part = ValueOf<typeof part>;
 export type Proposal = ValueOf<typeof proposal>;
 export type Drained = ValueOf<typeof drained>;
-export type ControlMessage = ({ readonly kind: 'heartbeat' } & Heartbeat) | ({ readonly kind: 'part' } & Part);
+export type Claim = ValueOf<typeof claim>;
+export type Question = ValueOf<typeof question>;
+export type ControlMessage =
+  | ({ readonly kind: 'heartbeat' } & Heartbeat)
+  | ({ readonly kind: 'part' } & Part)
+  | ({ readonly kind: 'question' | 'answer' } & Question);
 
-const kinds = oneOf(['heartbeat', 'part']);
+const asked = { question, answer };
+const kinds = oneOf(['heartbeat', 'part', 'question', 'answer']);
 
 export function encodeMessage(message: ControlMessage): Uint8Array {
   const writer = new Writer();
   kinds.write(writer, message.kind);
   if (message.kind === 'heartbeat') heartbeat.write(writer, message);
-  else part.write(writer, message);
+  else if (message.kind === 'part') part.write(writer, message);
+  else asked[message.kind].write(writer, message);
   return writer.finish();
 }
 
@@ -110,7 +134,8 @@ export function encodeMessage(message: ControlMessage): Uint8Array {
 export function decodeMessage(body: Uint8Array): Result<ControlMessage> {
   return decode(body, (reader) => {
     const kind = kinds.read(reader, 'kind');
-    return kind === 'heartbeat' ? { kind, ...heartbeat.read(reader, kind) } : { kind, ...part.read(reader, kind) };
+    if (kind === 'heartbeat') return { kind, ...heartbeat.read(reader, kind) };
+    return kind === 'part' ? { kind, ...part.read(reader, kind) } : { kind, ...asked[kind].read(reader, kind) };
   });
 }
 
@@ -132,6 +157,16 @@ export function encodeDrained(value: Drained): Uint8Array {
 
 export function decodeDrained(encoded: Uint8Array): Result<Drained> {
   return decode(encoded, (reader) => drained.read(reader, 'drained'));
+}
+
+export function encodeClaim(value: Claim): Uint8Array {
+  const writer = new Writer();
+  claim.write(writer, value);
+  return writer.finish();
+}
+
+export function decodeClaim(encoded: Uint8Array): Result<Claim> {
+  return decode(encoded, (reader) => claim.read(reader, 'claim'));
 }
 
 /** Whether a heartbeat that lists all of `peers` fits one datagram. */

@@ -1,6 +1,8 @@
+import { type IpAddress, ipBytes, ipFromBytes } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import type { Reader, Writer } from '../base/bytes.ts';
 import { type MacAddress, macBytes, macFromBytes } from '../base/mac.ts';
+import type { TcpFlow } from '../base/tcp-flow.ts';
 
 /** How one value stands on the wire. Decoding and encoding read the same field, so they cannot disagree. */
 export interface Field<T> {
@@ -119,6 +121,19 @@ export const mac: Field<MacAddress> = {
   read: (reader, name) => macFromBytes(reader.bytes(6, name)),
   write: (writer, value) => writer.bytes(macBytes(value)),
 };
+
+/** One byte of family, 4 or 6, and the address. */
+const address: Field<IpAddress> = {
+  read(reader: Reader, name: string): IpAddress {
+    const family = reader.u8(name);
+    if (family !== 4 && family !== 6) return reader.refuse(`${name}: family ${family}`);
+    return ipFromBytes(reader.bytes(family === 4 ? 4 : 16, name));
+  },
+  write: (writer, value) => writer.u8(value.family).bytes(ipBytes(value)),
+};
+
+/** A TCP connection of the service address: at most 21 bytes. */
+export const tcpFlow: Field<TcpFlow> = record({ client: address, clientPort: u16, servicePort: u16 });
 
 /** Longest name of an agent, in bytes; all of them are ASCII. */
 export const nameBytesMax = 32;

@@ -31,7 +31,8 @@ const serving: AgentStatus = {
   policy: { strategy: 'equal', handoff: 'reset', drainDeadline: 60 },
   policyFile: { path: '/etc/policy.yaml', state: 'in force', problem: null },
   peers: [{ name: 'r2', state: 'heard', via: 'multicast' }],
-  packets: { accepted: 10, relayed: 1, dropped: 20, resetsWithheld: 2 },
+  packets: { accepted: 10, relayed: 1, dropped: 20, resetsWithheld: 2, resetsAsked: 0 },
+  resetUnasked: null,
   refused: {},
 };
 
@@ -94,6 +95,11 @@ describe('status', () => {
       'r1: fenced: no majority of r1, r2, r3 is heard',
     ],
     ['no coordinator', { coordinator: null }, 'service web at 203.0.113.10, 80/tcp; epoch 7, coordinator none'],
+    [
+      'resets that are not asked about',
+      { resetUnasked: 'this kernel logs no packets' },
+      'unknown connections are reset without asking the others: this kernel logs no packets',
+    ],
     ['a silent peer', { peers: [{ name: 'r9', state: 'silent', via: null }] }, 'r9: silent'],
     [
       'a move under way',

@@ -11,7 +11,7 @@ import {
   type Rows,
   type ServiceEntry,
 } from '../../src/dataplane/forwarding-table.ts';
-import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
+import type { Packet, ResetVerdict, Verdict } from '../../src/dataplane/packet.ts';
 import type { UdpFlow } from '../../src/dataplane/staying.ts';
 import { partitionOf } from '../../src/space/partition.ts';
 
@@ -24,8 +24,11 @@ export interface JudgedDataPlane {
   adopt(): Promise<Adopted | null>;
   seen(): Promise<readonly UdpFlow[]>;
   judge(packet: Packet): Promise<Verdict>;
-  /** Whether a reset of a connection that this host does not know leaves it. */
-  mayReset(client: IpAddress): Promise<boolean>;
+  /** What becomes of a reset of a connection that this host does not know, or of several at once, in any order. */
+  judgeReset(client: IpAddress): Promise<ResetVerdict>;
+  judgeResets(client: IpAddress, count: number): Promise<readonly ResetVerdict[]>;
+  /** Whether such a reset that was held back leaves. */
+  letsGo(client: IpAddress): Promise<boolean>;
   counters(): Promise<FlowCounters>;
   remove(): Promise<void>;
 }
@@ -220,16 +223,43 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
     });
 
     test.each([
-      ['own', ownRow, true],
-      ['new', newRow, false],
-      ['relay', relayRow, false],
-      ['old', oldRow, false],
-      ['old, relayed to', leavingRow, false],
-    ] as const)('row %s: a reset of an unknown connection leaves: %s', async (_what, row, leaves) => {
+      ['own', ownRow, 'leaves'],
+      ['new', newRow, 'withheld'],
+      ['relay', relayRow, 'withheld'],
+      ['old', oldRow, 'withheld'],
+      ['old, relayed to', leavingRow, 'withheld'],
+    ] as const)('row %s: a reset of an unknown connection: %s', async (_what, row, verdict) => {
       await serve(open(), { service, rows: new Map([[7, row]]) });
-      expect(await open().mayReset(ip(mine))).toBe(leaves);
+      expect(await open().judgeReset(ip(mine))).toBe(verdict);
       await open().grant('lease', null);
-      expect(await open().mayReset(ip(mine))).toBe(false);
+      expect(await open().judgeReset(ip(mine))).toBe('withheld');
+    });
+
+    test('where the agent is asked, a reset of a settled slot waits for it, and leaves if the slot still is', async () => {
+      const asking = serviceWith('0.0.0.255', { name: 'asking', resetGroup: 40_000 });
+      await open().remove();
+      await serve(open(), tableOf(asking, [7]));
+      const before = await open().counters();
+      expect(await open().judgeReset(ip(mine))).toBe('asked');
+      expect(await open().letsGo(ip(mine))).toBe(true);
+      const { resetsAsked, resetsWithheld } = await open().counters();
+      expect([resetsAsked - before.resetsAsked, resetsWithheld - before.resetsWithheld]).toEqual([1, 0]);
+      await open().apply({ service: asking, rows: new Map([[7, newRow]]) });
+      expect([await open().judgeReset(ip(mine)), await open().letsGo(ip(mine))]).toEqual(['withheld', false]);
+      await open().apply(tableOf(asking, [7]));
+      await open().grant('lease', null);
+      expect([await open().judgeReset(ip(mine)), await open().letsGo(ip(mine))]).toEqual(['withheld', false]);
+      await open().remove();
+    });
+
+    test('more resets than the agent is given leave', async () => {
+      const asking = serviceWith('0.0.0.255', { name: 'asking', resetGroup: 40_000 });
+      await open().remove();
+      await serve(open(), tableOf(asking, [7]));
+      const verdicts = await open().judgeResets(ip(mine), 150);
+      expect(new Set(verdicts)).toEqual(new Set(['asked', 'leaves']));
+      expect(verdicts.filter((verdict) => verdict === 'asked').length).toBeGreaterThanOrEqual(50);
+      await open().remove();
     });
 
     test('rows change into each other, one packet after the other', async () => {
@@ -314,6 +344,7 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
         relayed: 0,
         dropped: 2,
         resetsWithheld: 0,
+        resetsAsked: 0,
         cut: 0,
         held: 0,
       });

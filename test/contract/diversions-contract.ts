@@ -21,7 +21,7 @@ export function change(to: Diverted | null, from: string, clientPort = sourcePor
 }
 
 const sourcePort = 40_000;
-const none: FlowCounters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, cut: 0, held: 0 };
+const none: FlowCounters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, resetsAsked: 0, cut: 0, held: 0 };
 
 /** What every adapter of the data plane must do with flows that are cut or held. */
 export function describeDiversions(name: string, open: () => JudgedDataPlane): void {

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { FlowCounters } from '../../src/dataplane/data-plane.ts';
 import type { ForwardingTable, Row } from '../../src/dataplane/forwarding-table.ts';
-import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
+import type { Packet, ResetVerdict, Verdict } from '../../src/dataplane/packet.ts';
 import { type Staying, type UdpFlow, udpFlowsOf } from '../../src/dataplane/staying.ts';
 import type { JudgedDataPlane } from './data-plane-contract.ts';
 
@@ -47,7 +47,9 @@ export function openKernelDataPlane(): KernelDataPlane {
       return adopted && { rows: new Map(adopted.rows), staying: stayingOf(adopted) };
     },
     seen: async () => (await ask('seen')) as UdpFlow[],
-    mayReset: async (client) => (await ask('mayReset', client)) as boolean,
+    judgeReset: async (client) => ((await ask('judgeResets', { client, count: 1 })) as ResetVerdict[])[0] ?? 'leaves',
+    judgeResets: async (client, count) => (await ask('judgeResets', { client, count })) as ResetVerdict[],
+    letsGo: async (client) => (await ask('letsGo', client)) as boolean,
     judge: async (packet: Packet) => (await ask('judge', packet)) as Verdict,
     counters: async () => (await ask('counters')) as FlowCounters,
     remove: async () => void (await ask('remove')),

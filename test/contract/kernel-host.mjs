@@ -5,11 +5,13 @@ import { createInterface } from 'node:readline';
 import { formatIp, ipBytes, parseIp } from '../../dist/base/address.js';
 import { macBytes, macFromBytes } from '../../dist/base/mac.js';
 import { holdDeviceOf } from '../../dist/dataplane/forwarding-table.js';
+import { letGoPriority } from '../../dist/dataplane/held-resets.js';
 import { createNftDataPlane } from '../../dist/dataplane/nft.js';
 import { udpFlowsOf } from '../../dist/dataplane/staying.js';
 import { openNftables } from '../../dist/platform/libnftables.js';
 import { readSetElements } from '../../dist/platform/nft-set-elements.js';
 import { openPacketSocket } from '../../dist/platform/packet-socket.js';
+import { openRawIp } from '../../dist/platform/raw-ip.js';
 
 const protocols = { icmp: 1, tcp: 6, udp: 17 };
 const groupMac = '01:00:5e:4d:00:01';
@@ -41,6 +43,7 @@ const cable = openPacketSocket('cable', 0x0800, (frame) => {
 });
 /** What came out of the hold device last. */
 let held = [];
+const agent = openRawIp(letGoPriority.major * 0x10000 + letGoPriority.minor);
 const shelf = openPacketSocket('shelf', 0x0800, (frame) => held.push(Buffer.from(frame)));
 const service = parseIp(serviceAddress).value;
 let plane = null;
@@ -71,7 +74,7 @@ function probed() {
 
 /** A table that is not there has counted nothing. */
 async function counters() {
-  const none = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, cut: 0, held: 0 };
+  const none = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, resetsAsked: 0, cut: 0, held: 0 };
   return plane ? await plane.counters().catch(() => none) : none;
 }
 
@@ -112,19 +115,39 @@ function hasHoldDevice() {
   return links.some((link) => link.ifname === holdDeviceOf(lastService));
 }
 
-/** The kernel answers a segment of a connection it does not know with a reset, which leaves or is withheld. */
-async function mayReset(client) {
+/** The kernel answers segments of connections it does not know with resets. */
+async function judgeResets({ client, count }) {
   execFileSync('ip', ['neighbour', 'replace', formatIp(client), 'lladdr', cable.mac, 'dev', 'eth0']);
+  const stray = frame({ source: client, destination: service, protocol: 'tcp', destinationPort: 80, opens: false }, 64);
+  return resetsAfter(count, () => {
+    for (let i = 0; i < count; i++) cable.send(stray);
+  });
+}
+
+/** Whether a reset leaves that the agent lets go. */
+async function letsGo(client) {
+  const bytes = Buffer.from(frame({ source: service, destination: client, protocol: 'tcp' }, 64).subarray(14));
+  bytes[20 + 13] = 0x04;
+  const [verdict] = await resetsAfter(1, () => agent.send(bytes));
+  return verdict === 'leaves';
+}
+
+async function resetsAfter(count, send) {
   const before = await counters();
   left = [];
-  cable.send(frame({ source: client, destination: service, protocol: 'tcp', destinationPort: 80, opens: false }, 64));
+  send();
   for (const end = Date.now() + 5000; Date.now() < end; ) {
-    const reset = left.some((each) => each[23] === 6 && each[14 + 20 + 13] === 0x04);
-    const withheld = (await counters()).resetsWithheld - before.resetsWithheld;
-    if (reset !== withheld > 0) return reset;
+    const { resetsWithheld, resetsAsked } = await counters();
+    const of = (verdict, times) => Array(times).fill(verdict);
+    const verdicts = [
+      ...of('leaves', left.filter((each) => each[23] === 6 && each[14 + 20 + 13] === 0x04).length),
+      ...of('withheld', resetsWithheld - before.resetsWithheld),
+      ...of('asked', resetsAsked - before.resetsAsked),
+    ];
+    if (verdicts.length >= count) return verdicts;
     await new Promise((resolve) => setImmediate(resolve));
   }
-  return 'nothing came of it';
+  return ['nothing came of it'];
 }
 
 function frame(
@@ -201,7 +224,8 @@ const operations = {
   },
   seen: () => plane.seen(),
   judge,
-  mayReset,
+  judgeResets,
+  letsGo,
   counters,
   async remove() {
     await plane?.remove();
@@ -232,3 +256,4 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 await cable.close();
 await shelf.close();
+agent.close();

@@ -1,5 +1,6 @@
 import { parseIp } from '../../src/base/address.ts';
 import { assert, defined } from '../../src/base/assert.ts';
+import { flowKey, type TcpFlow } from '../../src/base/tcp-flow.ts';
 import { type Control, createControl } from '../../src/control/control.ts';
 import { type Durable, decodeDurable } from '../../src/control/durable.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../../src/control/io.ts';
@@ -51,6 +52,8 @@ interface Host {
   /** When the lease of each mark ends. */
   readonly armed: Map<number, number>;
   current: number;
+  /** Flows that this host has. */
+  flows: readonly TcpFlow[];
   /** Slots of which this host holds flows, once it does not own them any more. */
   holding: ReadonlySet<number>;
   wanted: Table | null;
@@ -68,6 +71,8 @@ export class VirtualNetwork {
   readonly partition: Partition;
   readonly events: { readonly at: number; readonly node: string; readonly event: ControlEvent }[] = [];
   readonly resets: { readonly at: number; readonly node: string; readonly slots: ReadonlySet<number> }[] = [];
+  /** Resets that were let go. */
+  readonly letGo: { readonly at: number; readonly node: string; readonly reset: Uint8Array }[] = [];
   now = 1000;
   loss: number;
   multicastBlocked = false;
@@ -103,7 +108,7 @@ export class VirtualNetwork {
           up: true,
         },
         ...{ staying: nothingStays, seen: new Map() },
-        ...{ rows: new Map(), armed: new Map<number, number>(), current: 0, holding: new Set<number>() },
+        ...{ rows: new Map(), armed: new Map<number, number>(), current: 0, flows: [], holding: new Set<number>() },
         ...{
           wanted: null,
           programming: false,
@@ -378,6 +383,16 @@ export class VirtualNetwork {
         this.#schedule(host, this.now + this.#between(this.#options.kernelMs ?? [1, 5]), () => {
           this.input(host.name, { kind: 'seen', at: this.now, flows: this.#seenBy(host) });
         });
+        break;
+      case 'find': {
+        const { asker } = output;
+        const asked = new Set(output.flows.map(flowKey));
+        const flows = host.flows.filter((flow) => asked.has(flowKey(flow)));
+        this.#schedule(host, this.now, () => this.input(host.name, { kind: 'had', at: this.now, asker, flows }));
+        break;
+      }
+      case 'letGo':
+        this.letGo.push({ at: this.now, node: host.name, reset: output.reset });
         break;
       case 'probe':
         for (const peer of output.peers) this.#probe(host, peer);

@@ -9,7 +9,9 @@ const judged: JudgedDataPlane = {
   apply: async (table) => void (await fake.apply(table)),
   arm: async (fence, mark, ms) => fake.arm(fence, mark, ms),
   grant: async (fence, mark) => fake.grant(fence, mark),
-  mayReset: async (client) => fake.mayReset(client),
+  judgeReset: async (client) => fake.judgeReset(client),
+  judgeResets: async (client, count) => Array.from({ length: count }, () => fake.judgeReset(client)),
+  letsGo: async (client) => fake.letsGo(client),
   judge: async (packet) => fake.judge(packet),
 };
 

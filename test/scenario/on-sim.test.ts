@@ -35,7 +35,13 @@ async function report(timeline: string, expectations = '', workloads?: string): 
 }
 
 /** What has no place in the simulator. */
-const unfit = ['faults/server-dead.yaml', 'mixed-fleet.yaml', 'transfer.yaml', 'transfer-stream.yaml'];
+const unfit = [
+  'datagrams-stay.yaml',
+  'faults/server-dead.yaml',
+  'mixed-fleet.yaml',
+  'transfer.yaml',
+  'transfer-stream.yaml',
+];
 const files = readdirSync('scenarios', { recursive: true, encoding: 'utf8' }).filter((each) => each.endsWith('.yaml'));
 
 test.each(files.filter((each) => !unfit.includes(each)))(

@@ -44,7 +44,9 @@ export async function program(
   leaseMs = 60_000,
   ms = 25,
 ): Promise<void> {
-  const service = { ...world.lan.service, ownMac: host.mac };
+  // No agent is there to be asked.
+  const { resetGroup: _, ...unasked } = world.lan.service;
+  const service = { ...unasked, ownMac: host.mac };
   const dataPlane = host.kernel.openFor(new Life(world.timeline, world.scheduling), service);
   await dataPlane.adopt();
   const table = { service, rows: new Map(Object.entries(rows).map(([slot, row]) => [Number(slot), row])) };

@@ -167,6 +167,27 @@ describe('invariant 6', () => {
     expect(world.clients[1]?.connections.get(connection.port)).toBeUndefined();
   });
 
+  test('a connection of a host that was taken for gone may break, until the map names it again for long enough', async () => {
+    const { timeline, world, hosts } = bench();
+    const [away, owner] = hosts;
+    await program(world, away, { 1: ownRow });
+    const connection = defined(world.clients[1], 'a client').connect();
+    await timeline.run(10);
+    away.pullCable();
+    await timeline.run(2000);
+    world.checkers.acted(owner, map(2, ['n2', 'n2', 'n2', 'n2']));
+    away.plugCable();
+    away.run({} as Agent);
+    world.checkers.acted(owner, { ...map(3, ['n2', 'n2', 'n2', 'n2']), holders: [{ name: 'n1', slots: [1] }] });
+    const broken = { ...connection, holder: away, holderBoot: away.boot, waitingSince: null };
+    await timeline.run(3900);
+    world.checkers.reset(broken, owner);
+    expect(timeline.violation).toBeNull();
+    await timeline.run(200);
+    world.checkers.reset(broken, owner);
+    expect(timeline.violation?.what).toContain('held by n1 is reset by n2');
+  });
+
   test('an answer from a host that does not hold the connection, and none at all', async () => {
     const { timeline, world, hosts } = bench();
     await program(world, hosts[0], { 1: ownRow });

@@ -1,10 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  askedFlowsMax,
   type ControlMessage,
+  decodeClaim,
   decodeDrained,
   decodeMessage,
   decodeProposal,
+  encodeClaim,
   encodeDrained,
   encodeMessage,
   encodeProposal,
@@ -45,7 +48,7 @@ const heartbeat: fc.Arbitrary<ControlMessage> = fc.record(
 const part: fc.Arbitrary<ControlMessage> = fc.record(
   {
     kind: fc.constant('part' as const),
-    content: fc.constantFrom('ledger' as const, 'proposal' as const, 'drained' as const),
+    content: fc.constantFrom('ledger' as const, 'proposal' as const, 'drained' as const, 'claim' as const),
     transfer: u32,
     length: fc.integer({ min: 1, max: ledgerBytesMax }),
     index: fc.nat(65_535),
@@ -53,7 +56,25 @@ const part: fc.Arbitrary<ControlMessage> = fc.record(
   },
   { noNullPrototype: true },
 );
-const message = fc.oneof(heartbeat, part);
+const flow = fc.record(
+  {
+    client: fc.oneof(
+      fc.record({ family: fc.constant(4 as const), value: fc.bigInt(0n, 2n ** 32n - 1n) }, { noNullPrototype: true }),
+      fc.record({ family: fc.constant(6 as const), value: fc.bigInt(0n, 2n ** 128n - 1n) }, { noNullPrototype: true }),
+    ),
+    clientPort: fc.nat(65_535),
+    servicePort: fc.nat(65_535),
+  },
+  { noNullPrototype: true },
+);
+const question: fc.Arbitrary<ControlMessage> = fc.record(
+  {
+    kind: fc.constantFrom('question' as const, 'answer' as const),
+    flows: fc.array(flow, { maxLength: askedFlowsMax }),
+  },
+  { noNullPrototype: true },
+);
+const message = fc.oneof(heartbeat, part, question);
 
 describe('a control message', () => {
   test('is read as it was written, from the middle of a dirty buffer too', () => {
@@ -89,7 +110,7 @@ describe('a control message', () => {
   });
 
   test.each([
-    ['a kind that is not known', [9], 'kind: 9, at most 1'],
+    ['a kind that is not known', [9], 'kind: 9, at most 3'],
     ['a part of nothing', [1, 0, 0, 0, 0, 1, 0, 0, 0, 0], 'length: 0 bytes'],
     ['a part of too much', [1, 0, 0, 0, 0, 1, 0xff, 0, 0, 0], 'length: 4278190080 bytes'],
     ['a flag that is neither', [0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2], 'coordinating: 2 is neither 0 nor 1'],
@@ -120,4 +141,17 @@ test.each([
 test('a report of drained slots is read as it was written', () => {
   const drained = { seen: 7, slots: [0, 1, 2, 250] };
   expect(decodeDrained(encodeDrained(drained))).toEqual({ ok: true, value: drained });
+});
+
+test('the longest question fits a datagram', () => {
+  const flow = { client: { family: 6 as const, value: 1n }, clientPort: 1, servicePort: 2 };
+  const flows = Array<typeof flow>(askedFlowsMax).fill(flow);
+  expect(encodeMessage({ kind: 'question', flows }).length).toBeLessThanOrEqual(bodyBytesMax);
+});
+
+test('a claim is read as it was written, and refused when it is cut short', () => {
+  const claim = { boot: 7, slots: [0, 1, 2, 9, 65_535] };
+  const encoded = encodeClaim(claim);
+  expect(decodeClaim(encoded)).toEqual({ ok: true, value: claim });
+  expect(decodeClaim(encoded.subarray(0, -1)).ok).toBe(false);
 });

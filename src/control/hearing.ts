@@ -1,0 +1,37 @@
+import { decodeLedger } from '../wire/ledger.ts';
+import type { Refusal, Said } from './inbox.ts';
+import type { Parts } from './parts.ts';
+
+/** Takes in what a peer says besides its heartbeats; why it is refused, or null. */
+export function hear(
+  parts: Parts,
+  { sender, session }: { readonly sender: string; readonly session: number },
+  said: Exclude<Said, { kind: 'heartbeat' }>,
+  now: number,
+): Refusal | null {
+  const { config, register, proposals, drained, claimed, policies, questions, staying } = parts;
+  const { slotCount } = config.partition;
+  switch (said.kind) {
+    case 'proposal':
+      return proposals.offer(said.value) ? null : 'proposal not understood';
+    case 'drained':
+      return drained.offer(sender, said.value) ? null : 'malformed';
+    case 'claim':
+      return claimed.offer(sender, said.value, slotCount) ? null : 'malformed';
+    case 'question':
+      return questions.maySeek(said.flows.length, now) ? null : 'too many questions';
+    case 'answer':
+      questions.answered(said.flows);
+      return null;
+    case 'kept':
+    case 'known':
+      return staying.hear(sender, session, said.kind, said.value) ? null : 'malformed';
+    case 'ledger': {
+      const ledger = decodeLedger(said.value);
+      const usable = ledger.ok && ledger.value.owners.length === slotCount && policies.isOne(ledger.value.policy);
+      if (!usable) return 'malformed';
+      register.accept(sender, ledger.value);
+      return null;
+    }
+  }
+}
