@@ -110,21 +110,13 @@ async function assemble(
   closers.push(watchKeyring(config.control.keyring, channel, log));
   const control = createControl({
     ...{ node: config.node, peers: Object.keys(config.control.peers), partition, witness: role.witness },
-    ...{
-      session: channel.session,
-      start: clock.now(),
-      boot: bootNumber(),
-      mac: service.ownMac,
-      ...adopted,
-      udpIdleMs: service.udpIdleMs ?? null,
-    },
+    ...{ session: channel.session, start: clock.now(), boot: bootNumber(), mac: service.ownMac, ...adopted },
+    udpIdleMs: service.udpIdleMs ?? null,
     ...{ durable: rememberedState(store, log), newIncarnation: randomIncarnation(), policy: policyFile.read() },
   });
   const running = startDriver({
     ...{ control, channel, network, dataPlane, service, store, clock },
-    flows,
-    probe: segment.probe,
-    letGo: resets.letGo,
+    ...{ flows, probe: segment.probe, letGo: resets.letGo },
     onEvent: (event) => {
       logEvent(log, event);
       eventLog.record(event);

@@ -58,7 +58,7 @@ test.each(files.filter((each) => !unfit.includes(each)))(
 );
 
 test.each(unfit)('scenarios/%s says why it cannot run there', (file) => {
-  expect(unfitForSim(readScenario(join('scenarios', file)))).toMatch(/^the simulator has no (step|sockets)/);
+  expect(unfitForSim(readScenario(join('scenarios', file)))).toMatch(/^the simulator has no (step|sockets|workload)/);
 });
 
 describe('on the simulator', () => {
