@@ -1,3 +1,4 @@
+import { commandMoves, movingSteps } from './command-moves.ts';
 import { lapsesOf } from './lapses.ts';
 import type { Measures } from './measures.ts';
 import { type Ownership, ownershipFrom } from './ownership.ts';
@@ -30,11 +31,14 @@ export function judge(records: RunRecords, slotOfClient: (client: string) => num
     'requests.cut': lost.length,
     'requests.retried': records.requests.filter(({ retried }) => retried).length,
     ...answerMeasures(records, ownership, slotOfClient),
+    'resets.sent': records.segments.filter(({ kind, port }) => kind === 'rst' && records.replicas.includes(port))
+      .length,
     ...connectionMeasures(records, losses),
     ...moveMeasures(records),
     'failover.gapMs': Math.max(0, ...Object.values(failovers)),
     ...serviceMeasures(records),
     ...trafficMeasures(records),
+    'commands.moves': commandMoves(records, ownership, slotOfClient),
     'capture.drops': records.drops,
   };
   return { measures, failovers, failures };
@@ -147,8 +151,6 @@ function connectionMeasures(
   };
 }
 
-const moving: readonly StepRecord['what'][] = ['policy', 'move', 'drain', 'undrain'];
-
 /** For each step that moves slots, what the kernels did until the next step. */
 function moveMeasures(records: RunRecords): Pick<Measures, 'move.slots' | 'move.durationMs'> {
   const { steps, tables, end } = records;
@@ -156,7 +158,7 @@ function moveMeasures(records: RunRecords): Pick<Measures, 'move.slots' | 'move.
   let slots = 0;
   let durationMs = 0;
   for (const [i, step] of steps.entries()) {
-    if (!moving.includes(step.what)) continue;
+    if (!movingSteps.includes(step.what)) continue;
     const until = steps[i + 1]?.at ?? end;
     const during = tables.filter((table) => table.begin >= step.at && table.end <= until);
     if (during.length === 0) continue;

@@ -13,13 +13,14 @@ import { judge } from './judge.ts';
 import type { RunRecords, StepRecord, TableRecord } from './records.ts';
 import type { RepetitionReport } from './repetition.ts';
 import { reportOf, type ScenarioReport, type SkippedReport, type Taken } from './report.ts';
-import { policiesOf, type Scenario, type Workload } from './schema.ts';
-import { serversFor } from './servers.ts';
+import { policiesOf, type Scenario } from './schema.ts';
+import { preparationsOf, serversFor } from './servers.ts';
 import { stepLabel } from './step-label.ts';
 import { createStepper } from './steps.ts';
 import { watchTables } from './table-watch.ts';
 import { timelinePicture } from './timeline-picture.ts';
 import { unsettledSlots } from './unsettled.ts';
+import type { Workload } from './workload-schema.ts';
 
 export interface RunOptions {
   readonly onProgress: (line: string) => void;
@@ -42,9 +43,10 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
   const lab = await labUp({
     name: scenario.name,
     ...scenario.topology,
+    prepare: preparationsOf(scenario.workloads),
     serve: servers.map(({ command }) => command),
     ports: servers.map(({ port }) => port),
-    checked: true,
+    checked: servers.flatMap(({ port, checked }) => (checked ? [port] : [])),
     certified: policiesOf(scenario).some(({ handoff }) => handoff === 'transfer'),
     policy: stringify(scenario.policy),
     onProgress,
@@ -107,7 +109,10 @@ async function record(
   const capture = await captureAtSwitch(lab.plan);
   const begin = unixMs();
   const clients = startClients(lab.plan, scenario.workloads, seen.add);
-  const progress = setInterval(() => onProgress(`${seconds(begin)}  ${seen.summary()}`), progressMs);
+  const progress = setInterval(() => {
+    const summary = seen.summary();
+    if (summary !== '') onProgress(`${seconds(begin)}  ${summary}`);
+  }, progressMs);
   const stepper = createStepper(lab, signal, (step) => {
     onProgress(`${seconds(begin)}  ${stepLabel(step)}`);
     steps.push(step);
