@@ -10,11 +10,14 @@ import { serversFor } from './servers.ts';
 import { type Step, stepComplaint, stepSchema, strangerComplaint } from './step-schema.ts';
 import { count, workloadSchema } from './workload-schema.ts';
 
-const expectation = z.strictObject({
-  measure: z.enum(measureNames).describe('Name of the measure.'),
-  atMost: z.number().optional().describe('Highest value allowed.'),
-  atLeast: z.number().optional().describe('Lowest value allowed.'),
-});
+const expectation = z
+  .strictObject({
+    measure: z.enum(measureNames).describe('Name of the measure.'),
+    atMost: z.number().optional().describe('Highest value allowed.'),
+    atLeast: z.number().optional().describe('Lowest value allowed.'),
+  })
+  // Without one it would always be met.
+  .refine(({ atMost, atLeast }) => atMost !== undefined || atLeast !== undefined, 'a bound: atMost, atLeast or both');
 
 /** A scenario file, field by field: check, default, documentation. */
 export const scenarioSchema = z.strictObject({

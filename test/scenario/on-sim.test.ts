@@ -35,7 +35,7 @@ async function report(timeline: string, expectations = '', workloads?: string): 
 }
 
 /** What has no place in the simulator. */
-const unfit = ['faults/server-dead.yaml', 'mixed-fleet.yaml', 'transfer.yaml', 'transfer-stream.yaml'];
+const unfit = ['faults/server-dead.yaml', 'mixed-fleet.yaml', 'sessions.yaml', 'transfer.yaml', 'transfer-stream.yaml'];
 const files = readdirSync('scenarios', { recursive: true, encoding: 'utf8' }).filter((each) => each.endsWith('.yaml'));
 
 test.each(files.filter((each) => !unfit.includes(each)))(
@@ -52,7 +52,7 @@ test.each(files.filter((each) => !unfit.includes(each)))(
 );
 
 test.each(unfit)('scenarios/%s says why it cannot run there', (file) => {
-  expect(unfitForSim(readScenario(join('scenarios', file)))).toMatch(/^the simulator has no (step|sockets)/);
+  expect(unfitForSim(readScenario(join('scenarios', file)))).toMatch(/^the simulator has no (step|sockets|workload)/);
 });
 
 describe('on the simulator', () => {

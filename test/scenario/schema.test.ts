@@ -96,6 +96,28 @@ describe('scenario files', () => {
       'measure: requests.lost',
       `expect[0].measure: "requests.lost" is not allowed, allowed are ${measureNames.join(', ')}`,
     ],
+    ['measure: requests.failed, ', '', `expect[0].measure: missing, allowed are ${measureNames.join(', ')}`],
+    [
+      '{ measure: requests.failed, atMost: 0 }',
+      '{ measure: requests.failed }',
+      'expect[0]: {"measure":"requests.failed"} is not allowed, allowed is a bound: atMost, atLeast or both',
+    ],
+    ['topology:', 'topolgy:', 'topology: missing, allowed is fields with values'],
+    [
+      'expect:',
+      'seed: 3\nexpect:',
+      'seed: unknown field, allowed are name, description, topology, needs, programs, policy, workloads, timeline, expect',
+    ],
+    [
+      'name: short',
+      'name: short\nprograms: [/bin/sh]',
+      'programs[0]: "/bin/sh" is not allowed, allowed is the name of a program',
+    ],
+    [
+      'kind: tcp-echo, sessions: 24',
+      'kind: command, run: "true", serve: { port: 22/tcp, run: sshd, user: me }',
+      'workloads[1].serve.user: unknown field, allowed are port, run, unprivileged, checked',
+    ],
     ['atMost: 0', 'most: 0', 'expect[0].most: unknown field, allowed are measure, atMost, atLeast'],
   ])('%s → %s is refused in one line', (from, to, line) => {
     expect(() => read(good.replace(from, to))).toThrow(
