@@ -18,6 +18,8 @@ export type ClientLists = Pick<RunRecords, (typeof listOf)[ClientRecord['kind']]
 export interface ClientRecords {
   readonly records: ClientLists;
   add(record: ClientRecord): void;
+  /** Times that another replica went on with a session, so far. */
+  moved(): number;
   /** So far, in a line; empty for nothing. */
   summary(): string;
 }
@@ -31,6 +33,7 @@ export function clientRecords(): ClientRecords {
   return {
     records,
     add: (record) => (records[listOf[record.kind]] as ClientRecord[]).push(record),
+    moved: () => sessions.filter(({ what }) => what === 'moved').length,
     summary(): string {
       const good = requests.filter(({ failure }) => failure === null).length;
       const opened = sessions.filter(({ what }) => what === 'open').length;

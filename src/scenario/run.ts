@@ -113,10 +113,11 @@ async function record(
     const summary = seen.summary();
     if (summary !== '') onProgress(`${seconds(begin)}  ${summary}`);
   }, progressMs);
-  const stepper = createStepper(lab, signal, (step) => {
+  const onStep = (step: StepRecord): void => {
     onProgress(`${seconds(begin)}  ${stepLabel(step)}`);
     steps.push(step);
-  });
+  };
+  const stepper = createStepper(lab, signal, onStep, seen.moved);
   try {
     for (const step of scenario.timeline) await stepper.take(step);
     const end = unixMs();

@@ -6,6 +6,7 @@ import { others, roles, type Step } from './step-schema.ts';
 
 /** Why the simulator cannot do a step, in a few words; null when it can. */
 export function unknownStep(step: Step): string | null {
+  if ('moved' in step) return 'moved';
   return 'kill' in step && step.kill.server !== undefined ? 'kill: { server }' : null;
 }
 
@@ -53,7 +54,7 @@ async function take(stage: SimulatedStage, step: Step): Promise<void> {
     simulation.lose(step.loss.percent / 100);
     stage.onStep({ what: 'loss', at, label: `control channel loses ${step.loss.percent} %` });
   } else if ('destroyState' in step) on('destroy state', step.destroyState, (each) => simulation.destroyState(each));
-  else on('flush', step.flush, (each) => simulation.flush(each));
+  else if ('flush' in step) on('flush', step.flush, (each) => simulation.flush(each));
 }
 
 /** Told when it is asked for. */

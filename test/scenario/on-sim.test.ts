@@ -35,7 +35,16 @@ async function report(timeline: string, expectations = '', workloads?: string): 
 }
 
 /** What has no place in the simulator. */
-const unfit = ['faults/server-dead.yaml', 'mixed-fleet.yaml', 'sessions.yaml', 'transfer.yaml', 'transfer-stream.yaml'];
+const unfit = [
+  'transfer-partition.yaml',
+  'transfer-crash-giver.yaml',
+  'transfer-crash-taker.yaml',
+  'faults/server-dead.yaml',
+  'mixed-fleet.yaml',
+  'sessions.yaml',
+  'transfer.yaml',
+  'transfer-stream.yaml',
+];
 const files = readdirSync('scenarios', { recursive: true, encoding: 'utf8' }).filter((each) => each.endsWith('.yaml'));
 
 test.each(files.filter((each) => !unfit.includes(each)))(

@@ -128,11 +128,11 @@ describe('scenario files', () => {
   test.each([
     [
       'ct: r3',
-      'timeline[0].ct: unknown step, allowed are wait, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+      'timeline[0].ct: unknown step, allowed are wait, moved, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
     ],
     [
       'wait: 5, cut: r3',
-      'timeline[0]: a step has one key, allowed are wait, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+      'timeline[0]: a step has one key, allowed are wait, moved, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
     ],
     [
       'move: { slots: 0-256, to: r2 }',
