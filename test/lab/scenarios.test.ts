@@ -23,6 +23,9 @@ test.each([
   'crash-coordinator-moving',
   'forward-stream',
   'sessions',
+  'transfer-partition',
+  'transfer-crash-giver',
+  'transfer-crash-taker',
   'datagrams',
 ])(
   'scenarios/%s.yaml passes',
