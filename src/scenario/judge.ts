@@ -4,6 +4,7 @@ import type { Measures } from './measures.ts';
 import { type Ownership, ownershipFrom } from './ownership.ts';
 import type { RequestRecord, RunRecords, SessionRecord, StepRecord } from './records.ts';
 import { serviceMeasures } from './service-gaps.ts';
+import { storyOf } from './story.ts';
 import { trafficMeasures } from './traffic.ts';
 
 /** How long after the loss of a host a failed request may still be blamed on it, beyond the moment its slot was taken over. */
@@ -13,6 +14,8 @@ export interface Verdict {
   readonly measures: Measures;
   /** Of each way in which hosts were lost, the longest that clients waited for another replica. */
   readonly failovers: Readonly<Partial<Record<HostLoss['what'], number>>>;
+  /** What came of each step, in words. */
+  readonly story: readonly string[];
   /** Requests that failed and are blamed on no lost host: what to look at. */
   readonly failures: readonly RequestRecord[];
 }
@@ -41,7 +44,7 @@ export function judge(records: RunRecords, slotOfClient: (client: string) => num
     'commands.moves': commandMoves(records, ownership, slotOfClient),
     'capture.drops': records.drops,
   };
-  return { measures, failovers, failures };
+  return { measures, failovers, failures, story: storyOf(records, ownership, slotOfClient, failovers) };
 }
 
 type HostLoss = Extract<StepRecord, { replica: string }> & { readonly what: 'cut' | 'kill host' };

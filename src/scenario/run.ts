@@ -10,6 +10,7 @@ import { type Partition, partitionOf, slotOf } from '../space/index.ts';
 import { clientRecords } from './client-records.ts';
 import { startClients } from './clients.ts';
 import { judge } from './judge.ts';
+import { missingNeed } from './needs.ts';
 import type { RunRecords, StepRecord, TableRecord } from './records.ts';
 import type { RepetitionReport } from './repetition.ts';
 import { reportOf, type ScenarioReport, type SkippedReport, type Taken } from './report.ts';
@@ -54,13 +55,23 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
   });
   try {
     onProgress(`servers: ${servers.map(({ description }) => description).join(', ')}`);
+    const { expected, leftOut } = expectedHere(scenario);
+    for (const each of leftOut) onProgress(`left out: ${each}`);
     const records = await record(scenario, lab, onProgress, signal);
     const statuses = await statusesOf(lab);
-    return { report: reportOf(scenario, records, judge(records, slotOfClient), statuses), records };
+    const report = reportOf(expected, records, judge(records, slotOfClient), statuses);
+    return { report: leftOut.length > 0 ? { ...report, leftOut } : report, records };
   } finally {
     onProgress('taking the network down');
     await labDown(scenario.name);
   }
+}
+
+/** What this machine can be expected to show, and why not the rest, one line each. */
+function expectedHere(scenario: Scenario): { readonly expected: Scenario; readonly leftOut: readonly string[] } {
+  const reasons = scenario.expect.map(({ needs = [] }) => missingNeed(needs));
+  const leftOut = scenario.expect.flatMap(({ measure }, i) => (reasons[i] ? [`${measure}: ${reasons[i]}`] : []));
+  return { expected: { ...scenario, expect: scenario.expect.filter((_, i) => !reasons[i]) }, leftOut };
 }
 
 /** Writes `report.json` and `timeline.svg`. */
@@ -68,7 +79,8 @@ export function writeReport(directory: string, { report, records }: ScenarioRun)
   const title = `${report.name}: ${report.description}`;
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
-  const picture = timelinePicture(title, records, partition.slotCount, slotOfClient);
+  const story = report.timeline.map(({ outcome }) => outcome);
+  const picture = timelinePicture({ title, story }, records, partition.slotCount, slotOfClient);
   writeFileSync(join(directory, 'timeline.svg'), picture);
 }
 

@@ -15,6 +15,11 @@ const expectation = z
     measure: z.enum(measureNames).describe('Name of the measure.'),
     atMost: z.number().optional().describe('Highest value allowed.'),
     atLeast: z.number().optional().describe('Lowest value allowed.'),
+    needs: z
+      .array(z.enum(needs))
+      .max(needs.length)
+      .optional()
+      .describe('As that of the whole file, for this one alone: without it nothing is expected.'),
   })
   // Without one it would always be met.
   .refine(({ atMost, atLeast }) => atMost !== undefined || atLeast !== undefined, 'a bound: atMost, atLeast or both');

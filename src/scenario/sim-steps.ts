@@ -2,6 +2,7 @@ import { OperatingError } from '../base/operating-error.ts';
 import { parseSlots } from '../space/index.ts';
 import type { ReplicaStep, StepRecord } from './records.ts';
 import type { SimulatedChange, Simulation } from './simulation.ts';
+import { policyLabel } from './step-label.ts';
 import { others, roles, type Step } from './step-schema.ts';
 
 /** Why the simulator cannot do a step, in a few words; null when it can. */
@@ -37,7 +38,7 @@ async function take(stage: SimulatedStage, step: Step): Promise<void> {
   };
   if ('wait' in step) await simulation.run(step.wait * 1000);
   else if ('policy' in step) {
-    stage.onStep({ what: 'policy', at, label: `policy ${step.policy.strategy}` });
+    stage.onStep({ what: 'policy', at, label: policyLabel(step.policy) });
     simulation.policy(step.policy);
   } else if ('move' in step || 'drain' in step || 'undrain' in step) await change(stage, step);
   else if ('upgrade' in step || 'restart' in step) await startAgain(stage, step);

@@ -22,6 +22,7 @@ import { unixMsOf } from '../platform/monotonic-clock.ts';
 import { createCast } from './cast.ts';
 import { changeCluster, untilServing } from './cluster-change.ts';
 import type { ReplicaStep, StepRecord } from './records.ts';
+import { policyLabel } from './step-label.ts';
 import { others, type Step } from './step-schema.ts';
 import { untilMoved } from './until-moved.ts';
 
@@ -101,7 +102,7 @@ interface Stage {
 async function take(stage: Stage, step: Exclude<Step, { wait: unknown } | { moved: unknown }>): Promise<void> {
   const { plan } = stage.lab;
   if ('policy' in step) {
-    stage.onStep({ what: 'policy', at: now(), label: `policy ${step.policy.strategy}` });
+    stage.onStep({ what: 'policy', at: now(), label: policyLabel(step.policy) });
     savePolicy(stage.lab, stringify(step.policy));
   } else if ('move' in step) await move(stage, step);
   else if ('drain' in step) await drain(stage, 'drain', step.drain);

@@ -118,7 +118,7 @@ describe('scenario files', () => {
       'kind: command, run: "true", serve: { port: 22/tcp, run: sshd, user: me }',
       'workloads[1].serve.user: unknown field, allowed are port, run, unprivileged, checked',
     ],
-    ['atMost: 0', 'most: 0', 'expect[0].most: unknown field, allowed are measure, atMost, atLeast'],
+    ['atMost: 0', 'most: 0', 'expect[0].most: unknown field, allowed are measure, atMost, atLeast, needs'],
   ])('%s → %s is refused in one line', (from, to, line) => {
     expect(() => read(good.replace(from, to))).toThrow(
       expect.objectContaining({ code: 'scenario', message: `${join(directory, 'scenario.yaml')}: ${line}` }),
