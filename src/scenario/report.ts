@@ -168,8 +168,10 @@ export function formatReport(report: ScenarioReport<Taken>, records: RunRecords)
     ({ name, slots, filters, requests, cut }) =>
       `${name.padEnd(8)} ${String(slots).padStart(5)} ${String(filters.length).padStart(8)} ${String(requests).padStart(9)}${cut ? '  cut off; its share until then' : ''}`,
   );
-  const measures = Object.entries(report.measures).map(([name, value]) => {
+  const measures = Object.entries(report.measures).flatMap(([name, value]) => {
     const outcomes = report.expectations.filter(({ what }) => what === name);
+    // What nobody asked for and did not happen is in the file alone.
+    if (value === 0 && outcomes.length === 0) return [];
     const mark = outcomes.map(({ want, passed }) => `${passed ? 'ok' : 'FAILED'}, ${want}`).join('; ');
     return `${name.padEnd(width)} ${String(value).padStart(10)}  ${mark}`.trimEnd();
   });

@@ -70,7 +70,7 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
 /** What this machine can be expected to show, and why not the rest, one line each. */
 function expectedHere(scenario: Scenario): { readonly expected: Scenario; readonly leftOut: readonly string[] } {
   const reasons = scenario.expect.map(({ needs = [] }) => missingNeed(needs));
-  const leftOut = scenario.expect.flatMap(({ measure }, i) => (reasons[i] ? [`${measure}: ${reasons[i]}`] : []));
+  const leftOut = scenario.expect.flatMap(({ measure }, i) => (reasons[i] ? [`${measure}, as ${reasons[i]}`] : []));
   return { expected: { ...scenario, expect: scenario.expect.filter((_, i) => !reasons[i]) }, leftOut };
 }
 
@@ -80,7 +80,12 @@ export function writeReport(directory: string, { report, records }: ScenarioRun)
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
   const story = report.timeline.map(({ outcome }) => outcome);
-  const picture = timelinePicture({ title, story }, records, partition.slotCount, slotOfClient);
+  const picture = timelinePicture(
+    { title, story, leftOut: report.leftOut ?? [] },
+    records,
+    partition.slotCount,
+    slotOfClient,
+  );
   writeFileSync(join(directory, 'timeline.svg'), picture);
 }
 

@@ -24,6 +24,8 @@ export interface TimelineWords {
   readonly title: string;
   /** What came of each step, in their order. */
   readonly story: readonly string[];
+  /** What the place has no means for, one line each. */
+  readonly leftOut: readonly string[];
 }
 
 /**
@@ -31,7 +33,7 @@ export interface TimelineWords {
  * stalls and failed requests where they hit. An SVG document.
  */
 export function timelinePicture(
-  { title, story }: TimelineWords,
+  { title, story, leftOut }: TimelineWords,
   records: RunRecords,
   slotCount: number,
   slotOfClient: (client: string) => number,
@@ -41,7 +43,7 @@ export function timelinePicture(
     plot.left + ((Math.min(Math.max(at, begin), end) - begin) / (end - begin)) * plot.width;
   const y = (slot: number): number => plot.top + (slot / slotCount) * plot.height;
   const yOf = (client: string): number => y(slotOfClient(client) + 0.5);
-  const below = storyRows(records, story);
+  const below = storyRows(records, story, leftOut);
   const height = plot.top + plot.height + 62 + below.length * rowHeight;
   const hits = hitsOf(records, x, yOf);
   return [
@@ -147,10 +149,10 @@ function numbered(x: number, y: number, number: number, colour: string): string[
 }
 
 /** A line for each step and one for what came of it, from below the axis on. */
-function storyRows({ steps, begin }: RunRecords, story: readonly string[]): string[] {
+function storyRows({ steps, begin }: RunRecords, story: readonly string[], leftOut: readonly string[]): string[] {
   const top = plot.top + plot.height + 60;
   let row = 0;
-  return steps.flatMap((step, i) => {
+  const told = steps.flatMap((step, i) => {
     const y = top + row++ * rowHeight;
     const outcome = story[i] ?? '';
     const what = [
@@ -161,6 +163,7 @@ function storyRows({ steps, begin }: RunRecords, story: readonly string[]): stri
     const lines = outcome === '' ? [] : wrapped(outcome, storyCharacters);
     return [what, ...lines.map((line) => text(plot.left + 78, top + row++ * rowHeight - 3, line, `fill="${quiet}"`))];
   });
+  return [...told, ...leftOut.map((each) => text(plot.left, top + row++ * rowHeight, `left out: ${each}`))];
 }
 
 function hitsOf({ sessions, requests }: RunRecords, x: Scale, yOf: (client: string) => number): Mark[] {

@@ -124,6 +124,7 @@ describe('on the simulator', () => {
     expect(told.leftOut).toEqual(['workload stream']);
     expect(told.expectations[0]).toMatchObject({ got: 'not measured on sim', passed: true });
     expect(unfitForSim(scenario('{ kill: { server: r2 } }', ''))).toBe('the simulator has no step kill: { server }');
+    expect(unfitForSim(scenario('{ moved: 1 }', ''))).toBe('the simulator has no step moved');
     const whole = scenario('{ wait: 1 }', '', stream);
     const alone = whole.workloads.filter(({ kind }) => kind === 'stream');
     expect(unfitForSim({ ...whole, workloads: alone })).toBe('the simulator has no workload stream');

@@ -117,8 +117,11 @@ describe('a report', () => {
 });
 
 describe('the timeline picture', () => {
-  const picture = timelinePicture({ title: 'a <title>', story: ['one & all'] }, records, 16, (client) =>
-    Number(client.split('.').at(-1)),
+  const picture = timelinePicture(
+    { title: 'a <title>', story: ['one & all'], leftOut: ['a <thing>'] },
+    records,
+    16,
+    (client) => Number(client.split('.').at(-1)),
   );
 
   test('draws each run of slots that a kernel accepted, until the end or the cut', () => {
@@ -148,6 +151,8 @@ describe('the timeline picture', () => {
     expect(picture).toContain('policy &lt;new>');
     expect(picture).toContain('a &lt;title>');
     expect(picture).toContain('>r2 cut off</text>');
+    expect(picture).toContain('>one &amp; all</text>');
+    expect(picture).toContain('>left out: a &lt;thing></text>');
     expect(picture).toContain('<path d="M464 178.5 l5 9 h-10 z"');
     expect(picture).toContain('<circle cx="544" cy="183.5"');
     expect(picture.match(/l8 8 m0 -8/g)).toHaveLength(2);
