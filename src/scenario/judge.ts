@@ -81,22 +81,28 @@ function answerMeasures(
   const connections = new Map<string, Connection>();
   // Those too that were only ever reset, of which no sequence number tells.
   const all = new Set<Connection>();
-  const newest = new Map<string, Connection>();
+  // Ports are used again: of each endpoint its connections, oldest first.
+  const byEndpoint = new Map<string, Connection[]>();
   for (const { client, clientPort, sequence, kind, at, port } of [...segments].sort((a, b) => a.at - b.at)) {
     const endpoint = `${client} ${clientPort}`;
     const key = `${endpoint} ${sequence}`;
     const fresh = { slot: slotOfClient(client), syns: [], answered: new Set<string>(), strayReset: false };
-    const connection = (sequence === null ? newest.get(endpoint) : connections.get(key)) ?? fresh;
+    const sofar = byEndpoint.get(endpoint) ?? [];
+    const connection = (sequence === null ? sofar.at(-1) : connections.get(key)) ?? fresh;
     if (sequence !== null) connections.set(key, connection);
-    newest.set(endpoint, connection);
+    if (connection === fresh) byEndpoint.set(endpoint, [...sofar, fresh]);
     all.add(connection);
     if (kind === 'syn') connection.syns.push(at);
     else if (kind === 'syn-ack') connection.answered.add(port);
     else if (!connection.answered.has(port) && !ownership.accepted(port, connection.slot, at))
       connection.strayReset = true;
   }
-  for (const { client, clientPort, replica } of requests) {
-    if (replica !== null) newest.get(`${client} ${clientPort}`)?.answered.add(replica);
+  for (const { client, clientPort, replica, at, durationMs } of requests) {
+    if (replica === null) continue;
+    const asked = byEndpoint
+      .get(`${client} ${clientPort}`)
+      ?.filter(({ syns: [first = 0] }) => first <= at + durationMs);
+    asked?.at(-1)?.answered.add(replica);
   }
   const wrong = ({ slot, syns, answered, strayReset }: Connection): boolean =>
     strayReset || [...answered].some((replica) => !syns.some((at) => ownership.accepted(replica, slot, at)));
