@@ -66,6 +66,8 @@ function lostWithHost(
 interface Connection {
   readonly slot: number;
   readonly syns: number[];
+  /** Sent on to its old owner by a replica that accepted its slot: whoever answers that, may. */
+  relayed: boolean;
   /** Who answered its SYN or its request. */
   readonly answered: Set<string>;
   /** Reset by somebody who neither answered it nor owned its slot then. */
@@ -74,7 +76,7 @@ interface Connection {
 
 /** Connections by client, port and initial sequence number. */
 function answerMeasures(
-  { segments, requests }: RunRecords,
+  { segments, requests, replicas }: RunRecords,
   ownership: Ownership,
   slotOfClient: (client: string) => number,
 ): Pick<Measures, 'answers.wrongReplica' | 'answers.byTwo'> {
@@ -86,14 +88,22 @@ function answerMeasures(
   for (const { client, clientPort, sequence, kind, at, port } of [...segments].sort((a, b) => a.at - b.at)) {
     const endpoint = `${client} ${clientPort}`;
     const key = `${endpoint} ${sequence}`;
-    const fresh = { slot: slotOfClient(client), syns: [], answered: new Set<string>(), strayReset: false };
+    const fresh = {
+      slot: slotOfClient(client),
+      syns: [],
+      relayed: false,
+      answered: new Set<string>(),
+      strayReset: false,
+    };
     const sofar = byEndpoint.get(endpoint) ?? [];
     const connection = (sequence === null ? sofar.at(-1) : connections.get(key)) ?? fresh;
     if (sequence !== null) connections.set(key, connection);
     if (connection === fresh) byEndpoint.set(endpoint, [...sofar, fresh]);
     all.add(connection);
-    if (kind === 'syn') connection.syns.push(at);
-    else if (kind === 'syn-ack') connection.answered.add(port);
+    if (kind === 'syn') {
+      connection.syns.push(at);
+      if (replicas.includes(port) && ownership.accepted(port, connection.slot, at)) connection.relayed = true;
+    } else if (kind === 'syn-ack') connection.answered.add(port);
     else if (!connection.answered.has(port) && !ownership.accepted(port, connection.slot, at))
       connection.strayReset = true;
   }
@@ -104,8 +114,9 @@ function answerMeasures(
       ?.filter(({ syns: [first = 0] }) => first <= at + durationMs);
     asked?.at(-1)?.answered.add(replica);
   }
-  const wrong = ({ slot, syns, answered, strayReset }: Connection): boolean =>
-    strayReset || [...answered].some((replica) => !syns.some((at) => ownership.accepted(replica, slot, at)));
+  const wrong = ({ slot, syns, relayed, answered, strayReset }: Connection): boolean =>
+    strayReset ||
+    (!relayed && [...answered].some((replica) => !syns.some((at) => ownership.accepted(replica, slot, at))));
   return {
     'answers.wrongReplica': [...all].filter(wrong).length,
     'answers.byTwo': [...all].filter(({ answered }) => answered.size > 1).length,
