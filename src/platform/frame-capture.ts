@@ -22,6 +22,7 @@ const everyEtherType = 0x0003;
 export interface FrameCapture {
   /** Frames that the kernel could not queue since the capture began. */
   drops(): number;
+  /** What has arrived by then is told first. */
   close(): Promise<void>;
 }
 
@@ -48,12 +49,14 @@ export function captureFrames(
   const reading = read();
 
   async function read(): Promise<void> {
-    while (await incoming.wait()) {
-      for (let length = next(); length !== null; length = next()) {
-        ioctl(fd, linux.SIOCGSTAMP_OLD, stamp);
-        const at = Number(stampView.getBigInt64(0, true)) * 1000 + Number(stampView.getBigInt64(8, true)) / 1000;
-        onFrame(at, buffer.subarray(0, length));
-      }
+    while (await incoming.wait()) drain();
+  }
+
+  function drain(): void {
+    for (let length = next(); length !== null; length = next()) {
+      ioctl(fd, linux.SIOCGSTAMP_OLD, stamp);
+      const at = Number(stampView.getBigInt64(0, true)) * 1000 + Number(stampView.getBigInt64(8, true)) / 1000;
+      onFrame(at, buffer.subarray(0, length));
     }
   }
 
@@ -70,6 +73,7 @@ export function captureFrames(
       return dropped;
     },
     async close(): Promise<void> {
+      drain();
       const ended = incoming.close();
       await reading;
       await ended;

@@ -66,8 +66,6 @@ function lostWithHost(
 interface Connection {
   readonly slot: number;
   readonly syns: number[];
-  /** Sent on to its old owner by a replica that accepted its slot: whoever answers that, may. */
-  relayed: boolean;
   /** Who answered its SYN or its request. */
   readonly answered: Set<string>;
   /** Reset by somebody who neither answered it nor owned its slot then. */
@@ -76,7 +74,7 @@ interface Connection {
 
 /** Connections by client, port and initial sequence number. */
 function answerMeasures(
-  { segments, requests, replicas }: RunRecords,
+  { segments, requests }: RunRecords,
   ownership: Ownership,
   slotOfClient: (client: string) => number,
 ): Pick<Measures, 'answers.wrongReplica' | 'answers.byTwo'> {
@@ -100,10 +98,8 @@ function answerMeasures(
     if (sequence !== null) connections.set(key, connection);
     if (connection === fresh) byEndpoint.set(endpoint, [...sofar, fresh]);
     all.add(connection);
-    if (kind === 'syn') {
-      connection.syns.push(at);
-      if (replicas.includes(port) && ownership.accepted(port, connection.slot, at)) connection.relayed = true;
-    } else if (kind === 'syn-ack') connection.answered.add(port);
+    if (kind === 'syn') connection.syns.push(at);
+    else if (kind === 'syn-ack') connection.answered.add(port);
     else if (!connection.answered.has(port) && !ownership.accepted(port, connection.slot, at))
       connection.strayReset = true;
   }
@@ -114,9 +110,8 @@ function answerMeasures(
       ?.filter(({ syns: [first = 0] }) => first <= at + durationMs);
     asked?.at(-1)?.answered.add(replica);
   }
-  const wrong = ({ slot, syns, relayed, answered, strayReset }: Connection): boolean =>
-    strayReset ||
-    (!relayed && [...answered].some((replica) => !syns.some((at) => ownership.accepted(replica, slot, at))));
+  const wrong = ({ slot, syns, answered, strayReset }: Connection): boolean =>
+    strayReset || [...answered].some((replica) => !syns.some((at) => ownership.accepted(replica, slot, at)));
   return {
     'answers.wrongReplica': [...all].filter(wrong).length,
     'answers.byTwo': [...all].filter(({ answered }) => answered.size > 1).length,

@@ -97,18 +97,6 @@ describe('who answered', () => {
       0,
       0,
     ],
-    [
-      'the former owner, of what the new one sends on to it',
-      [segment('syn', 600, 'c1'), segment('syn', 600, 'r2'), segment('syn-ack', 601, 'r1')],
-      0,
-      0,
-    ],
-    [
-      'somebody, of what a replica sends on that has not got the slot',
-      [segment('syn', 100, 'c1'), segment('syn', 100, 'r2'), segment('syn-ack', 101, 'r2')],
-      1,
-      0,
-    ],
     ['a stranger resets', [segment('syn', 100, 'c1'), segment('syn-ack', 101, 'r1'), segment('rst', 200, 'r2')], 1, 0],
     ['a stranger resets what nobody opened', [segment('rst', 200, 'r2'), segment('rst', 201, 'r2')], 1, 0],
     ['the owner resets what nobody opened', [segment('rst', 200, 'r1')], 0, 0],
