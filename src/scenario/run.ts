@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { parseIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
+import { OperatingError } from '../base/operating-error.ts';
 import { captureAtSwitch, type Lab, labDown, labUp, type ReplicaStatus } from '../lab/index.ts';
 import { askAgentOnce } from '../platform/agent-client.ts';
 import { unixMsOf } from '../platform/monotonic-clock.ts';
@@ -142,6 +143,9 @@ async function record(
     const slotsUnsettled = unsettledSlots(await statusesOf(lab), partition.slotCount);
     await clients.end();
     const { segments, drops } = await capture.end();
+    if (segments.length === 0 && seen.records.requests.some(({ replica }) => replica !== null)) {
+      throw new OperatingError('capture', 'the capture at the switch saw none of the connections that were answered');
+    }
     return {
       ...{ begin, end, ...seen.records, tables, steps, segments, drops },
       replicas: lab.plan.replicas.map(({ name }) => name),

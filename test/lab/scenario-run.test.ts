@@ -27,6 +27,9 @@ test('every slot changes its replica and back: all sessions are reset and reconn
   // Every session came to its end twice, and each that was told of a reset came back.
   const { reset, reconnected, broken } = report.connections as Readonly<Record<string, number>>;
   expect([Number(reset) + Number(broken), reconnected]).toEqual([32, reset]);
+  // As the capture at the switch saw it.
+  const { measures } = report as { measures: Readonly<Record<string, number>> };
+  expect(measures['resets.sent']).toBeGreaterThanOrEqual(32);
   expect(readFileSync(join(directory, 'timeline.svg'), 'utf8')).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
   expect(leftovers('reset')).toEqual([]);
 }, 60_000);
