@@ -14,7 +14,7 @@ import type {
   SessionRecord,
   WaitRecord,
 } from './records.ts';
-import type { Workload } from './schema.ts';
+import type { Workload } from './workload-schema.ts';
 
 export type ClientRecord =
   | RequestRecord

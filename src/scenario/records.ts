@@ -97,7 +97,11 @@ export interface WaitRecord {
 /** A command that has ended. */
 export interface CommandRecord {
   readonly kind: 'command';
+  readonly began: number;
+  /** When it ended. */
   readonly at: number;
+  /** The address it was given. */
+  readonly client: string;
   readonly command: string;
   /** As a shell tells it: 128 and the signal's number where one ended it. */
   readonly exitCode: number;

@@ -41,8 +41,8 @@ test('bytes, datagrams and commands are counted', () => {
         { kind: 'datagrams', ...at, sent: 5, lost: 1, wrong: 2, moved: 3, begun: [] },
       ],
       commands: [
-        { kind: 'command', at: 1, command: 'true', exitCode: 0 },
-        { kind: 'command', at: 2, command: 'exit 7', exitCode: 7 },
+        { kind: 'command', began: 0, ...at, command: 'true', exitCode: 0 },
+        { kind: 'command', began: 0, ...at, command: 'exit 7', exitCode: 7 },
       ],
     }),
   ).toMatchObject({
