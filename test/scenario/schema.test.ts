@@ -106,7 +106,7 @@ describe('scenario files', () => {
     [
       'expect:',
       'seed: 3\nexpect:',
-      'seed: unknown field, allowed are name, description, topology, needs, programs, policy, workloads, timeline, expect',
+      'seed: unknown field, allowed are name, description, topology, needs, udpIdle, programs, policy, workloads, timeline, expect',
     ],
     [
       'name: short',
