@@ -1,9 +1,30 @@
 // Everything `npm start` and `npm test` need, done or asked for in one line. Only what Node itself brings is imported here.
 // `--test` also wants the programs that only the tests use.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+/** Debian's packages, with a program or a library of each by which it is known to be there. */
+const packages = {
+  iproute2: 'ip',
+  nftables: 'libnftables.so.1',
+  'util-linux': 'unshare',
+};
+/** Those of the tests: real clients and servers among them. */
+const packagesOfTests = {
+  curl: 'curl',
+  wrk: 'wrk',
+  openssl: 'openssl',
+  bsdutils: 'script',
+  'nginx-light': 'nginx',
+  'openssh-client': 'ssh',
+  'openssh-server': 'sshd',
+  postgresql: 'pg_ctlcluster',
+  iperf3: 'iperf3',
+};
+/** Services that their packages would start, and start again with the machine. */
+const services = ['nginx', 'ssh', 'postgresql'];
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const testing = process.argv.includes('--test');
@@ -23,15 +44,9 @@ function checkNode() {
 }
 
 function installSystemPackages() {
-  const missing = [
-    hasCommand('ip') ? '' : 'iproute2',
-    hasLibrary('libnftables.so.1') ? '' : 'nftables',
-    hasCommand('unshare') ? '' : 'util-linux',
-    !testing || hasCommand('curl') ? '' : 'curl',
-    !testing || hasCommand('wrk') ? '' : 'wrk',
-    !testing || hasCommand('openssl') ? '' : 'openssl',
-    !testing || hasCommand('script') ? '' : 'bsdutils',
-  ].filter(Boolean);
+  const wanted = { ...packages, ...(testing ? packagesOfTests : {}) };
+  const isThere = (mark) => (mark.includes('.so.') ? hasLibrary(mark) : hasCommand(mark));
+  const missing = Object.keys(wanted).filter((name) => !isThere(wanted[name]));
   if (missing.length === 0) return;
   const install = ['apt-get', 'install', '-y', '--no-install-recommends', ...missing];
   if (process.getuid() !== 0 || !hasCommand('apt-get')) {
@@ -40,8 +55,26 @@ function installSystemPackages() {
   say(`missing: ${missing.join(', ')}. Installing: ${install.join(' ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   // A machine that never updated its lists knows no packages.
-  if (run(install, env) !== 0 && (run(['apt-get', 'update'], env) !== 0 || run(install, env) !== 0)) {
-    fail(`could not be installed: ${missing.join(', ')}`);
+  const installed = withoutServices(
+    () => run(install, env) === 0 || (run(['apt-get', 'update'], env) === 0 && run(install, env) === 0),
+  );
+  if (!installed) fail(`could not be installed: ${missing.join(', ')}`);
+}
+
+/** Nobody who runs tests wants an SSH server on this machine: what `install` brings is not started, now or with the machine. */
+function withoutServices(install) {
+  // Asked by every package of Debian before it starts a service; 101 is no.
+  const policy = '/usr/sbin/policy-rc.d';
+  const mine = !existsSync(policy);
+  const enabled = (name) => spawnSync('systemctl', ['is-enabled', '--quiet', name]).status === 0;
+  const before = services.filter(enabled);
+  if (mine) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    return install();
+  } finally {
+    if (mine) rmSync(policy);
+    const fresh = services.filter((name) => !before.includes(name) && enabled(name));
+    if (fresh.length > 0) run(['systemctl', 'disable', '--quiet', ...fresh]);
   }
 }
 

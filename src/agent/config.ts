@@ -27,6 +27,12 @@ const port = z
   .regex(/^[1-9]\d{0,4}\/(tcp|udp)$/, 'PORT/tcp or PORT/udp')
   .refine((text) => Number.parseInt(text, 10) <= 65_535, 'a port of 1 to 65535');
 
+/** A time of 1 s to an hour. */
+const seconds = z
+  .string('a time such as "30s"')
+  .regex(/^([1-9]\d{0,3})s$/, 'seconds such as "30s"')
+  .refine((text) => Number.parseInt(text, 10) <= 3600, 'at most 3600s');
+
 const status = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/;
 
 /** Of every kind of health check. */
@@ -100,6 +106,11 @@ export const agentSchema = z.strictObject({
       partition: ipv4
         .default('0.0.0.255')
         .describe('Bits of a client address that make its slot, at most 16, the same on every replica.'),
+      udpIdle: seconds
+        .optional()
+        .describe(
+          'UDP flows stay with their replica while their slot moves, until nothing was heard of them for this long, such as `30s`; the same on every replica. Without it they follow the slot.',
+        ),
     })
     .describe('What clients reach.'),
   control: z
@@ -202,6 +213,7 @@ export function serviceOf(config: AgentConfig, ownMac: MacAddress): ServiceEntry
     device: config.interface,
     ownMac,
     groupMac: multicastMac(addressOf(service.group)),
+    ...(service.udpIdle === undefined ? {} : { udpIdleMs: Number.parseInt(service.udpIdle, 10) * 1000 }),
   };
 }
 

@@ -73,7 +73,7 @@ export async function startAgent(config: AgentConfig, version: string, log: Logg
   } catch (error) {
     await closeAll(closers, log);
     // What an earlier agent left going stays when this one cannot start.
-    if (taken.host?.rows.size === 0) await taken.host.release();
+    if (taken.host?.adopted.rows.size === 0) await taken.host.release();
     throw error;
   }
 }
@@ -102,7 +102,7 @@ async function assemble(
     : await replicaHost(config, configured, store, log, closers, () => driver);
   taken.host = host;
   closers.push(() => segment.close());
-  const { dataPlane, rows } = host;
+  const { dataPlane, adopted } = host;
 
   const policyFile = watchPolicy(config, partition, log, (policy) => driver?.propose({ kind: 'policy', policy }));
   closers.push(() => policyFile.close());
@@ -110,14 +110,13 @@ async function assemble(
   closers.push(watchKeyring(config.control.keyring, channel, log));
   const control = createControl({
     ...{ node: config.node, peers: Object.keys(config.control.peers), partition, witness: role.witness },
-    ...{ session: channel.session, start: clock.now(), boot: bootNumber(), mac: service.ownMac, rows },
+    ...{ session: channel.session, start: clock.now(), boot: bootNumber(), mac: service.ownMac, ...adopted },
+    udpIdleMs: service.udpIdleMs ?? null,
     ...{ durable: rememberedState(store, log), newIncarnation: randomIncarnation(), policy: policyFile.read() },
   });
   const running = startDriver({
     ...{ control, channel, network, dataPlane, service, store, clock },
-    flows,
-    probe: segment.probe,
-    letGo: resets.letGo,
+    ...{ flows, probe: segment.probe, letGo: resets.letGo },
     onEvent: (event) => {
       logEvent(log, event);
       eventLog.record(event);
@@ -135,7 +134,7 @@ async function assemble(
   const asked: Asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver };
   const socket = await openAdministration(config, version, asked);
   closers.push(() => socket.close());
-  log.info({ version, service: config.service.address, adopted: rows.size }, 'agent started');
+  log.info({ version, service: config.service.address, adopted: adopted.rows.size }, 'agent started');
   return running;
 }
 

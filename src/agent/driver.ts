@@ -4,6 +4,7 @@ import type { Control } from '../control/control.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
+import type { UdpFlow } from '../dataplane/staying.ts';
 import type { Flow } from '../handoff/flow.ts';
 import { flowsOfSlots } from '../handoff/flows-of-slots.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -76,6 +77,7 @@ export function startDriver(parts: DriverParts): Driver {
   const perform = performer(parts, kernel, {
     left: () => left(),
     holding: (slots) => answer({ kind: 'holding', at: clock.now(), slots }),
+    seen: (flows) => feed({ kind: 'seen', at: clock.now(), flows }),
     had: (asker, flows) => answer({ kind: 'had', at: clock.now(), asker, flows }),
   });
   const ticks = createTicks(clock, () => feed({ kind: 'tick', at: clock.now() }));
@@ -149,6 +151,7 @@ interface Answers {
   left(): void;
   /** The slots of a list of which there are flows. */
   holding(slots: ReadonlySet<number>): void;
+  seen(flows: readonly UdpFlow[] | null): void;
   /** The flows that this host has, of those asked about. */
   had(asker: string, flows: readonly TcpFlow[]): void;
 }
@@ -165,7 +168,7 @@ function performer(parts: DriverParts, kernel: KernelQueue, answers: Answers): (
         store.write(stateRecord, output.state);
         break;
       case 'program':
-        kernel.program(output.revision, output.rows);
+        kernel.program(output.revision, output.rows, output.staying);
         break;
       case 'arm':
         kernel.fence((dataPlane) => dataPlane.arm(output.fence, output.mark, output.ms));
@@ -175,6 +178,9 @@ function performer(parts: DriverParts, kernel: KernelQueue, answers: Answers): (
         break;
       case 'list':
         answers.holding(holding(parts, output.slots));
+        break;
+      case 'seen':
+        kernel.seen(answers.seen);
         break;
       case 'find':
         answers.had(output.asker, found(parts, output.flows));

@@ -1,13 +1,15 @@
 import type { Logger } from 'pino';
 import type { IpAddress } from '../base/address.ts';
 import { messageOf } from '../base/operating-error.ts';
-import type { DataPlane } from '../dataplane/data-plane.ts';
-import type { Rows, ServiceEntry } from '../dataplane/forwarding-table.ts';
+import type { Adopted, DataPlane } from '../dataplane/data-plane.ts';
+import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { createNftDataPlane } from '../dataplane/nft.ts';
+import { nothingStays } from '../dataplane/staying.ts';
 import { openNftables } from '../platform/libnftables.ts';
 import { createLinuxHost } from '../platform/linux-host.ts';
 import { monotonicClock } from '../platform/monotonic-clock.ts';
 import { openKernelEvents } from '../platform/netlink-events.ts';
+import { readSetElements } from '../platform/nft-set-elements.ts';
 import type { HostSetup } from '../ports/host-setup.ts';
 import type { StateStore } from '../ports/state-store.ts';
 
@@ -16,7 +18,7 @@ export interface TakenHost {
   readonly dataPlane: DataPlane;
   readonly setup: HostSetup;
   /** What the kernel has from an earlier agent; empty when there was none. */
-  readonly rows: Rows;
+  readonly adopted: Adopted;
   /** Puts the host back as it was before any agent. */
   release(): Promise<void>;
 }
@@ -26,7 +28,7 @@ export interface TakenHost {
  * before the address that needs it.
  */
 export async function takeHost(service: ServiceEntry, group: IpAddress, store: StateStore): Promise<TakenHost> {
-  const dataPlane = createNftDataPlane(openNftables(), service);
+  const dataPlane = createNftDataPlane({ run: openNftables(), readSet: readSetElements }, service);
   const setup = createLinuxHost(store);
   const release = async (): Promise<void> => {
     setup.undo();
@@ -41,7 +43,7 @@ export async function takeHost(service: ServiceEntry, group: IpAddress, store: S
     if (!adopted) await release();
     throw error;
   }
-  return { dataPlane, setup, rows: adopted ?? new Map(), release };
+  return { dataPlane, setup, adopted: adopted ?? { rows: new Map(), staying: nothingStays }, release };
 }
 
 /** How often the host is looked at without being told: nothing tells of sysctls and group memberships. */

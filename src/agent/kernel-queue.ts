@@ -1,5 +1,6 @@
 import type { DataPlane } from '../dataplane/data-plane.ts';
-import { type Rows, type ServiceEntry, takesNew } from '../dataplane/forwarding-table.ts';
+import { type ForwardingTable, type Rows, type ServiceEntry, takesNew } from '../dataplane/forwarding-table.ts';
+import type { Staying, UdpFlow } from '../dataplane/staying.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DriverEvent } from './driver.ts';
 
@@ -12,7 +13,9 @@ const settlingMs = 5;
 
 export interface KernelQueue {
   /** Later calls overtake earlier ones that have not begun. */
-  program(revision: number, rows: Rows): void;
+  program(revision: number, rows: Rows, staying: Staying): void;
+  /** What the kernel has seen once what was asked for until now is done; null when it cannot be told. */
+  seen(answer: (flows: readonly UdpFlow[] | null) => void): void;
   /** Starts and grants fences at once, not in the queue: heartbeats wait for them. A failure has the table inspected. */
   fence(use: (dataPlane: DataPlane) => void): void;
   /** Somebody may have changed the table. */
@@ -38,46 +41,41 @@ export interface KernelNews {
 }
 
 /** One transaction at a time and only the newest table: what was overtaken while the kernel was busy is skipped. */
-export function createKernelQueue(
-  { dataPlane, service, clock, onEvent }: KernelQueueParts,
-  news: KernelNews,
-): KernelQueue {
-  let wanted: { revision: number; rows: Rows } | null = null;
+export function createKernelQueue(parts: KernelQueueParts, news: KernelNews): KernelQueue {
+  const { dataPlane, service, clock, onEvent } = parts;
+  let wanted: Wanted | null = null;
   let taken: ReadonlySet<number> | null = null;
   let running = Promise.resolve();
   let stopped = false;
   let cancelRetry = (): void => {};
-  const inspection = startInspection({ dataPlane, clock, onEvent }, news, (work) => {
+  const inTurn = (work: () => Promise<void>): void => {
     running = running.then(work);
-  });
+  };
+  const inspection = startInspection(parts, news, inTurn);
 
   async function apply(): Promise<void> {
     if (!wanted || stopped) return;
-    const { revision, rows } = wanted;
+    const { revision, table } = wanted;
     wanted = null;
     const begin = clock.now();
     try {
-      if (await dataPlane.apply({ service, rows })) news.rebuilt();
+      if (await dataPlane.apply(table)) news.rebuilt();
     } catch (error) {
       onEvent({ kind: 'failure', doing: 'programming the kernel', error });
-      wanted ??= { revision, rows };
-      cancelRetry = clock.wakeAt(clock.now() + retryMs, enqueue);
+      wanted ??= { revision, table };
+      cancelRetry = clock.wakeAt(clock.now() + retryMs, () => inTurn(apply));
       return;
     }
-    const slots = new Set([...rows].flatMap(([slot, row]) => (takesNew(row) ? [slot] : [])));
+    const slots = new Set([...table.rows].flatMap(([slot, row]) => (takesNew(row) ? [slot] : [])));
     if (!taken || !sameSet(taken, slots)) onEvent({ kind: 'table', begin, end: clock.now(), slots });
     taken = slots;
     await new Promise<void>((resolve) => clock.wakeAt(clock.now() + settlingMs, resolve));
     if (!stopped) news.programmed(revision);
   }
 
-  function enqueue(): void {
-    running = running.then(apply);
-  }
-
   return {
     inspect: () => inspection.now(),
-    fence(use: (dataPlane: DataPlane) => void): void {
+    fence(use): void {
       try {
         use(dataPlane);
       } catch (error) {
@@ -85,11 +83,12 @@ export function createKernelQueue(
         inspection.now();
       }
     },
-    program(revision: number, rows: Rows): void {
-      wanted = { revision, rows };
+    program(revision: number, rows: Rows, staying: Staying): void {
+      wanted = { revision, table: { service, rows, staying } };
       cancelRetry();
-      enqueue();
+      inTurn(apply);
     },
+    seen: (answer) => inTurn(() => tellSeen(parts, (flows) => !stopped && answer(flows))),
     idle: () => running,
     stop(): void {
       stopped = true;
@@ -97,6 +96,22 @@ export function createKernelQueue(
       cancelRetry();
     },
   };
+}
+
+interface Wanted {
+  readonly revision: number;
+  readonly table: ForwardingTable;
+}
+
+async function tellSeen(
+  { dataPlane, onEvent }: KernelQueueParts,
+  answer: (flows: readonly UdpFlow[] | null) => void,
+): Promise<void> {
+  const flows = await dataPlane.seen().catch((error: unknown) => {
+    onEvent({ kind: 'failure', doing: 'listing UDP flows', error });
+    return null;
+  });
+  answer(flows);
 }
 
 function sameSet(a: ReadonlySet<number>, b: ReadonlySet<number>): boolean {

@@ -24,6 +24,9 @@ export function logEvent(log: Logger, event: DriverEvent): void {
     case 'reset':
       log.info({ connections: event.connections, slots: formatSlots(event.slots) }, 'connections reset');
       break;
+    case 'flows':
+      log.warn(`${event.following} UDP flows follow their slots: ${event.reason}`);
+      break;
     case 'proposal':
       if (event.outcome === 'refused') log.warn(`${event.title} refused: ${event.reason}`);
       else log.info(`${event.title} ${event.outcome}`);

@@ -1,4 +1,5 @@
 import { createFakeDataPlane } from '../dataplane/fake.ts';
+import { nothingStays } from '../dataplane/staying.ts';
 import { monotonicClock } from '../platform/monotonic-clock.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import type { TakenHost } from './host.ts';
@@ -10,7 +11,7 @@ export function witnessHost(): { readonly host: TakenHost; readonly segment: Seg
     host: {
       dataPlane: createFakeDataPlane(() => monotonicClock.now()),
       setup: { prepare() {}, repair: () => [], undo() {} },
-      rows: new Map(),
+      adopted: { rows: new Map(), staying: nothingStays },
       release: async () => {},
     },
     // It cannot ask whether a host is there; so a silent holder keeps what it has until the drain deadline.

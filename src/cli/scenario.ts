@@ -54,7 +54,7 @@ export async function run(file: string, { on, seed, repeat, ...output }: RunOpti
   const times = repeat === undefined ? null : timesOf(repeat);
   const firstSeed = seed === undefined ? 1 : seedOf(seed);
   const scenario = readScenario(file);
-  const reason = place === 'sim' ? unfitForSim(scenario) : missingNeed(scenario.needs);
+  const reason = place === 'sim' ? unfitForSim(scenario) : missingNeed(scenario.needs, scenario.programs);
   if (reason !== null) return skip(scenario, place, reason, output);
   if (place === 'lab' && !mayBuildHere()) {
     process.exitCode = await runInUserNamespace(process.argv.slice(2));

@@ -3,13 +3,13 @@ import { encodeMessage, heartbeatFits } from '../wire/control-message.ts';
 import { compareVersions, type Ledger, type Voter, versionOf } from '../wire/ledger.ts';
 import { type Change, titleOf } from './change.ts';
 import { Claimed, Claims } from './claims.ts';
-import { coordinate, type OwnState } from './coordinate.ts';
+import { coordinate, mayStand, type OwnState } from './coordinate.ts';
 import { Drained, Draining } from './draining.ts';
 import { encodeDurable } from './durable.ts';
 import { Fences } from './fences.ts';
 import { Following } from './following.ts';
 import { objectionToFounding } from './founding.ts';
-import { grantOneself, takeAnswer } from './granting.ts';
+import { grantedByCoordinator, grantedByOneself } from './granting.ts';
 import { hear } from './hearing.ts';
 import { heartbeatOf, type Said, sameFields, saysSame, unicastTo } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
@@ -27,6 +27,7 @@ import { createRegister } from './register.ts';
 import { rememberingPolicies, usableLedger } from './remembered.ts';
 import { createRounds, type Rounds } from './rounds.ts';
 import { Share } from './share.ts';
+import { createStayingFlows } from './staying.ts';
 import { defaultTimers } from './timers.ts';
 import { afterRows, answerTo, askAbout, askOthers } from './unknown-flows.ts';
 import { type Observed, observe, peerState, viewOf } from './view.ts';
@@ -93,7 +94,7 @@ class Machine implements Control {
       membership,
       following,
       register: createRegister({ node, incarnation, voters, membership, following, held: usableLedger(config) }),
-      share: new Share(host, config.rows, start + timers.leaseMs),
+      share: new Share(host, config.rows, config.staying, start + timers.leaseMs),
       proposals: new Proposals(partition.slotCount, timers),
       lagging: new Lagging(timers),
       draining: new Draining(timers),
@@ -103,6 +104,7 @@ class Machine implements Control {
       claims: new Claims(host, timers),
       claimed: new Claimed(),
       policies: rememberingPolicies(partition.slotCount),
+      staying: createStayingFlows(config, membership, timers),
     };
     this.#fences = new Fences(config.session, timers);
     this.#inbox = new Inbox(node, config.session, peers);
@@ -116,7 +118,10 @@ class Machine implements Control {
     this.#outputs = [];
     if (this.#left) return [];
     // Before anything else: the mark of a lease that is over must not count any more when its number comes up again.
-    if (this.#parts.share.expire(this.#now)) this.#outputs.push({ kind: 'grant', fence: 'lease', mark: null });
+    if (this.#parts.share.expire(this.#now)) {
+      this.#outputs.push({ kind: 'grant', fence: 'lease', mark: null });
+      this.#parts.staying.lapse();
+    }
     switch (input.kind) {
       case 'tick':
         break;
@@ -130,9 +135,13 @@ class Machine implements Control {
       case 'rebuilt':
         this.#parts.share.loseLease();
         this.#fences.loseHold();
+        this.#parts.staying.lapse();
         break;
       case 'holding':
-        this.#parts.draining.note(input.slots);
+        this.#parts.draining.note(new Set([...input.slots, ...this.#parts.staying.heldSlots()]));
+        break;
+      case 'seen':
+        this.#outputs.push(...this.#parts.staying.note(input.flows));
         break;
       case 'unknown':
         this.#outputs.push(...askAbout(this.#parts, input.flow, input.reset, this.#now));
@@ -171,26 +180,28 @@ class Machine implements Control {
 
   /** False when nothing follows from it but, maybe, a longer lease. */
   #receive(datagram: ControlInput & { readonly kind: 'message' }): boolean {
-    const { membership, following, config } = this.#parts;
+    const { membership, following, config, share, staying } = this.#parts;
     const said = this.#inbox.open(datagram, (sender, content) =>
       content === 'ledger'
         ? following.name === sender || membership.newest(sender)?.follow === config.node
-        : following.hasAuthority(this.#now),
+        : content === 'kept' || content === 'known'
+          ? staying.isUsed
+          : following.hasAuthority(this.#now),
     );
     const { sender } = datagram;
     if (said?.kind === 'heartbeat') {
       const before = membership.heard(sender, this.#now) ? membership.newest(sender) : null;
       if (!membership.hear(sender, datagram.session, said.heartbeat, datagram.via, this.#now)) return false;
       following.hear(sender, said.heartbeat, this.#now);
-      if (following.name === sender) takeAnswer(this.#parts, this.#rounds);
+      if (following.name === sender) share.extendLease(grantedByCoordinator(this.#parts, this.#rounds));
       // Most say what the last one said: they renew leases, and all else is looked at when the own heartbeat is due.
       const isNews = before === null || !saysSame(said.heartbeat, before);
       if (isNews && following.concerns(sender)) return true;
-      grantOneself(this.#parts, this.#rounds, this.#now);
+      share.extendLease(grantedByOneself(this.#parts, this.#rounds, this.#now));
       this.#program();
       return false;
     } else if (said) {
-      const refusal = hear(this.#parts, sender, said, this.#now);
+      const refusal = hear(this.#parts, datagram, said, this.#now);
       if (refusal !== null) this.#inbox.refuse(refusal);
       else if (said.kind === 'question') this.#outputs.push({ kind: 'find', asker: sender, flows: said.flows });
     }
@@ -217,18 +228,19 @@ class Machine implements Control {
 
   /** Everything that follows from what is known at this instant; what is stored comes before what is said. */
   #step(): void {
-    const { config, following, register } = this.#parts;
+    const { config, following, register, share } = this.#parts;
     const now = this.#now;
-    following.step(now, this.#mayStand());
+    following.step(now, mayStand(this.#parts, this.#own(), now));
     coordinate(this.#parts, this.#own(), now);
     // A coordinator that votes no more makes room once the others know.
     const isDone = compareVersions(register.committed(), versionOf(register.held)) === 0;
     if (following.name === config.node && !this.#parts.voters.isVoter && isDone) following.resign(now);
     this.#persist();
-    grantOneself(this.#parts, this.#rounds, this.#now);
+    share.extendLease(grantedByOneself(this.#parts, this.#rounds, now));
     this.#act();
     this.#program();
     this.#leave();
+    this.#outputs.push(...this.#parts.staying.step(share.confirmed, now));
     this.#tell();
     this.#outputs.push(...this.#exchange.step(register.held, now));
     this.#drain();
@@ -237,13 +249,6 @@ class Machine implements Control {
     this.#outputs.push(...askOthers(this.#parts, this.#now));
     this.#sendHeartbeat();
     if (this.#left) this.#outputs.push({ kind: 'left' });
-  }
-
-  #mayStand(): boolean {
-    const { config, timers, membership, register } = this.#parts;
-    const complete = membership.others.every((peer) => membership.heard(peer, this.#now));
-    const gathered = register.held !== null || complete || this.#now >= config.start + timers.gatherMs;
-    return this.#leavingSince === null && gathered;
   }
 
   #persist(): void {
@@ -273,11 +278,13 @@ class Machine implements Control {
   }
 
   #program(): void {
-    const { share } = this.#parts;
-    const change = share.takeChange();
+    const { share, policies, staying } = this.#parts;
+    const { known, wanted } = share;
+    const keeps = known !== null && policies.of(known.policy).handoff !== 'reset';
+    const change = share.takeChange(staying.follow(known, wanted, keeps, this.#now));
     if (change) {
-      const { revision, rows, ended } = change;
-      this.#outputs.push({ kind: 'program', revision, rows });
+      const { ended, ...table } = change;
+      this.#outputs.push({ kind: 'program', ...table });
       this.#outputs.push(...afterRows(this.#parts, ended, this.#left, this.#now));
     }
     const round = share.takeGrant(this.#now);
@@ -292,6 +299,7 @@ class Machine implements Control {
     const { handoff, drainDeadline } = this.#parts.policies.of(share.known.policy);
     const step = draining.step(share.known, share.rows, handoff === 'reset', drainDeadline * 1000, this.#now);
     if (step.end.length > 0) this.#outputs.push({ kind: 'reset', slots: new Set(step.end) });
+    this.#parts.staying.end(step.end);
     if (step.list.length > 0) this.#outputs.push({ kind: 'list', slots: new Set(step.list) });
   }
 

@@ -1,7 +1,7 @@
 import type { Heartbeat } from '../wire/control-message.ts';
 import { compareVersions, type Holder, type Host, type Ledger, versionOf } from '../wire/ledger.ts';
 import { type Author, firstLedger, nextLedger, type Situation, takenOver } from './next-ledger.ts';
-import type { Parts } from './parts.ts';
+import { type Parts, programmedEpoch } from './parts.ts';
 
 /** Writes the next ledger when this agent coordinates and there is something to write; one at a time, each committed before the next. */
 export function coordinate(parts: Parts, self: OwnState, now: number): void {
@@ -30,6 +30,13 @@ export function coordinate(parts: Parts, self: OwnState, now: number): void {
 export interface OwnState {
   readonly leaving: boolean;
   readonly healthy: boolean;
+}
+
+/** Whether this agent may stand: it stays, and knows a ledger, hears everybody, or has waited for them. */
+export function mayStand({ config, timers, membership, register }: Parts, { leaving }: OwnState, now: number): boolean {
+  if (leaving) return false;
+  const complete = membership.others.every((peer) => membership.heard(peer, now));
+  return register.held !== null || complete || now >= config.start + timers.gatherMs;
 }
 
 function writeFirst(parts: Parts, author: Author, self: OwnState, now: number): void {
@@ -88,8 +95,9 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
   };
 }
 
-function programmedBy({ config, share, membership }: Parts, name: string): number {
-  return name === config.node ? share.programmedEpoch : (membership.newest(name)?.programmed ?? 0);
+function programmedBy(parts: Parts, name: string): number {
+  const { config, membership } = parts;
+  return name === config.node ? programmedEpoch(parts) : (membership.newest(name)?.programmed ?? 0);
 }
 
 /** Looked at while the ledger held is committed, so that everybody can have its rows. */

@@ -5,11 +5,11 @@ import type { Parts } from './parts.ts';
 /** Takes in what a peer says besides its heartbeats; why it is refused, or null. */
 export function hear(
   parts: Parts,
-  sender: string,
+  { sender, session }: { readonly sender: string; readonly session: number },
   said: Exclude<Said, { kind: 'heartbeat' }>,
   now: number,
 ): Refusal | null {
-  const { config, register, proposals, drained, claimed, policies, questions } = parts;
+  const { config, register, proposals, drained, claimed, policies, questions, staying } = parts;
   const { slotCount } = config.partition;
   switch (said.kind) {
     case 'proposal':
@@ -23,6 +23,9 @@ export function hear(
     case 'answer':
       questions.answered(said.flows);
       return null;
+    case 'kept':
+    case 'known':
+      return staying.hear(sender, session, said.kind, said.value) ? null : 'malformed';
     case 'ledger': {
       const ledger = decodeLedger(said.value);
       const usable = ledger.ok && ledger.value.owners.length === slotCount && policies.isOne(ledger.value.policy);

@@ -1,14 +1,14 @@
 import type { Heartbeat } from '../wire/control-message.ts';
 import { compareVersions, noVersion, type Version, versionOf } from '../wire/ledger.ts';
 import type { OwnState } from './coordinate.ts';
-import type { Parts } from './parts.ts';
+import { type Parts, programmedEpoch } from './parts.ts';
 
 /** A heartbeat without its number, and without those heard. */
 export type Said = Omit<Heartbeat, 'round' | 'heard'>;
 
 /** What this agent says of itself now; whom it hears is added when it is sent. */
 export function heartbeatOf(parts: Parts, { leaving, healthy }: OwnState, now: number): Said {
-  const { config, following, register, share } = parts;
+  const { config, following, register } = parts;
   const coordinating = following.hasAuthority(now);
   return {
     term: following.term,
@@ -18,7 +18,7 @@ export function heartbeatOf(parts: Parts, { leaving, healthy }: OwnState, now: n
     held: versionOf(register.held),
     committed: coordinating ? register.committed() : noVersion,
     basis: coordinating ? register.basis() : noVersion,
-    programmed: share.programmedEpoch,
+    programmed: programmedEpoch(parts),
     incarnation: config.incarnation,
     witness: config.witness,
     boot: config.boot,

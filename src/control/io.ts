@@ -1,6 +1,7 @@
 import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { Fence } from '../dataplane/data-plane.ts';
 import type { Rows } from '../dataplane/forwarding-table.ts';
+import type { Staying, UdpFlow } from '../dataplane/staying.ts';
 import type { Policy } from '../policy/schema.ts';
 import type { Via } from '../wire/envelope.ts';
 import type { Move } from '../wire/ledger.ts';
@@ -26,6 +27,8 @@ export type ControlInput =
   | { readonly kind: 'rebuilt'; readonly at: number }
   /** The answer to `list`: the slots among them of which this host holds flows. */
   | { readonly kind: 'holding'; readonly at: number; readonly slots: ReadonlySet<number> }
+  /** The answer to `seen`; null when they could not be listed. */
+  | { readonly kind: 'seen'; readonly at: number; readonly flows: readonly UdpFlow[] | null }
   /** A segment of a flow that this host does not have, of a slot that is its own and settled; the kernel has held `reset` back, the packet that would say so. */
   | { readonly kind: 'unknown'; readonly at: number; readonly flow: TcpFlow; readonly reset: Uint8Array }
   /** The answer to `find`: the flows among them that this host has. */
@@ -46,14 +49,16 @@ export type ControlOutput =
   | { readonly kind: 'send'; readonly to: 'group' | { readonly peer: string }; readonly body: Uint8Array }
   /** Stored, whole, before any later output is carried out. */
   | { readonly kind: 'persist'; readonly state: Uint8Array }
-  /** The kernel is to have exactly these rows; answered by `programmed` with the same revision. Revisions grow; only the newest counts. */
-  | { readonly kind: 'program'; readonly revision: number; readonly rows: Rows }
+  /** The kernel is to have exactly these rows, and these flows are to stay; answered by `programmed` with the same revision. Revisions grow; only the newest counts. */
+  | { readonly kind: 'program'; readonly revision: number; readonly rows: Rows; readonly staying: Staying }
   /** Gives `mark` a fence in the kernel that ends by itself after `ms`; done before any later output, as asking for the lease is one. */
   | { readonly kind: 'arm'; readonly fence: Fence; readonly mark: number; readonly ms: number }
   /** The fence of `mark` is the one that counts, however the agent fares; null for none. It may be over already. */
   | { readonly kind: 'grant'; readonly fence: Fence; readonly mark: number | null }
   /** Which of these slots does this host hold flows of? Answered by `holding`. */
   | { readonly kind: 'list'; readonly slots: ReadonlySet<number> }
+  /** Of which UDP flows has the kernel taken anything of late? Answered by `seen`, in the order of the transactions. */
+  | { readonly kind: 'seen' }
   /** Which of these flows does this host have? Answered by `had`. */
   | { readonly kind: 'find'; readonly asker: string; readonly flows: readonly TcpFlow[] }
   /** Nobody has the flow: a reset that was held back may leave, if the kernel still says so. */
@@ -88,6 +93,8 @@ export type ControlEvent =
       readonly to: string;
       readonly phase: Move['phase'] | 'done';
     }
+  /** UDP flows that were to stay here and follow their slots instead, and why. */
+  | { readonly kind: 'flows'; readonly following: number; readonly reason: string }
   /** A change proposed here came into force, was in force already, was overtaken by another, or cannot be. */
   | {
       readonly kind: 'proposal';

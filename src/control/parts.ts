@@ -1,5 +1,6 @@
 import type { MacAddress } from '../base/mac.ts';
 import type { Rows } from '../dataplane/forwarding-table.ts';
+import type { Staying } from '../dataplane/staying.ts';
 import type { Policy } from '../policy/index.ts';
 import type { Partition } from '../space/partition.ts';
 import type { Claimed, Claims } from './claims.ts';
@@ -14,6 +15,7 @@ import type { Questions } from './questions.ts';
 import type { Register } from './register.ts';
 import type { Policies } from './remembered.ts';
 import type { Share } from './share.ts';
+import type { StayingFlows } from './staying.ts';
 import type { Timers } from './timers.ts';
 import type { Voters } from './voters.ts';
 
@@ -42,6 +44,10 @@ export interface ControlConfig {
   readonly mac: MacAddress;
   /** What the kernel has already: rows of an earlier life, whose lease may last on; or none. */
   readonly rows: Rows;
+  /** As the rows. */
+  readonly staying: Staying;
+  /** UDP flows stay with their holder until they were silent for this long; null when they follow the slot. */
+  readonly udpIdleMs: number | null;
 }
 
 /** The pieces of one agent's state; each has one file. */
@@ -62,4 +68,10 @@ export interface Parts {
   readonly claims: Claims;
   readonly claimed: Claimed;
   readonly policies: Policies;
+  readonly staying: StayingFlows;
+}
+
+/** The epoch whose rows this kernel has; 0 for none, and while a slot is being left of which the new owner does not know yet what stays. */
+export function programmedEpoch({ share, staying }: Parts): number {
+  return staying.isWaiting() ? 0 : share.programmedEpoch;
 }

@@ -1,4 +1,5 @@
 import type { Rows } from '../dataplane/forwarding-table.ts';
+import { type Staying, sameStaying } from '../dataplane/staying.ts';
 import { compareVersions, type Ledger, noVersion, type Version, versionOf } from '../wire/ledger.ts';
 import { rowsOf, sameRows, type ThisHost } from './rows.ts';
 
@@ -26,17 +27,21 @@ export class Share {
   #current: number;
   #currentUntil: number;
   #rows: Rows;
+  /** What the newest ledger known asks for; null until it is worked out. */
+  #wanted: Rows | null;
+  #staying: Staying;
   #taking: ReadonlySet<number>;
   #revision = 0;
   #confirmed = 0;
   #closed = false;
   #hadLease = false;
-  #changed = false;
 
-  /** `rows` are what the kernel has already, under a lease that may last until `leasedUntil`: those of an earlier life, or none. */
-  constructor(host: ThisHost, rows: Rows, leasedUntil: number) {
+  /** `rows` and `staying` are what the kernel has already, under a lease that may last until `leasedUntil`: those of an earlier life, or none. */
+  constructor(host: ThisHost, rows: Rows, staying: Staying, leasedUntil: number) {
     this.#host = host;
     this.#rows = rows;
+    this.#wanted = rows;
+    this.#staying = staying;
     this.#taking = takenSlots(rows);
     this.#current = rows.size > 0 ? earlierRound : noRound;
     this.#currentUntil = leasedUntil;
@@ -86,8 +91,8 @@ export class Share {
     return this.#known && !this.#closed && this.confirmed ? this.#known.epoch : 0;
   }
 
-  extendLease(grant: Grant): void {
-    if (grant.until > this.#granted.until) this.#granted = grant;
+  extendLease(grant: Grant | null): void {
+    if (grant && grant.until > this.#granted.until) this.#granted = grant;
   }
 
   /**
@@ -118,32 +123,47 @@ export class Share {
 
   act(ledger: Ledger): void {
     this.#known = ledger;
-    this.#changed = true;
+    this.#wanted = null;
   }
 
   /** Has no rows from now on, whatever the ledger says. */
   close(): void {
     this.#closed = true;
-    this.#changed = true;
+    this.#wanted = null;
   }
 
   confirm(revision: number): void {
     this.#confirmed = Math.max(this.#confirmed, revision);
   }
 
+  /** The rows that the kernel is to have: those it was told last, unless they differ. */
+  get wanted(): Rows {
+    if (this.#wanted) return this.#wanted;
+    const wanted: Rows = this.#known && !this.#closed ? rowsOf(this.#known, this.#host) : new Map();
+    this.#wanted = sameRows(wanted, this.#rows) ? this.#rows : wanted;
+    return this.#wanted;
+  }
+
   /**
    * What the kernel is to be told now; null when it was told already. `ended` are the rows of slots that have none any more.
    */
-  takeChange(): { readonly revision: number; readonly rows: Rows; readonly ended: Rows } | null {
-    if (!this.#changed) return null;
-    this.#changed = false;
-    const wanted: Rows = this.#known && !this.#closed ? rowsOf(this.#known, this.#host) : new Map();
-    if (sameRows(wanted, this.#rows)) return null;
+  takeChange(staying: Staying): Change | null {
+    const { wanted } = this;
+    if (wanted === this.#rows && sameStaying(staying, this.#staying)) return null;
     const ended = new Map([...this.#rows].filter(([slot]) => !wanted.has(slot)));
     this.#rows = wanted;
+    this.#staying = staying;
     this.#taking = takenSlots(wanted);
-    return { revision: ++this.#revision, rows: wanted, ended };
+    return { revision: ++this.#revision, rows: wanted, staying, ended };
   }
+}
+
+/** What the kernel is told. */
+interface Change {
+  readonly revision: number;
+  readonly rows: Rows;
+  readonly staying: Staying;
+  readonly ended: Rows;
 }
 
 function takenSlots(rows: Rows): Set<number> {

@@ -32,6 +32,8 @@ export interface Timers {
   readonly listMs: number;
   /** but not before this: a SYN-ACK may still be answered for which, with SYN cookies, nothing stands in any list. */
   readonly halfOpenMs: number;
+  /** UDP flows that were to stay with a holder follow their slot when its new owner has not answered for them by then. Well below `stallMs`. */
+  readonly staysMs: number;
   /** A coordinator asks the host of a silent holder this often whether it is there, */
   readonly probeMs: number;
   /** and takes it for gone, with its flows, when it has not answered for this long. */
@@ -67,6 +69,7 @@ export const defaultTimers: Timers = {
   resendMs: 100,
   listMs: 500,
   halfOpenMs: 3000,
+  staysMs: 500,
   probeMs: 250,
   goneMs: 1500,
   overdueMs: 5000,

@@ -1,5 +1,6 @@
 import type { FlowChange } from './diversions.ts';
 import type { ForwardingTable, Rows } from './forwarding-table.ts';
+import type { Staying, UdpFlow } from './staying.ts';
 
 /** Packets since the table was first installed, by what became of them. */
 export interface DataPlaneCounters {
@@ -17,6 +18,13 @@ export interface FlowCounters extends DataPlaneCounters {
   readonly cut: number;
   /** Packets of flows that were held; those that came while there was no hold device went nowhere. */
   readonly held: number;
+}
+
+/** What an earlier process left. */
+export interface Adopted {
+  readonly rows: Rows;
+  /** Nothing is kept any more. */
+  readonly staying: Staying;
 }
 
 /** `lease`: may take new connections. `hold`: may go on with those there are; it lasts longer, so that they outlive their agent. */
@@ -46,10 +54,14 @@ export interface DataPlane {
    */
   divert(changes: readonly FlowChange[]): Promise<void>;
   /**
-   * Goes on with the table that an earlier process left for exactly this service, fences included, but without the flows it had diverted; its rows, or null when
-   * there is none.
+   * Goes on with the table that an earlier process left for exactly this service, fences included, but without the flows it had diverted and the UDP flows that it had
+   * kept; null when there is none.
    */
-  adopt(): Promise<Rows | null>;
+  adopt(): Promise<Adopted | null>;
+  /**
+   * UDP flows of which a datagram was taken within `udpIdleMs`, `seenMax` at most; none for a service without it. Rejects with an OperatingError when they cannot be listed.
+   */
+  seen(): Promise<readonly UdpFlow[]>;
   /**
    * Puts the applied table back when somebody else has removed it, or, looking `closely`, changed its rows or what is diverted; true when that was so. A close look takes about 20 µs
    * a slot.

@@ -2,11 +2,12 @@ import { type IpAddress, sameIp } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { flowKey } from '../base/tcp-flow.ts';
 import { slotOf } from '../space/partition.ts';
-import type { DataPlane, Fence, FlowCounters } from './data-plane.ts';
+import type { Adopted, DataPlane, Fence, FlowCounters } from './data-plane.ts';
 import { type Diversions, type Diverted, divertedBy, type FlowChange } from './diversions.ts';
-import type { ForwardingTable, Row, Rows } from './forwarding-table.ts';
+import type { ForwardingTable, Row } from './forwarding-table.ts';
 import { heldResetsBurst, heldResetsPerSecond } from './held-resets.ts';
 import { icmpErrorTypes, type Packet, type ResetVerdict, type Verdict } from './packet.ts';
+import { noFlows, nothingStays, seenMax, type UdpFlow, udpFlowKey } from './staying.ts';
 
 /** A kernel in memory: executes the forwarding table packet by packet. Outlives the agent, as a kernel does. */
 export interface FakeDataPlane extends DataPlane {
@@ -25,6 +26,7 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
   let table: ForwardingTable | null = null;
   let fences = createFences(now);
   let diversions: Diversions = new Map();
+  let seen = createSeen(now);
   let counters = { ...noPackets };
   const count = (name: keyof FlowCounters): void => {
     counters[name]++;
@@ -50,27 +52,28 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
       if (!table) throw new OperatingError('nftables', 'there is no table to divert flows in');
       diversions = divertedBy(diversions, changes);
     },
-    async adopt(): Promise<Rows | null> {
+    async adopt(): Promise<Adopted | null> {
       diversions = new Map();
-      return table?.rows ?? null;
+      const staying = { ...(table?.staying ?? nothingStays), kept: noFlows };
+      table = table && { ...table, staying };
+      return table && { rows: table.rows, staying };
     },
-    async repair(): Promise<boolean> {
-      return false;
-    },
-    async counters(): Promise<FlowCounters> {
-      return { ...counters };
-    },
+    seen: async () => seen.list(),
+    repair: async () => false,
+    counters: async () => ({ ...counters }),
     async remove(): Promise<void> {
       table = null;
       fences = createFences(now);
       resets = createResets(now, speaksFor, count);
       diversions = new Map();
+      seen = createSeen(now);
       counters = { ...noPackets };
     },
     judge(packet: Packet): Verdict {
       if (!table) return 'pass';
       const diverted = divertedTo(table, diversions, packet);
       const verdict = diverted === null ? verdictOf(table, isOpen, packet) : verdictOfDiverted[diverted];
+      if (verdict === 'local') seen.note(table, packet);
       if (verdict !== 'pass') count(diverted === 'cut' ? 'cut' : counterOf[verdict]);
       return verdict;
     },
@@ -157,20 +160,58 @@ function verdictOf(table: ForwardingTable, isOpen: (fence: Fence) => boolean, pa
   if (!sameIp(packet.destination, service.address)) return 'pass';
   const fragment = (packet.fragmentOffset ?? 0) > 0;
   if (!fragment && isIcmpError(packet)) return 'local';
-  const row = rows.get(slotOf(service.partition, packet.source));
+  const slot = slotOf(service.partition, packet.source);
+  const row = rows.get(slot);
   if (!row) return 'drop';
   if (fragment) return isOpen('hold') ? 'local' : 'drop';
   if (packet.protocol !== 'icmp' && !isServed(service, packet)) return 'drop';
   if (packet.protocol === 'tcp' && !packet.opens) return isOpen('hold') ? 'local' : 'drop';
-  return isOpen('lease') ? freshVerdict(row, packet) : 'drop';
+  return isOpen('lease') ? freshVerdict(row, slot, packet, table) : 'drop';
 }
 
-function freshVerdict(row: Row, packet: Packet): Verdict {
-  if (row.kind === 'own' || row.kind === 'new') return 'local';
+function freshVerdict(row: Row, slot: number, packet: Packet, { staying = nothingStays }: ForwardingTable): Verdict {
+  const udp = udpFlowOf(packet);
+  const stays = (side: 'kept' | 'foreign'): boolean => udp !== null && staying[side].has(udpFlowKey(udp));
+  const isShut = packet.protocol === 'udp' && staying.shut.has(slot);
+  if (stays('kept')) return 'local';
+  if (row.kind === 'own' || row.kind === 'new') return isShut || stays('foreign') ? 'drop' : 'local';
   if (packet.protocol !== 'tcp') return 'drop';
   // One hop, always: what a peer relayed is never sent on again.
   if (row.kind === 'relay') return packet.relayedBy === undefined ? 'relay' : 'drop';
   return packet.relayedBy !== undefined && packet.relayedBy === row.peer ? 'local' : 'drop';
+}
+
+/** Flows of which a datagram was taken of late. */
+interface Seen {
+  note(table: ForwardingTable, packet: Packet): void;
+  list(): readonly UdpFlow[];
+}
+
+function createSeen(now: () => number): Seen {
+  const until = new Map<string, { readonly flow: UdpFlow; readonly at: number }>();
+  const forget = (): void => {
+    for (const [key, { at }] of until) if (at <= now()) until.delete(key);
+  };
+  return {
+    note({ service: { udpIdleMs } }, packet): void {
+      const flow = udpFlowOf(packet);
+      if (udpIdleMs === undefined || flow === null) return;
+      forget();
+      if (until.size < seenMax || until.has(udpFlowKey(flow)))
+        until.set(udpFlowKey(flow), { flow, at: now() + udpIdleMs });
+    },
+    list(): readonly UdpFlow[] {
+      forget();
+      return [...until.values()].map(({ flow }) => flow);
+    },
+  };
+}
+
+/** Null for what is not the first fragment of a datagram. */
+function udpFlowOf({ protocol, source, sourcePort, destinationPort, fragmentOffset = 0 }: Packet): UdpFlow | null {
+  if (protocol !== 'udp' || fragmentOffset > 0 || sourcePort === undefined || destinationPort === undefined)
+    return null;
+  return { client: source, clientPort: sourcePort, servicePort: destinationPort };
 }
 
 function isServed({ ports }: ForwardingTable['service'], packet: Packet): boolean {

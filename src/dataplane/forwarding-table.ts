@@ -2,6 +2,7 @@ import type { IpAddress } from '../base/address.ts';
 import type { MacAddress } from '../base/mac.ts';
 import type { Partition } from '../space/partition.ts';
 import { fnv1a } from './fnv1a.ts';
+import type { Staying } from './staying.ts';
 
 /**
  * What a replica does with packets of a slot. Other TCP than the SYN that opens a connection goes up the stack with every row: the host that has the
@@ -15,7 +16,7 @@ import { fnv1a } from './fnv1a.ts';
  * | `relay`: arriving; `peer` has it still | sent on to `peer` | up | drop |
  * | `old`: given away, may still hold connections | those that `peer` relays are taken | up | drop |
  *
- * What is taken or sent on needs the lease, what goes up the hold.
+ * What is taken or sent on needs the lease, what goes up the hold. UDP flows that stay are excepted (`Staying`).
  */
 export interface Row {
   readonly kind: 'own' | 'new' | 'relay' | 'old';
@@ -55,6 +56,8 @@ export interface ServiceEntry {
   readonly groupMac: MacAddress;
   /** The device that takes the frames of flows that are held; made by whoever holds them. Absent: named for the service. */
   readonly holdDevice?: string;
+  /** UDP flows stay with their holder until nothing was heard of them for this long, milliseconds. Absent: they follow the slot. */
+  readonly udpIdleMs?: number;
   /** The NFLOG group that takes resets of unknown connections of settled slots, to be asked about first. Absent: they leave. */
   readonly resetGroup?: number;
 }
@@ -71,4 +74,6 @@ export type Rows = ReadonlyMap<number, Row>;
 export interface ForwardingTable {
   readonly service: ServiceEntry;
   readonly rows: Rows;
+  /** Absent: nothing stays. */
+  readonly staying?: Staying;
 }

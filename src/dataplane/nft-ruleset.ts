@@ -6,7 +6,9 @@ import { fnv1a } from './fnv1a.ts';
 import { type ForwardingTable, type Row, type Rows, type ServiceEntry, sameRow, takesNew } from './forwarding-table.ts';
 import { heldResetLines } from './held-resets.ts';
 import { diversionLines, divertRule } from './nft-diversions.ts';
+import { foreignRules, keptRule, seenRule, stayingChange, stayingLines } from './nft-staying.ts';
 import { icmpErrorTypes } from './packet.ts';
+import { nothingStays } from './staying.ts';
 
 /** Slots per transaction, up to four elements each: libnftables blocks the caller for about 6 µs an element, and an ordinary user's netlink message is short. */
 const slotsPerTransaction = 1024;
@@ -44,6 +46,14 @@ export function installTransactions(table: ForwardingTable): string[] {
  * Empty when nothing differs.
  */
 export function changeTransactions(from: ForwardingTable, to: ForwardingTable): string[] {
+  const rows = rowTransactions(from, to);
+  const [was, is] = [from.staying ?? nothingStays, to.staying ?? nothingStays];
+  const { before, after, isSmall } = stayingChange(to.service, tableName(to.service), was, is);
+  const all = [...before, ...rows, ...after];
+  return rows.length > 1 || !isSmall || all.length === 0 ? all : [all.join('\n')];
+}
+
+function rowTransactions(from: ForwardingTable, to: ForwardingTable): string[] {
   const slots = [...new Set([...from.rows.keys(), ...to.rows.keys()])].filter(
     (slot) => !sameRow(from.rows.get(slot), to.rows.get(slot)),
   );
@@ -120,6 +130,7 @@ function arrivals(service: ServiceEntry): string[] {
     `set ports { type inet_proto . inet_service; elements = { ${ports} }; }`,
     'map slots { type ipv4_addr : verdict; }',
     ...diversionLines(),
+    ...stayingLines(service),
     'set armed_lease { type mark; flags timeout; }',
     'set armed_hold { type mark; flags timeout; }',
     'map lease { type ipv4_addr : mark; }',
@@ -131,12 +142,13 @@ function arrivals(service: ServiceEntry): string[] {
     '  meta mark set 0',
     `  ${laterFragment} goto local`,
     '  meta l4proto icmp goto local',
+    ...seenRule(service),
     '  meta l4proto . th dport @ports goto local',
     '  goto refuse',
     '}',
     `chain fresh { ${fenced('lease', 'permitted')}; goto refuse; }`,
     `chain held { ${fenced('hold', 'permitted')}; goto refuse; }`,
-    `chain own { ${laterFragment} goto held; ${opensConnection} goto fresh; meta l4proto tcp goto held; goto fresh; }`,
+    `chain own { ${[`${laterFragment} goto held`, `${opensConnection} goto fresh`, 'meta l4proto tcp goto held', ...foreignRules(service), 'goto fresh'].join('; ')}; }`,
     ...oldChain('old', null, service),
     'chain service {',
     `  ${divertRule}`,
@@ -184,6 +196,7 @@ function relayChains(service: ServiceEntry, peer: MacAddress): string[] {
     `chain relayed_${id} { ${fenced('lease', `send_${id}`)}; goto refuse; }`,
     `chain relay_${id} {`,
     `  ${laterFragment} goto held`,
+    ...keptRule(service),
     '  meta l4proto != tcp goto refuse',
     // What came to this host's own address was relayed already.
     `  ${opensConnection} ether daddr ${service.ownMac} goto refuse`,
@@ -198,6 +211,7 @@ function oldChain(name: string, peer: MacAddress | null, service: ServiceEntry):
   return [
     `chain ${name} {`,
     `  ${laterFragment} goto held`,
+    ...keptRule(service),
     '  meta l4proto != tcp goto refuse',
     ...(peer === null ? [] : [relayed]),
     `  ${opensConnection} goto refuse`,

@@ -1,7 +1,7 @@
 import { parseIp } from '../base/address.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { slotOf } from '../space/partition.ts';
-import type { DataPlane, FlowCounters } from './data-plane.ts';
+import type { Adopted, DataPlane, FlowCounters } from './data-plane.ts';
 import { type Diversions, divertedBy, type FlowChange } from './diversions.ts';
 import { type ForwardingTable, holdDeviceOf, type Row, type Rows, type ServiceEntry } from './forwarding-table.ts';
 import {
@@ -22,6 +22,8 @@ import {
   rowOfChain,
   tableName,
 } from './nft-ruleset.ts';
+import { addressOfKey, flowOfKey, seenSet, stayingSets } from './nft-staying.ts';
+import { noFlows, nothingStays, type Staying, udpFlowsOf } from './staying.ts';
 
 /**
  * Runs all of `commands` in this network namespace as one atomic transaction and returns what they list, as JSON; throws an
@@ -29,8 +31,18 @@ import {
  */
 export type RunNft = (commands: string) => string;
 
+/** Keys of the elements of a set of a netdev table, as the kernel has them; throws an OperatingError when there is no such set. */
+export type ReadSet = (table: string, set: string) => readonly DataView[];
+
+/** What the data plane needs of nftables. */
+export interface Nftables {
+  readonly run: RunNft;
+  readonly readSet: ReadSet;
+}
+
 /** The Linux data plane: one nftables table for what arrives and one for what leaves, for one service. */
-export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataPlane {
+export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): DataPlane {
+  const { run: runNft, readSet } = nftables;
   /** What the kernel is to hold, and whether it is known to. */
   let wanted: ForwardingTable | null = null;
   let isKnown = false;
@@ -65,17 +77,18 @@ export function createNftDataPlane(runNft: RunNft, service: ServiceEntry): DataP
       return true;
     },
     divert: async (changes) => (wanted && isKnown ? diverted.change(changes) : throwNoTable()),
-    async adopt(): Promise<Rows | null> {
-      const rows = adoptedRows(runNft, service);
+    async adopt(): Promise<Adopted | null> {
+      const table = adoptedTable(nftables, service);
       diverted.forget();
-      wanted = rows && { service, rows };
-      isKnown = rows !== null;
-      return rows;
+      wanted = table;
+      isKnown = table !== null;
+      return table && { rows: table.rows, staying: table.staying };
     },
+    seen: async () => (service.udpIdleMs === undefined ? [] : readSet(tableName(service), seenSet).map(flowOfKey)),
     async repair(closely: boolean): Promise<boolean> {
       if (!wanted || (isKnown && !closely && stands(runNft, service))) return false;
-      const rows = isKnown && closely ? standingRows(runNft, service) : null;
-      if (rows && changeTransactions({ service, rows }, wanted).length === 0 && diverted.stand()) return false;
+      const table = isKnown && closely ? standingTable(nftables, service) : null;
+      if (table && changeTransactions(table, wanted).length === 0 && diverted.stand()) return false;
       install(wanted);
       return true;
     },
@@ -165,7 +178,23 @@ function stands(runNft: RunNft, service: ServiceEntry): boolean {
   }
 }
 
+type StandingTable = ForwardingTable & { readonly staying: Staying };
+
 /** What stands in the kernel; null when that is not wholly a table of these rules. */
+function standingTable({ run, readSet }: Nftables, service: ServiceEntry): StandingTable | null {
+  const rows = standingRows(run, service);
+  if (rows === null || service.udpIdleMs === undefined) return rows && { service, rows, staying: nothingStays };
+  try {
+    const keys = (side: keyof Staying) => readSet(tableName(service), stayingSets[side]);
+    const kept = udpFlowsOf(keys('kept').map(flowOfKey));
+    const foreign = udpFlowsOf(keys('foreign').map(flowOfKey));
+    const shut = new Set(keys('shut').map((key) => slotOf(service.partition, addressOfKey(key))));
+    return { service, rows, staying: { kept, foreign, shut } };
+  } catch {
+    return null;
+  }
+}
+
 function standingRows(runNft: RunNft, service: ServiceEntry): Rows | null {
   const name = tableName(service);
   if (!stands(runNft, service)) return null;
@@ -178,13 +207,16 @@ function standingRows(runNft: RunNft, service: ServiceEntry): Rows | null {
   }
 }
 
-/** What stands, with no flow diverted any more; null when that is not wholly a table of these rules. */
-function adoptedRows(runNft: RunNft, service: ServiceEntry): Rows | null {
-  const rows = standingRows(runNft, service);
-  if (!rows) return null;
+/** What stands, with no flow diverted or kept any more; null when that is not wholly a table of these rules. */
+function adoptedTable(nftables: Nftables, service: ServiceEntry): StandingTable | null {
+  const table = standingTable(nftables, service);
+  if (!table) return null;
+  const name = tableName(service);
+  const forget = [`flush map netdev ${name} ${divertedMap}`];
+  if (service.udpIdleMs !== undefined) forget.push(`flush set netdev ${name} ${stayingSets.kept}`);
   try {
-    runNft(`flush map netdev ${tableName(service)} ${divertedMap}`);
-    return rows;
+    nftables.run(forget.join('\n'));
+    return { ...table, staying: { ...table.staying, kept: noFlows } };
   } catch {
     return null;
   }

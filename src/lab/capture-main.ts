@@ -5,11 +5,27 @@ import type { CapturedSegment } from './capture.ts';
 // Runs in the switch's namespace: `capture-main SERVICE PORT…`; one line for each SYN, SYN-ACK and RST of the service that comes out of
 // a port, and what was dropped as the last line when standard input ends.
 const [service = '', ...ports] = process.argv.slice(2);
+const ethernetTypeAt = 12;
 const ipv4HeaderAt = 14;
 const flagBits = { rst: 4, syn: 2, ack: 16 } as const;
 
+/** For the kernel (classic BPF): first fragments of IPv4 that carry TCP with SYN or RST. Streams at full speed are none of this program's business. */
+const openingsAndResets: Parameters<typeof captureFrames>[1] = [
+  [0x28, 0, 0, ethernetTypeAt],
+  [0x15, 0, 8, 0x0800],
+  [0x30, 0, 0, ipv4HeaderAt + 9],
+  [0x15, 0, 6, 6],
+  [0x28, 0, 0, ipv4HeaderAt + 6],
+  [0x45, 4, 0, 0x1fff],
+  [0xb1, 0, 0, ipv4HeaderAt],
+  [0x50, 0, 0, ipv4HeaderAt + 13],
+  [0x45, 0, 1, flagBits.syn | flagBits.rst],
+  [0x06, 0, 0, 0xffff],
+  [0x06, 0, 0, 0],
+];
+
 const captures = ports.map((port) =>
-  captureFrames(port, (at, frame) => {
+  captureFrames(port, openingsAndResets, (at, frame) => {
     const segment = segmentOf(at, port, frame);
     if (segment) process.stdout.write(`${JSON.stringify(segment)}\n`);
   }),
@@ -19,6 +35,7 @@ process.stdin.resume();
 process.stdin.once('end', () => void end());
 
 async function end(): Promise<void> {
+  // Replicas before clients, as `captureAtSwitch` lists them: no answer is told whose question is not.
   const drops = captures.reduce((sum, capture) => sum + capture.drops(), 0);
   await Promise.all(captures.map((capture) => capture.close()));
   process.stdout.write(`${JSON.stringify({ kind: 'ended', drops })}\n`);

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { OperatingError } from '../base/operating-error.ts';
-import { spawnOn } from './lab.ts';
 import type { LabPlan } from './plan.ts';
+import { spawnOn } from './spawn-on.ts';
 
 /** A TCP segment of the service that opens, answers or resets a connection, as it came out of a port of the switch. */
 export interface CapturedSegment {

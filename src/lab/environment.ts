@@ -1,8 +1,10 @@
+import { delimiter, join } from 'node:path';
 import type { LabPlan } from './plan.ts';
+import { programFolders } from './program-folders.ts';
 import { replicaFiles } from './replica-files.ts';
 import { labDirectory } from './state.ts';
 
-/** What a program on a node learns of where it is: MANYCAST_SOCKET and MANYCAST_SDK_SOCKET are those of the node's agent. */
+/** What a program on a node learns of where it is: MANYCAST_SOCKET and MANYCAST_SDK_SOCKET are those of the node's agent, MANYCAST_SHARED is a directory for all nodes. */
 export function environmentOf(plan: LabPlan, node: string): NodeJS.ProcessEnv {
   const { socket, sdkSocket } = replicaFiles(labDirectory(plan.name), node);
   return {
@@ -10,5 +12,12 @@ export function environmentOf(plan: LabPlan, node: string): NodeJS.ProcessEnv {
     MANYCAST_SERVICE_ADDRESS: plan.service.address,
     MANYCAST_SOCKET: socket,
     MANYCAST_SDK_SOCKET: sdkSocket,
+    MANYCAST_SHARED: sharedDirectory(plan.name),
+    PATH: programFolders().join(delimiter),
   };
+}
+
+/** Where what all nodes of a lab read is. */
+export function sharedDirectory(name: string): string {
+  return join(labDirectory(name), 'shared');
 }

@@ -10,11 +10,13 @@ export {
   labNamed,
   labUp,
   type ReplicaStatus,
-  spawnOn,
 } from './lab.ts';
 export { setCable } from './network.ts';
+export { asOrdinaryUser } from './ordinary-user.ts';
 export { type LabClient, type LabNode, type LabPlan, planLab } from './plan.ts';
+export { programFolders } from './program-folders.ts';
 export { destroyState, isAgentAlive, killHost, killServers, restartAgent, signalAgent } from './replica-processes.ts';
+export { spawnOn } from './spawn-on.ts';
 export type { SwitchFaults } from './state.ts';
 export { setSwitchFaults, switchFaultsOf, switchRules } from './switch-faults.ts';
 export {

@@ -1,16 +1,16 @@
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { OperatingError } from '../base/operating-error.ts';
 import { askAgentOnce } from '../platform/agent-client.ts';
 import { attendTo } from './attached-process.ts';
 import { formCluster } from './cluster.ts';
-import { environmentOf } from './environment.ts';
 import { buildNetwork, existingNamespaces, removeNamespace } from './network.ts';
-import { type LabNode, type LabPlan, type LabSize, planLab } from './plan.ts';
+import { type LabPlan, type LabSize, planLab } from './plan.ts';
+import { prepare } from './preparation.ts';
 import { endProcess, isAlive, type ProcessRecord } from './process-record.ts';
 import { policyPath, replicaFiles, writeReplicaFiles } from './replica-files.ts';
 import { agentPatienceMs, spawnAgent, spawnServer } from './replica-processes.ts';
+import { spawnOn } from './spawn-on.ts';
 import {
   createLabDirectory,
   type LabState,
@@ -25,14 +25,18 @@ import { noFaults } from './switch-faults.ts';
 import { hasEntered } from './user-namespace.ts';
 
 export interface LabOptions extends LabSize {
+  /** Commands for `sh -c` that are run first, one after the other, in the directory MANYCAST_SHARED. */
+  readonly prepare?: readonly string[];
   /** Commands that serve, for `sh -c`, run beside each agent; MANYCAST_NODE and MANYCAST_SERVICE_ADDRESS are set. */
   readonly serve: readonly string[];
   /** What the service's ports are, such as "80/tcp". */
   readonly ports: readonly string[];
-  /** The agents check the servers of all TCP ports, and a replica whose server does not answer has no share while others do. */
-  readonly checked?: boolean;
+  /** Of these, TCP ports whose servers the agents check: a replica whose server does not answer has no share while others do. */
+  readonly checked?: readonly string[];
   /** The agents have certificates, so that connections of applications with the SDK can be moved. */
   readonly certified?: boolean;
+  /** How long UDP flows stay with their replica, such as "5s"; absent: they follow the slot. */
+  readonly udpIdle?: string;
   /** Text of the policy file to begin with. */
   readonly policy: string;
   readonly onProgress: (line: string) => void;
@@ -126,13 +130,6 @@ export function labExec(name: string, node: string, argv: readonly string[]): Pr
   return attendTo(child, interrupt, pass);
 }
 
-/** Starts a command on a node; "sw" is the switch. */
-export function spawnOn(plan: LabPlan, node: string, argv: readonly string[], options: SpawnOptions): ChildProcess {
-  const namespace = namespaceOf(plan, node);
-  const env = { ...process.env, ...options.env, ...environmentOf(plan, node) };
-  return spawn('ip', ['netns', 'exec', namespace, ...argv], { ...options, env });
-}
-
 /** A lab that is up already. */
 export function labNamed(name: string): Lab {
   return labOf(stateOfLab(name).plan);
@@ -157,8 +154,9 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   save();
   onProgress(`network: ${plan.replicas.length} replicas, ${plan.clients.length} clients, one switch`);
   buildNetwork(plan);
-  const { ports, checked = false, certified = false } = options;
-  await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified });
+  const { ports, checked = [], certified = false, udpIdle = null } = options;
+  await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified, udpIdle });
+  await prepare(plan, options.prepare ?? [], options.signal);
   for (const replica of plan.replicas) {
     checkInterrupted(options.signal);
     agents.push(spawnAgent(plan, replica));
@@ -217,15 +215,4 @@ async function stateOf(socket: string): Promise<'silent' | 'answers' | 'serves'>
   } catch {
     return 'silent';
   }
-}
-
-function namespaceOf(plan: LabPlan, name: string): string {
-  if (name === 'sw') return plan.switchNamespace;
-  const nodes: readonly LabNode[] = [...plan.replicas, ...plan.clients];
-  const node = nodes.find((each) => each.name === name);
-  if (!node) {
-    const allowed = nodes.map((each) => each.name).join(', ');
-    throw new OperatingError('lab', `the lab "${plan.name}" has no node "${name}", allowed are ${allowed}, sw`);
-  }
-  return node.namespace;
 }

@@ -37,12 +37,14 @@ export function policyPath(labDirectory: string): string {
   return join(labDirectory, 'policy.yaml');
 }
 
-/** What the replicas serve, such as "80/tcp", and whether their agents check it. */
+/** What the replicas serve, such as "80/tcp", and which of it their agents check. */
 export interface Served {
   readonly ports: readonly string[];
-  readonly checked: boolean;
+  readonly checked: readonly string[];
   /** Agents have certificates, so that connections can be moved. */
   readonly certified: boolean;
+  /** Null where UDP follows the slot. */
+  readonly udpIdle: string | null;
 }
 
 /** A dead server is noticed within half a second. */
@@ -85,20 +87,23 @@ function clusterOf({ name }: LabPlan): string {
 function agentYaml(
   plan: LabPlan,
   replica: LabNode,
-  { ports, checked, certified }: Served,
+  { ports, checked, certified, udpIdle }: Served,
 ): Readonly<Record<string, unknown>> {
-  const tcpPorts = ports.flatMap((port) => (port.endsWith('/tcp') ? [Number.parseInt(port, 10)] : []));
+  const checkedPorts = checked.flatMap((port) => (port.endsWith('/tcp') ? [Number.parseInt(port, 10)] : []));
   return {
     cluster: clusterOf(plan),
     node: replica.name,
     interface: 'eth0',
-    service: { name: 'web', address: plan.service.address, ports, group: plan.service.group },
+    service: {
+      ...{ name: 'web', address: plan.service.address, ports, group: plan.service.group },
+      ...(udpIdle === null ? {} : { udpIdle }),
+    },
     control: {
       ...plan.control,
       peers: Object.fromEntries(plan.replicas.map(({ name, address }) => [name, address])),
       keyring: '../keyring.json',
     },
-    ...(checked ? { health: tcpPorts.map((port) => ({ kind: 'tcp', port, ...checkTimes })) } : {}),
+    ...(checkedPorts.length > 0 ? { health: checkedPorts.map((port) => ({ kind: 'tcp', port, ...checkTimes })) } : {}),
     ...(certified
       ? {
           certificates: {

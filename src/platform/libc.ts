@@ -22,6 +22,7 @@ export const linux = {
   SOL_SOCKET: 1,
   SOL_PACKET: 263,
   PACKET_STATISTICS: 6,
+  PACKET_IGNORE_OUTGOING: 23,
   SO_RCVBUF: 8,
   SO_RCVBUFFORCE: 33,
   /** With a timeval of 64-bit fields. */

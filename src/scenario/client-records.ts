@@ -18,7 +18,9 @@ export type ClientLists = Pick<RunRecords, (typeof listOf)[ClientRecord['kind']]
 export interface ClientRecords {
   readonly records: ClientLists;
   add(record: ClientRecord): void;
-  /** So far, in a line. */
+  /** Times that another replica went on with a session, so far. */
+  moved(): number;
+  /** So far, in a line; empty for nothing. */
   summary(): string;
 }
 
@@ -31,6 +33,7 @@ export function clientRecords(): ClientRecords {
   return {
     records,
     add: (record) => (records[listOf[record.kind]] as ClientRecord[]).push(record),
+    moved: () => sessions.filter(({ what }) => what === 'moved').length,
     summary(): string {
       const good = requests.filter(({ failure }) => failure === null).length;
       const opened = sessions.filter(({ what }) => what === 'open').length;
@@ -39,7 +42,8 @@ export function clientRecords(): ClientRecords {
       const lost = datagrams.reduce((sum, each) => sum + each.lost, 0);
       const failed = commands.filter(({ exitCode }) => exitCode !== 0).length;
       return [
-        `${good} requests answered, ${requests.length - good} failed; ${opened} sessions opened`,
+        ...(requests.length > 0 ? [`${good} requests answered, ${requests.length - good} failed`] : []),
+        ...(opened > 0 ? [`${opened} sessions opened`] : []),
         ...(probes.length > 0 ? [`${probed} probes opened, ${probes.length - probed} not`] : []),
         ...(sent > 0 ? [`${sent} datagrams sent, ${lost} lost`] : []),
         ...(commands.length > 0 ? [`${commands.length} commands ended, ${failed} of them failed`] : []),

@@ -14,7 +14,7 @@ import type {
   SessionRecord,
   WaitRecord,
 } from './records.ts';
-import type { Workload } from './schema.ts';
+import type { Workload } from './workload-schema.ts';
 
 export type ClientRecord =
   | RequestRecord
@@ -83,7 +83,8 @@ function taskOf(workload: Programmed, index: number, plan: LabPlan, which: numbe
     }
     case 'udp-echo': {
       const clients = spread(workload.flows, machines, which, addresses).map(({ client }) => client);
-      return { clients, intervalMs: workload.intervalMs, timeoutMs: workload.timeoutMs };
+      const { intervalMs, timeoutMs, lifeMs = 0 } = workload;
+      return { clients, intervalMs, timeoutMs, lifeMs };
     }
     case 'ping': {
       const clients = spread(workload.connections, machines, which, addresses).map(({ client }) => client);

@@ -3,7 +3,7 @@ import { type LabPlan, spawnOn } from '../lab/index.ts';
 import { unixMsOf } from '../platform/monotonic-clock.ts';
 import type { RunningClients } from './clients.ts';
 import type { CommandRecord } from './records.ts';
-import type { Workload } from './schema.ts';
+import type { Workload } from './workload-schema.ts';
 
 type CommandWorkload = Extract<Workload, { kind: 'command' }>;
 
@@ -16,6 +16,7 @@ export function startCommand(
   { run, client, endMs }: CommandWorkload,
   onRecord: (record: CommandRecord) => void,
 ): RunningClients {
+  const began = unixMsOf(performance.now());
   const address = plan.clients.find(({ name }) => name === client)?.addresses[0] ?? '';
   const child = spawnOn(plan, client, ['sh', '-c', run], {
     // What it prints goes with the progress of the run.
@@ -25,7 +26,7 @@ export function startCommand(
   });
   const ended = once(child, 'exit').then(([code]: unknown[]) => {
     const exitCode = typeof code === 'number' ? code : killedCode;
-    onRecord({ kind: 'command', at: unixMsOf(performance.now()), command: run, exitCode });
+    onRecord({ kind: 'command', began, at: unixMsOf(performance.now()), client: address, command: run, exitCode });
   });
   return {
     async end(): Promise<void> {

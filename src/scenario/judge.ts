@@ -1,8 +1,10 @@
+import { commandMoves, movingSteps } from './command-moves.ts';
 import { lapsesOf } from './lapses.ts';
 import type { Measures } from './measures.ts';
 import { type Ownership, ownershipFrom } from './ownership.ts';
 import type { RequestRecord, RunRecords, SessionRecord, StepRecord } from './records.ts';
 import { serviceMeasures } from './service-gaps.ts';
+import { storyOf } from './story.ts';
 import { trafficMeasures } from './traffic.ts';
 
 /** How long after the loss of a host a failed request may still be blamed on it, beyond the moment its slot was taken over. */
@@ -12,6 +14,8 @@ export interface Verdict {
   readonly measures: Measures;
   /** Of each way in which hosts were lost, the longest that clients waited for another replica. */
   readonly failovers: Readonly<Partial<Record<HostLoss['what'], number>>>;
+  /** What came of each step, in words. */
+  readonly story: readonly string[];
   /** Requests that failed and are blamed on no lost host: what to look at. */
   readonly failures: readonly RequestRecord[];
 }
@@ -30,14 +34,18 @@ export function judge(records: RunRecords, slotOfClient: (client: string) => num
     'requests.cut': lost.length,
     'requests.retried': records.requests.filter(({ retried }) => retried).length,
     ...answerMeasures(records, ownership, slotOfClient),
+    'resets.sent': records.segments.filter(({ kind, port }) => kind === 'rst' && records.replicas.includes(port))
+      .length,
     ...connectionMeasures(records, losses),
     ...moveMeasures(records),
     'failover.gapMs': Math.max(0, ...Object.values(failovers)),
     ...serviceMeasures(records),
     ...trafficMeasures(records),
+    'datagrams.astray': strayFlows(records, ownership, slotOfClient),
+    'commands.moves': commandMoves(records, ownership, slotOfClient),
     'capture.drops': records.drops,
   };
-  return { measures, failovers, failures };
+  return { measures, failovers, failures, story: storyOf(records, ownership, slotOfClient, failovers) };
 }
 
 type HostLoss = Extract<StepRecord, { replica: string }> & { readonly what: 'cut' | 'kill host' };
@@ -54,6 +62,13 @@ function lostWithHost(
     const taken = ownership.takenOver(slot, replica, at);
     return taken === null || request.at <= taken + graceMs;
   });
+}
+
+/** Flows of datagrams that began at a replica that did not take new ones of their slot. */
+function strayFlows({ datagrams }: RunRecords, ownership: Ownership, slotOfClient: (client: string) => number): number {
+  return datagrams
+    .flatMap(({ client, begun }) => begun.map((each) => ({ ...each, slot: slotOfClient(client) })))
+    .filter(({ replica, slot, at }) => !ownership.accepted(replica, slot, at)).length;
 }
 
 interface Connection {
@@ -74,22 +89,34 @@ function answerMeasures(
   const connections = new Map<string, Connection>();
   // Those too that were only ever reset, of which no sequence number tells.
   const all = new Set<Connection>();
-  const newest = new Map<string, Connection>();
+  // Ports are used again: of each endpoint its connections, oldest first.
+  const byEndpoint = new Map<string, Connection[]>();
   for (const { client, clientPort, sequence, kind, at, port } of [...segments].sort((a, b) => a.at - b.at)) {
     const endpoint = `${client} ${clientPort}`;
     const key = `${endpoint} ${sequence}`;
-    const fresh = { slot: slotOfClient(client), syns: [], answered: new Set<string>(), strayReset: false };
-    const connection = (sequence === null ? newest.get(endpoint) : connections.get(key)) ?? fresh;
+    const fresh = {
+      slot: slotOfClient(client),
+      syns: [],
+      relayed: false,
+      answered: new Set<string>(),
+      strayReset: false,
+    };
+    const sofar = byEndpoint.get(endpoint) ?? [];
+    const connection = (sequence === null ? sofar.at(-1) : connections.get(key)) ?? fresh;
     if (sequence !== null) connections.set(key, connection);
-    newest.set(endpoint, connection);
+    if (connection === fresh) byEndpoint.set(endpoint, [...sofar, fresh]);
     all.add(connection);
     if (kind === 'syn') connection.syns.push(at);
     else if (kind === 'syn-ack') connection.answered.add(port);
     else if (!connection.answered.has(port) && !ownership.accepted(port, connection.slot, at))
       connection.strayReset = true;
   }
-  for (const { client, clientPort, replica } of requests) {
-    if (replica !== null) newest.get(`${client} ${clientPort}`)?.answered.add(replica);
+  for (const { client, clientPort, replica, at, durationMs } of requests) {
+    if (replica === null) continue;
+    const asked = byEndpoint
+      .get(`${client} ${clientPort}`)
+      ?.filter(({ syns: [first = 0] }) => first <= at + durationMs);
+    asked?.at(-1)?.answered.add(replica);
   }
   const wrong = ({ slot, syns, answered, strayReset }: Connection): boolean =>
     strayReset || [...answered].some((replica) => !syns.some((at) => ownership.accepted(replica, slot, at)));
@@ -147,8 +174,6 @@ function connectionMeasures(
   };
 }
 
-const moving: readonly StepRecord['what'][] = ['policy', 'move', 'drain', 'undrain'];
-
 /** For each step that moves slots, what the kernels did until the next step. */
 function moveMeasures(records: RunRecords): Pick<Measures, 'move.slots' | 'move.durationMs'> {
   const { steps, tables, end } = records;
@@ -156,7 +181,7 @@ function moveMeasures(records: RunRecords): Pick<Measures, 'move.slots' | 'move.
   let slots = 0;
   let durationMs = 0;
   for (const [i, step] of steps.entries()) {
-    if (!moving.includes(step.what)) continue;
+    if (!movingSteps.includes(step.what)) continue;
     const until = steps[i + 1]?.at ?? end;
     const during = tables.filter((table) => table.begin >= step.at && table.end <= until);
     if (during.length === 0) continue;

@@ -8,6 +8,7 @@ export const measureMeanings = {
   'answers.wrongReplica':
     'connections answered by a replica that did not own the slot of the client when its SYN was sent',
   'answers.byTwo': 'overlap: connections answered by two replicas',
+  'resets.sent': 'segments with RST that replicas sent to clients',
   'connections.total': 'long-lived connections asked for',
   'connections.moved':
     'times that another replica went on with a connection of `tcp-echo`, and knew what had been said on it',
@@ -34,9 +35,13 @@ export const measureMeanings = {
   'datagrams.sent': 'datagrams sent',
   'datagrams.lost': 'datagrams without an answer in time',
   'datagrams.wrong': 'answers to nothing that was asked, and second answers',
+  'datagrams.moved': 'times that another replica answered a flow than the one before',
+  'datagrams.begun': 'flows that were answered',
+  'datagrams.astray': 'of those, flows that began at a replica that did not own the slot of the client then',
   'commands.run': 'commands that have ended',
   'commands.failed': 'commands that ended with another exit code than 0, or not in time',
   'commands.exitCode': 'the highest exit code of a command',
+  'commands.moves': 'how often the slot of its client changed its owner while a command ran, the least of all commands',
   'slots.unsettled':
     'slots that were on their way, that had connections at others than their owner, or that were nobody’s, when the timeline ended',
   'capture.drops': 'frames that the capture at the switch missed',

@@ -9,10 +9,11 @@ import { type MeasureName, measureNames } from './measures.ts';
 import type { RunRecords, StepRecord, TableRecord } from './records.ts';
 import { reportOf, type ShareTeller } from './report.ts';
 import { type ScenarioRun, sessionsAskedBy } from './run.ts';
-import { policiesOf, type Scenario, type Workload } from './schema.ts';
+import { policiesOf, type Scenario } from './schema.ts';
 import { isSimulated, type SimulatedClients, startSimulatedClients } from './sim-clients.ts';
 import { createSimulatedStepper, unknownStep } from './sim-steps.ts';
 import type { SimulatedStatus, Simulation, Simulator } from './simulation.ts';
+import type { Workload } from './workload-schema.ts';
 
 const mask = '0.0.0.255';
 /** What is under way at the end of the timeline has so long to be answered. */

@@ -66,6 +66,10 @@ export interface DatagramsRecord {
   readonly lost: number;
   /** Answers to nothing that was asked, or second ones. */
   readonly wrong: number;
+  /** Answers of another replica than the one before. */
+  readonly moved: number;
+  /** When a datagram was sent whose answer was the first of its flow, and who gave it. */
+  readonly begun: readonly { readonly at: number; readonly replica: string }[];
 }
 
 /** What came of a stream that is over. */
@@ -93,7 +97,11 @@ export interface WaitRecord {
 /** A command that has ended. */
 export interface CommandRecord {
   readonly kind: 'command';
+  readonly began: number;
+  /** When it ended. */
   readonly at: number;
+  /** The address it was given. */
+  readonly client: string;
   readonly command: string;
   /** As a shell tells it: 128 and the signal's number where one ended it. */
   readonly exitCode: number;

@@ -24,6 +24,8 @@ export interface TimelineEntry {
   /** Milliseconds since the clients began. */
   readonly atMs: number;
   readonly what: string;
+  /** What came of it until the next, in words; empty for nothing. */
+  readonly outcome: string;
 }
 
 /** What a place measures: the lab everything, the simulator less. */
@@ -91,7 +93,7 @@ export interface ShareTeller {
 export function reportOf(
   scenario: Scenario,
   records: RunRecords,
-  { measures: all, failovers, failures }: Verdict,
+  { measures: all, failovers, failures, story }: Verdict,
   tellers: readonly ShareTeller[],
   { on = 'lab', measured }: { readonly on?: Place; readonly measured?: ReadonlySet<MeasureName> } = {},
 ): ScenarioReport<Taken> {
@@ -105,7 +107,10 @@ export function reportOf(
     passed: expectations.every(({ passed }) => passed),
     expectations,
     measures,
-    timeline: records.steps.map((step) => ({ atMs: Math.round(step.at - records.begin), what: stepLabel(step) })),
+    timeline: records.steps.map((step, i) => ({
+      ...{ atMs: Math.round(step.at - records.begin), what: stepLabel(step) },
+      outcome: story[i] ?? '',
+    })),
     replicas: records.replicas.map((name) => replicaReport(name, records, tellers)),
     requests: { total: all['requests.total'], failed: all['requests.failed'] },
     connections: {
@@ -163,15 +168,23 @@ export function formatReport(report: ScenarioReport<Taken>, records: RunRecords)
     ({ name, slots, filters, requests, cut }) =>
       `${name.padEnd(8)} ${String(slots).padStart(5)} ${String(filters.length).padStart(8)} ${String(requests).padStart(9)}${cut ? '  cut off; its share until then' : ''}`,
   );
-  const measures = Object.entries(report.measures).map(([name, value]) => {
+  const measures = Object.entries(report.measures).flatMap(([name, value]) => {
     const outcomes = report.expectations.filter(({ what }) => what === name);
+    // What nobody asked for and did not happen is in the file alone.
+    if (value === 0 && outcomes.length === 0) return [];
     const mark = outcomes.map(({ want, passed }) => `${passed ? 'ok' : 'FAILED'}, ${want}`).join('; ');
     return `${name.padEnd(width)} ${String(value).padStart(10)}  ${mark}`.trimEnd();
   });
   const unknown = report.expectations.filter(({ got }) => got === notMeasured);
   const losses = Object.entries(report.failover.byLoss);
   const byLoss = losses.length > 1 ? losses.map(([what, gapMs]) => `failover after ${what}: ${gapMs} ms`) : [];
+  const story = report.timeline.flatMap(({ atMs, what, outcome }) => [
+    `${(atMs / 1000).toFixed(1).padStart(5)} s  ${what}`,
+    ...(outcome === '' ? [] : [`         ${outcome}`]),
+  ]);
   return [
+    ...story,
+    '',
     'replica  slots  filters  requests',
     ...replicas,
     '',

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { parseIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
+import { OperatingError } from '../base/operating-error.ts';
 import { captureAtSwitch, type Lab, labDown, labUp, type ReplicaStatus } from '../lab/index.ts';
 import { askAgentOnce } from '../platform/agent-client.ts';
 import { unixMsOf } from '../platform/monotonic-clock.ts';
@@ -10,16 +11,18 @@ import { type Partition, partitionOf, slotOf } from '../space/index.ts';
 import { clientRecords } from './client-records.ts';
 import { startClients } from './clients.ts';
 import { judge } from './judge.ts';
+import { missingNeed } from './needs.ts';
 import type { RunRecords, StepRecord, TableRecord } from './records.ts';
 import type { RepetitionReport } from './repetition.ts';
 import { reportOf, type ScenarioReport, type SkippedReport, type Taken } from './report.ts';
-import { policiesOf, type Scenario, type Workload } from './schema.ts';
-import { serversFor } from './servers.ts';
+import { policiesOf, type Scenario } from './schema.ts';
+import { preparationsOf, serversFor } from './servers.ts';
 import { stepLabel } from './step-label.ts';
 import { createStepper } from './steps.ts';
 import { watchTables } from './table-watch.ts';
 import { timelinePicture } from './timeline-picture.ts';
 import { unsettledSlots } from './unsettled.ts';
+import type { Workload } from './workload-schema.ts';
 
 export interface RunOptions {
   readonly onProgress: (line: string) => void;
@@ -42,23 +45,35 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
   const lab = await labUp({
     name: scenario.name,
     ...scenario.topology,
+    prepare: preparationsOf(scenario.workloads),
     serve: servers.map(({ command }) => command),
     ports: servers.map(({ port }) => port),
-    checked: true,
+    checked: servers.flatMap(({ port, checked }) => (checked ? [port] : [])),
     certified: policiesOf(scenario).some(({ handoff }) => handoff === 'transfer'),
+    ...(scenario.udpIdle === undefined ? {} : { udpIdle: scenario.udpIdle }),
     policy: stringify(scenario.policy),
     onProgress,
     signal,
   });
   try {
     onProgress(`servers: ${servers.map(({ description }) => description).join(', ')}`);
+    const { expected, leftOut } = expectedHere(scenario);
+    for (const each of leftOut) onProgress(`left out: ${each}`);
     const records = await record(scenario, lab, onProgress, signal);
     const statuses = await statusesOf(lab);
-    return { report: reportOf(scenario, records, judge(records, slotOfClient), statuses), records };
+    const report = reportOf(expected, records, judge(records, slotOfClient), statuses);
+    return { report: leftOut.length > 0 ? { ...report, leftOut } : report, records };
   } finally {
     onProgress('taking the network down');
     await labDown(scenario.name);
   }
+}
+
+/** What this machine can be expected to show, and why not the rest, one line each. */
+function expectedHere(scenario: Scenario): { readonly expected: Scenario; readonly leftOut: readonly string[] } {
+  const reasons = scenario.expect.map(({ needs = [] }) => missingNeed(needs));
+  const leftOut = scenario.expect.flatMap(({ measure }, i) => (reasons[i] ? [`${measure}, as ${reasons[i]}`] : []));
+  return { expected: { ...scenario, expect: scenario.expect.filter((_, i) => !reasons[i]) }, leftOut };
 }
 
 /** Writes `report.json` and `timeline.svg`. */
@@ -66,7 +81,13 @@ export function writeReport(directory: string, { report, records }: ScenarioRun)
   const title = `${report.name}: ${report.description}`;
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
-  const picture = timelinePicture(title, records, partition.slotCount, slotOfClient);
+  const story = report.timeline.map(({ outcome }) => outcome);
+  const picture = timelinePicture(
+    { title, story, leftOut: report.leftOut ?? [] },
+    records,
+    partition.slotCount,
+    slotOfClient,
+  );
   writeFileSync(join(directory, 'timeline.svg'), picture);
 }
 
@@ -107,11 +128,15 @@ async function record(
   const capture = await captureAtSwitch(lab.plan);
   const begin = unixMs();
   const clients = startClients(lab.plan, scenario.workloads, seen.add);
-  const progress = setInterval(() => onProgress(`${seconds(begin)}  ${seen.summary()}`), progressMs);
-  const stepper = createStepper(lab, signal, (step) => {
+  const progress = setInterval(() => {
+    const summary = seen.summary();
+    if (summary !== '') onProgress(`${seconds(begin)}  ${summary}`);
+  }, progressMs);
+  const onStep = (step: StepRecord): void => {
     onProgress(`${seconds(begin)}  ${stepLabel(step)}`);
     steps.push(step);
-  });
+  };
+  const stepper = createStepper(lab, signal, onStep, seen.moved);
   try {
     for (const step of scenario.timeline) await stepper.take(step);
     const end = unixMs();
@@ -119,6 +144,9 @@ async function record(
     const slotsUnsettled = unsettledSlots(await statusesOf(lab), partition.slotCount);
     await clients.end();
     const { segments, drops } = await capture.end();
+    if (segments.length === 0 && seen.records.requests.some(({ replica }) => replica !== null)) {
+      throw new OperatingError('capture', 'the capture at the switch saw none of the connections that were answered');
+    }
     return {
       ...{ begin, end, ...seen.records, tables, steps, segments, drops },
       replicas: lab.plan.replicas.map(({ name }) => name),

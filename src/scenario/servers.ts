@@ -1,7 +1,8 @@
 import { accessSync, constants } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { asOrdinaryUser } from '../lab/index.ts';
 import { streamPort } from '../lab/stream.ts';
-import type { Workload } from './schema.ts';
+import type { Workload } from './workload-schema.ts';
 
 const nginxPath = '/usr/sbin/nginx';
 
@@ -12,6 +13,8 @@ export interface Server {
   readonly port: string;
   /** For `sh -c`; MANYCAST_NODE names the replica, MANYCAST_DIRECTORY is a directory of its own. */
   readonly command: string;
+  /** The agents look whether it answers. */
+  readonly checked: boolean;
 }
 
 /** One server for each kind of workload. */
@@ -25,17 +28,30 @@ export function serversFor(workloads: readonly Workload[]): Server[] {
   if (kinds.has('tcp-echo') || kinds.has('ping')) servers.push(echo);
   if (kinds.has('udp-echo')) servers.push(udpEcho);
   if (kinds.has('stream')) servers.push(stream);
-  servers.push(
-    ...commands.flatMap(({ serve }) =>
-      serve ? [{ description: serve.run, port: serve.port, command: serve.run }] : [],
-    ),
-  );
+  servers.push(...commands.flatMap(({ serve }) => (serve ? [broughtServer(serve)] : [])));
   return servers;
+}
+
+/** What is to be done before anything is served, for `sh -c`. */
+export function preparationsOf(workloads: readonly Workload[]): string[] {
+  return workloads.flatMap((each) => (each.kind === 'command' && each.prepare !== undefined ? [each.prepare] : []));
+}
+
+type Brought = NonNullable<Extract<Workload, { kind: 'command' }>['serve']>;
+
+function broughtServer({ port, run, unprivileged, checked }: Brought): Server {
+  return {
+    description: `what a command brings for ${port}`,
+    port,
+    command: unprivileged ? asOrdinaryUser(run) : run,
+    checked,
+  };
 }
 
 const nginx: Server = {
   description: 'nginx',
   port: '80/tcp',
+  checked: true,
   command: `cd "$MANYCAST_DIRECTORY" && cat > nginx.conf <<END && exec ${nginxPath} -p "$MANYCAST_DIRECTORY" -c nginx.conf
 user root root;
 daemon off;
@@ -61,24 +77,28 @@ END`,
 const nodeHttp: Server = {
   description: 'a Node HTTP server',
   port: '80/tcp',
+  checked: true,
   command: nodeProgram('http-server-main.js'),
 };
 
 const echo: Server = {
   description: 'a line echo server',
   port: '7/tcp',
+  checked: true,
   command: nodeProgram('tcp-echo-server-main.js'),
 };
 
 const udpEcho: Server = {
   description: 'a datagram echo server',
   port: '7/udp',
+  checked: true,
   command: nodeProgram('udp-echo-server-main.js'),
 };
 
 const stream: Server = {
   description: 'a stream server',
   port: `${streamPort}/tcp`,
+  checked: true,
   command: nodeProgram('stream-server-main.js'),
 };
 

@@ -1,7 +1,7 @@
 import type { ClientRecord } from './clients.ts';
-import type { Workload } from './schema.ts';
 import { startSessions } from './sim-sessions.ts';
 import type { SimulatedConnection, Simulation } from './simulation.ts';
+import type { Workload } from './workload-schema.ts';
 
 /** Kinds of workload that the simulator has clients for. */
 export const simulatedKinds = ['http', 'tcp-echo', 'probe', 'ping'] as const;

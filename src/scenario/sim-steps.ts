@@ -2,10 +2,12 @@ import { OperatingError } from '../base/operating-error.ts';
 import { parseSlots } from '../space/index.ts';
 import type { ReplicaStep, StepRecord } from './records.ts';
 import type { SimulatedChange, Simulation } from './simulation.ts';
+import { policyLabel } from './step-label.ts';
 import { others, roles, type Step } from './step-schema.ts';
 
 /** Why the simulator cannot do a step, in a few words; null when it can. */
 export function unknownStep(step: Step): string | null {
+  if ('moved' in step) return 'moved';
   return 'kill' in step && step.kill.server !== undefined ? 'kill: { server }' : null;
 }
 
@@ -36,7 +38,7 @@ async function take(stage: SimulatedStage, step: Step): Promise<void> {
   };
   if ('wait' in step) await simulation.run(step.wait * 1000);
   else if ('policy' in step) {
-    stage.onStep({ what: 'policy', at, label: `policy ${step.policy.strategy}` });
+    stage.onStep({ what: 'policy', at, label: policyLabel(step.policy) });
     simulation.policy(step.policy);
   } else if ('move' in step || 'drain' in step || 'undrain' in step) await change(stage, step);
   else if ('upgrade' in step || 'restart' in step) await startAgain(stage, step);
@@ -53,7 +55,7 @@ async function take(stage: SimulatedStage, step: Step): Promise<void> {
     simulation.lose(step.loss.percent / 100);
     stage.onStep({ what: 'loss', at, label: `control channel loses ${step.loss.percent} %` });
   } else if ('destroyState' in step) on('destroy state', step.destroyState, (each) => simulation.destroyState(each));
-  else on('flush', step.flush, (each) => simulation.flush(each));
+  else if ('flush' in step) on('flush', step.flush, (each) => simulation.flush(each));
 }
 
 /** Told when it is asked for. */

@@ -1,3 +1,4 @@
+import type { Policy } from '../policy/index.ts';
 import type { ReplicaStep, StepRecord } from './records.ts';
 
 const done: Readonly<Record<ReplicaStep, string>> = {
@@ -20,4 +21,16 @@ const done: Readonly<Record<ReplicaStep, string>> = {
 /** What a step did, in a few words. */
 export function stepLabel(step: StepRecord): string {
   return 'replica' in step ? `${step.replica} ${done[step.what]}` : step.label;
+}
+
+const toConnections = { forward: 'stay', reset: 'are reset', transfer: 'move along' } as const;
+
+/** A policy, in a few words. */
+export function policyLabel(policy: Policy): string {
+  const shares = {
+    equal: () => 'equal shares',
+    weighted: () => `shares ${Object.values('weights' in policy ? policy.weights : {}).join(':')}`,
+    explicit: () => 'shares as listed',
+  }[policy.strategy]();
+  return `${shares}, connections ${toConnections[policy.handoff]}`;
 }

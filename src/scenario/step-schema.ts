@@ -27,6 +27,16 @@ export const movePhases = ['prepare', 'leave', 'owned', 'done'] as const;
 /** Each step by its key. */
 const stepSchemas = {
   wait: z.strictObject({ wait: z.number().min(0).max(600).describe('Seconds.') }).describe('Let time pass.'),
+  moved: z
+    .strictObject({
+      moved: z
+        .number()
+        .int()
+        .min(1)
+        .max(100_000)
+        .describe('Connections, all that there were since the beginning; after ten seconds the run fails.'),
+    })
+    .describe('Wait until clients of `tcp-echo` have seen so many connections go on at another replica.'),
   policy: z
     .strictObject({ policy: policySchema.describe('As in `policy.yaml`.') })
     .describe('Save the policy file that all agents watch.'),

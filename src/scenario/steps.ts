@@ -22,7 +22,9 @@ import { unixMsOf } from '../platform/monotonic-clock.ts';
 import { createCast } from './cast.ts';
 import { changeCluster, untilServing } from './cluster-change.ts';
 import type { ReplicaStep, StepRecord } from './records.ts';
+import { policyLabel } from './step-label.ts';
 import { others, type Step } from './step-schema.ts';
+import { untilMoved } from './until-moved.ts';
 
 export interface Stepper {
   /** Does one step; resolves when the timeline may go on. */
@@ -44,7 +46,7 @@ export async function takeStep(
   signal: AbortSignal,
   onStep: (step: StepRecord) => void,
 ): Promise<void> {
-  const stepper = createStepper(lab, signal, onStep);
+  const stepper = createStepper(lab, signal, onStep, noClients);
   try {
     await stepper.take(step);
     if ('stop' in step) await delay(step.stop.seconds * 1000, undefined, { signal });
@@ -53,15 +55,28 @@ export async function takeStep(
   }
 }
 
-/** Does the steps of a timeline on a lab, and tells each when it is done; a stop once more when it is over. */
-export function createStepper(lab: Lab, signal: AbortSignal, onStep: (step: StepRecord) => void): Stepper {
+function noClients(): never {
+  throw new OperatingError('scenario', 'moved: there are no clients that could tell, as there are in a scenario');
+}
+
+/** Does the steps of a timeline on a lab, and tells each when it is done; a stop once more when it is over. `moved`: times that clients have seen a connection go on elsewhere. */
+export function createStepper(
+  lab: Lab,
+  signal: AbortSignal,
+  onStep: (step: StepRecord) => void,
+  moved: () => number,
+): Stepper {
   const stage: Stage = {
     ...{ lab, signal, onStep, replicaOf: createCast(lab) },
     stopped: new Map(),
     ended: new Set(),
   };
   return {
-    take: (step) => ('wait' in step ? delay(step.wait * 1000, undefined, { signal }) : take(stage, step)),
+    async take(step): Promise<void> {
+      if ('wait' in step) await delay(step.wait * 1000, undefined, { signal });
+      else if ('moved' in step) await untilMoved(step.moved, moved, signal);
+      else await take(stage, step);
+    },
     checkAgents(): void {
       const { replicas } = lab.plan;
       const dead = replicas.find(({ name }) => !stage.ended.has(name) && !isAgentAlive(lab.plan, name));
@@ -84,10 +99,10 @@ interface Stage {
   readonly ended: Set<string>;
 }
 
-async function take(stage: Stage, step: Exclude<Step, { wait: unknown }>): Promise<void> {
+async function take(stage: Stage, step: Exclude<Step, { wait: unknown } | { moved: unknown }>): Promise<void> {
   const { plan } = stage.lab;
   if ('policy' in step) {
-    stage.onStep({ what: 'policy', at: now(), label: `policy ${step.policy.strategy}` });
+    stage.onStep({ what: 'policy', at: now(), label: policyLabel(step.policy) });
     savePolicy(stage.lab, stringify(step.policy));
   } else if ('move' in step) await move(stage, step);
   else if ('drain' in step) await drain(stage, 'drain', step.drain);

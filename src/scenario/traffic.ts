@@ -11,6 +11,8 @@ type Traffic = Pick<
   | 'datagrams.sent'
   | 'datagrams.lost'
   | 'datagrams.wrong'
+  | 'datagrams.moved'
+  | 'datagrams.begun'
   | 'commands.run'
   | 'commands.failed'
   | 'commands.exitCode'
@@ -32,6 +34,8 @@ export function trafficMeasures(records: RunRecords): Traffic {
     'datagrams.sent': sum(datagrams, ({ sent }) => sent),
     'datagrams.lost': sum(datagrams, ({ lost }) => lost),
     'datagrams.wrong': sum(datagrams, ({ wrong }) => wrong),
+    'datagrams.moved': sum(datagrams, ({ moved }) => moved),
+    'datagrams.begun': sum(datagrams, ({ begun }) => begun.length),
     'commands.run': commands.length,
     'commands.failed': commands.filter(({ exitCode }) => exitCode !== 0).length,
     'commands.exitCode': Math.max(0, ...commands.map(({ exitCode }) => exitCode)),

@@ -9,11 +9,13 @@ interface UdpEchoClientTask {
   readonly clients: readonly string[];
   readonly intervalMs: number;
   readonly timeoutMs: number;
+  /** Each flow ends after this long, and another begins; 0 for never. */
+  readonly lifeMs: number;
 }
 
 const task = JSON.parse(process.argv[2] ?? '') as UdpEchoClientTask;
 const whileMs = 250;
-const closers: (() => void)[] = [];
+const closers = new Set<() => void>();
 for (const client of task.clients) begin(client);
 process.stdin.resume();
 process.stdin.once('end', () => {
@@ -28,7 +30,8 @@ function begin(client: string): void {
   /** Those that were given up: what comes late is lost, and not wrong. */
   const lost = new Set<number>();
   let next = 0;
-  let counts = { sent: 0, lost: 0, wrong: 0 };
+  let replica: string | null = null;
+  let counts = noCounts();
   let sending: NodeJS.Timeout | undefined;
   let ending = false;
   const send = (): void => {
@@ -46,7 +49,7 @@ function begin(client: string): void {
     }
     const record: DatagramsRecord = { kind: 'datagrams', at: unixMsOf(performance.now()), client, ...counts };
     process.stdout.write(`${JSON.stringify(record)}\n`);
-    counts = { sent: 0, lost: 0, wrong: 0 };
+    counts = noCounts();
     if (!ending || unanswered.size > 0) return;
     clearInterval(telling);
     socket.close();
@@ -54,15 +57,40 @@ function begin(client: string): void {
   const telling = setInterval(tell, whileMs);
   socket.on('error', () => {});
   socket.on('message', (answer) => {
-    const [, number = ''] = answer.toString('latin1').split(' ');
+    const [from = '', number = ''] = answer.toString('latin1').split(' ');
+    const sentAt = unanswered.get(Number(number));
     const expected = unanswered.delete(Number(number)) || lost.delete(Number(number));
     if (!/^\d+$/.test(number) || !expected) counts.wrong++;
+    if (replica === null && sentAt !== undefined) counts.begun.push({ at: unixMsOf(sentAt), replica: from });
+    if (replica !== null && replica !== from) counts.moved++;
+    replica = from;
   });
   socket.bind(0, client, () => {
     if (!ending) sending = setInterval(send, task.intervalMs);
   });
-  closers.push(() => {
+  const end = (): void => {
     ending = true;
     clearInterval(sending);
-  });
+    clearTimeout(renewing);
+    closers.delete(end);
+  };
+  const renewing = setTimeout(() => {
+    if (task.lifeMs === 0) return;
+    end();
+    begin(client);
+  }, task.lifeMs);
+  closers.add(end);
+}
+
+/** Of a while. */
+interface Counts {
+  sent: number;
+  lost: number;
+  wrong: number;
+  moved: number;
+  readonly begun: { at: number; replica: string }[];
+}
+
+function noCounts(): Counts {
+  return { sent: 0, lost: 0, wrong: 0, moved: 0, begun: [] };
 }

@@ -3,6 +3,7 @@ import { type Change, titleOf } from '../control/change.ts';
 import { type Control, type ControlConfig, createControl } from '../control/control.ts';
 import { type Durable, decodeDurable } from '../control/durable.ts';
 import type { ControlOutput } from '../control/io.ts';
+import { nothingStays } from '../dataplane/staying.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { StateStore } from '../ports/state-store.ts';
 import { createSimulatedChannel } from './control-channel.ts';
@@ -42,11 +43,13 @@ export function startAgent(world: World, host: Host): void {
   timeline.say(`${host.name} starts, session ${session}`);
   timeline.unsettle();
   void (async () => {
-    const rows = await dataPlane.adopt();
-    if (rows === null) await dataPlane.apply({ service, rows: new Map() }).catch(() => {});
+    const adopted = await dataPlane.adopt();
+    if (adopted === null) await dataPlane.apply({ service, rows: new Map() }).catch(() => {});
     if (!life.alive) return;
     const control = watchedControl(world, host, {
-      ...{ session, node: host.name, peers: names, partition: service.partition, rows: rows ?? new Map() },
+      ...{ session, node: host.name, peers: names, partition: service.partition },
+      ...(adopted ?? { rows: new Map(), staying: nothingStays }),
+      udpIdleMs: service.udpIdleMs ?? null,
       ...{ start: clock.now(), durable: remembered(world, host), policy: world.firstPolicy },
       newIncarnation: world.newIncarnation(),
       witness: false,

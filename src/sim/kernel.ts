@@ -1,15 +1,9 @@
 import type { IpAddress } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
-import type { DataPlane, Fence } from '../dataplane/data-plane.ts';
+import type { Adopted, DataPlane, Fence } from '../dataplane/data-plane.ts';
 import { type Diversions, divertedBy, type FlowChange } from '../dataplane/diversions.ts';
 import { createFakeDataPlane, type FakeDataPlane } from '../dataplane/fake.ts';
-import {
-  type ForwardingTable,
-  type Row,
-  type Rows,
-  type ServiceEntry,
-  sameRow,
-} from '../dataplane/forwarding-table.ts';
+import { type ForwardingTable, type Row, type ServiceEntry, sameRow } from '../dataplane/forwarding-table.ts';
 import type { Packet, ResetVerdict, Verdict } from '../dataplane/packet.ts';
 import type { Life } from './life.ts';
 import type { Timeline } from './timeline.ts';
@@ -122,13 +116,14 @@ export class Kernel {
       grant: (fence, mark) => this.#lease(life, () => this.#fake.grant(fence, mark)),
       apply: (table) => install(table),
       divert,
-      adopt: async (): Promise<Rows | null> => {
-        const rows = this.#standing ? await this.#fake.adopt() : null;
-        isKnown = rows !== null;
+      adopt: async (): Promise<Adopted | null> => {
+        const adopted = this.#standing ? await this.#fake.adopt() : null;
+        isKnown = adopted !== null;
         diversions = new Map();
-        wanted = rows && { service, rows };
-        return rows;
+        wanted = adopted && { service, ...adopted };
+        return adopted;
       },
+      seen: () => this.#transact(life, () => this.#fake.seen()).then((listed) => listed),
       repair: async (): Promise<boolean> => {
         if (wanted === null || (this.#standing && isKnown)) return false;
         await install(wanted);
@@ -162,7 +157,7 @@ export class Kernel {
     if (!before && this.#fake.isOpen('lease')) this.#watch.openedByArming();
   }
 
-  #transact(life: Life, commit: () => void): Promise<void> {
+  #transact<T>(life: Life, commit: () => T): Promise<T> {
     const { random } = this.#timeline;
     const ms = random.between(0, random.chance(this.#faults.slow) ? slowMs : this.#faults.transactionMsMax);
     const finish = (settle: () => void): void =>
@@ -180,8 +175,8 @@ export class Kernel {
         const done = (): void => {
           if (!life.alive) return;
           life.inKernel.delete(commit);
-          commit();
-          finish(resolve);
+          const result = commit();
+          finish(() => resolve(result));
         };
         // A process that is stopped meanwhile has handed its transaction to the kernel already, or has not.
         this.#timeline.after(ms, () => {

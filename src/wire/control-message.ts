@@ -63,7 +63,7 @@ export const partBytesMax = 1024;
 
 const part = record({
   kind: known('part'),
-  content: oneOf(['ledger', 'proposal', 'drained', 'claim']),
+  content: oneOf(['ledger', 'proposal', 'drained', 'claim', 'kept', 'known']),
   /** Tells the parts of one value from those of the sender's next. */
   transfer: u32,
   /** Bytes of the whole value. */

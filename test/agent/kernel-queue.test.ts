@@ -5,6 +5,7 @@ import { createKernelQueue, type KernelQueue } from '../../src/agent/kernel-queu
 import type { DataPlane } from '../../src/dataplane/data-plane.ts';
 import { createFakeDataPlane } from '../../src/dataplane/fake.ts';
 import { ownRow, type Rows } from '../../src/dataplane/forwarding-table.ts';
+import { nothingStays } from '../../src/dataplane/staying.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { serviceWith } from '../contract/data-plane-contract.ts';
 
@@ -86,7 +87,7 @@ function rowsOf(...slots: readonly number[]): Rows {
 describe('the queue to the kernel', () => {
   test('says what is programmed once the kernel confirms and packets on their way are through', async () => {
     const { kernel, clock, applied, programmed, events } = queue();
-    kernel.program(1, rowsOf(4, 5));
+    kernel.program(1, rowsOf(4, 5), nothingStays);
     await nextTurn();
     clock.pass(4);
     await nextTurn();
@@ -97,7 +98,7 @@ describe('the queue to the kernel', () => {
 
   test('skips tables that were overtaken while the kernel was busy', async () => {
     const { kernel, clock, applied, programmed } = queue();
-    for (const revision of [1, 2, 3]) kernel.program(revision, rowsOf(revision));
+    for (const revision of [1, 2, 3]) kernel.program(revision, rowsOf(revision), nothingStays);
     await idle(kernel, clock);
     expect([applied, programmed]).toEqual([[[3]], [3]]);
   });
@@ -112,7 +113,7 @@ describe('the queue to the kernel', () => {
         return false;
       },
     });
-    kernel.program(1, rowsOf(7));
+    kernel.program(1, rowsOf(7), nothingStays);
     await idle(kernel, clock);
     expect([applied, programmed, events]).toEqual([[], [], ['failure']]);
     clock.pass(100);
@@ -130,9 +131,9 @@ describe('the queue to the kernel', () => {
         return false;
       },
     });
-    kernel.program(1, rowsOf(7));
+    kernel.program(1, rowsOf(7), nothingStays);
     await idle(kernel, clock);
-    kernel.program(2, rowsOf(8));
+    kernel.program(2, rowsOf(8), nothingStays);
     await idle(kernel, clock);
     clock.pass(1000);
     await idle(kernel, clock);
@@ -152,10 +153,10 @@ describe('the queue to the kernel', () => {
         return false;
       },
     });
-    kernel.program(1, rowsOf(7));
+    kernel.program(1, rowsOf(7), nothingStays);
     // The first transaction is under way from the next turn on.
     await Promise.resolve();
-    kernel.program(2, rowsOf(8));
+    kernel.program(2, rowsOf(8), nothingStays);
     fail(new Error('busy'));
     await idle(kernel, clock);
     clock.pass(1000);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type IpAddress, parseIp } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
-import type { Fence, FlowCounters } from '../../src/dataplane/data-plane.ts';
+import type { Adopted, Fence, FlowCounters } from '../../src/dataplane/data-plane.ts';
 import type { FlowChange } from '../../src/dataplane/diversions.ts';
 import {
   type ForwardingTable,
@@ -12,6 +12,7 @@ import {
   type ServiceEntry,
 } from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, ResetVerdict, Verdict } from '../../src/dataplane/packet.ts';
+import type { UdpFlow } from '../../src/dataplane/staying.ts';
 import { partitionOf } from '../../src/space/partition.ts';
 
 /** A data plane under test: the table is applied, then packets arrive one at a time. */
@@ -20,7 +21,8 @@ export interface JudgedDataPlane {
   arm(fence: Fence, mark: number, ms: number): Promise<void>;
   grant(fence: Fence, mark: number | null): Promise<void>;
   divert(changes: readonly FlowChange[]): Promise<void>;
-  adopt(): Promise<Rows | null>;
+  adopt(): Promise<Adopted | null>;
+  seen(): Promise<readonly UdpFlow[]>;
   judge(packet: Packet): Promise<Verdict>;
   /** What becomes of a reset of a connection that this host does not know, or of several at once, in any order. */
   judgeReset(client: IpAddress): Promise<ResetVerdict>;
@@ -307,7 +309,7 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
         [11, leavingRow],
       ]);
       await serve(open(), { service, rows });
-      expect(await open().adopt()).toEqual(rows);
+      expect((await open().adopt())?.rows).toEqual(rows);
       expect(await open().judge(packet({ from: mine }))).toBe('local');
       await open().apply({ service, rows: new Map([[8, ownRow]]) });
       expect(await open().judge(packet({ from: mine }))).toBe('drop');

@@ -111,7 +111,7 @@ export function describeDiversions(name: string, open: () => JudgedDataPlane): v
     test('a later process adopts the table and none of the flows that were diverted', async () => {
       await begin([7]);
       await open().divert([change('cut', mine), change('hold', '10.77.102.7')]);
-      expect(await open().adopt()).toEqual(new Map([[7, ownRow]]));
+      expect((await open().adopt())?.rows).toEqual(new Map([[7, ownRow]]));
       expect(await judgeAll([segment, packet({ from: '10.77.102.7', opens: false })])).toEqual(['local', 'local']);
       await open().divert([change('cut', mine)]);
       expect(await open().judge(segment)).toBe('drop');

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { FlowCounters } from '../../src/dataplane/data-plane.ts';
 import type { ForwardingTable, Row } from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, ResetVerdict, Verdict } from '../../src/dataplane/packet.ts';
+import { type Staying, type UdpFlow, udpFlowsOf } from '../../src/dataplane/staying.ts';
 import type { JudgedDataPlane } from './data-plane-contract.ts';
 
 /** A real kernel's data plane in a namespace that ends with its process. */
@@ -30,15 +31,22 @@ export function openKernelDataPlane(): KernelDataPlane {
   const ask = lineProtocol(child);
   return {
     apply: async (table: ForwardingTable) =>
-      void (await ask('apply', { service: table.service, rows: [...table.rows] })),
+      void (await ask('apply', {
+        service: table.service,
+        rows: [...table.rows],
+        kept: [...(table.staying?.kept.values() ?? [])],
+        foreign: [...(table.staying?.foreign.values() ?? [])],
+        shut: [...(table.staying?.shut ?? [])],
+      })),
     arm: async (fence, mark, ms) => void (await ask('arm', { fence, mark, ms })),
     grant: async (fence, mark) => void (await ask('grant', { fence, mark })),
     divert: async (changes) => void (await ask('divert', changes)),
     runIp: async (...words) => void (await ask('runIp', { words })),
     async adopt() {
-      const rows = (await ask('adopt')) as [number, Row][] | null;
-      return rows && new Map(rows);
+      const adopted = (await ask('adopt')) as ({ rows: [number, Row][] } & Listed) | null;
+      return adopted && { rows: new Map(adopted.rows), staying: stayingOf(adopted) };
     },
+    seen: async () => (await ask('seen')) as UdpFlow[],
     judgeReset: async (client) => ((await ask('judgeResets', { client, count: 1 })) as ResetVerdict[])[0] ?? 'leaves',
     judgeResets: async (client, count) => (await ask('judgeResets', { client, count })) as ResetVerdict[],
     letsGo: async (client) => (await ask('letsGo', client)) as boolean,
@@ -57,6 +65,22 @@ export function openKernelDataPlane(): KernelDataPlane {
   };
 }
 
+/** What stays, as JSON has it. */
+interface Listed {
+  readonly kept: UdpFlow[];
+  readonly foreign: UdpFlow[];
+  readonly shut: number[];
+}
+
+function stayingOf({ kept, foreign, shut }: Listed): Staying {
+  return { kept: udpFlowsOf(kept), foreign: udpFlowsOf(foreign), shut: new Set(shut) };
+}
+
+/** Addresses are numbers of any size. */
+function revive(_key: string, value: unknown): unknown {
+  return typeof value === 'string' && /^\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value;
+}
+
 type Ask = (operation: string, argument?: unknown) => Promise<unknown>;
 
 /** Requests one at a time: the answer to a request is the next line. */
@@ -69,7 +93,7 @@ function lineProtocol(child: ChildProcess): Ask {
   });
   if (child.stdout) {
     createInterface({ input: child.stdout }).on('line', (line) => {
-      const answer = JSON.parse(line) as { value?: unknown; error?: string };
+      const answer = JSON.parse(line, revive) as { value?: unknown; error?: string };
       const next = waiting.shift();
       if (answer.error === undefined) next?.resolve(answer.value);
       else next?.reject(new Error(answer.error));

@@ -7,7 +7,9 @@ import { macBytes, macFromBytes } from '../../dist/base/mac.js';
 import { holdDeviceOf } from '../../dist/dataplane/forwarding-table.js';
 import { letGoPriority } from '../../dist/dataplane/held-resets.js';
 import { createNftDataPlane } from '../../dist/dataplane/nft.js';
+import { udpFlowsOf } from '../../dist/dataplane/staying.js';
 import { openNftables } from '../../dist/platform/libnftables.js';
+import { readSetElements } from '../../dist/platform/nft-set-elements.js';
 import { openPacketSocket } from '../../dist/platform/packet-socket.js';
 import { openRawIp } from '../../dist/platform/raw-ip.js';
 
@@ -15,6 +17,7 @@ const protocols = { icmp: 1, tcp: 6, udp: 17 };
 const groupMac = '01:00:5e:4d:00:01';
 const ownMac = '02:00:00:00:00:0b';
 const serviceAddress = '10.77.0.100';
+const written = (_key, value) => (typeof value === 'bigint' ? `${value}n` : value);
 const revive = (_key, value) =>
   typeof value === 'string' && /^\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value;
 
@@ -32,6 +35,7 @@ address add ${serviceAddress}/32 dev lo
 `,
 });
 const run = openNftables();
+const nftables = { run, readSet: readSetElements };
 /** What came out of eth0 last: frames that were relayed, and resets. */
 let left = [];
 const cable = openPacketSocket('cable', 0x0800, (frame) => {
@@ -195,22 +199,30 @@ function checksum(bytes) {
 }
 
 const operations = {
-  async apply({ service, rows }) {
-    if (planeName !== JSON.stringify(service.partition.bits)) plane = createNftDataPlane(run, service);
-    planeName = JSON.stringify(service.partition.bits);
+  async apply({ service, rows, kept, foreign, shut }) {
+    const name = JSON.stringify([service.partition.bits, service.udpIdleMs]);
+    if (planeName !== name) plane = createNftDataPlane(nftables, service);
+    planeName = name;
     lastService = service;
-    await plane.apply({ service, rows: new Map(rows) });
+    await plane.apply({
+      service,
+      rows: new Map(rows),
+      staying: { kept: udpFlowsOf(kept), foreign: udpFlowsOf(foreign), shut: new Set(shut) },
+    });
   },
   arm: ({ fence, mark, ms }) => plane.arm(fence, mark, ms),
   grant: ({ fence, mark }) => plane.grant(fence, mark),
-  divert: (changes) => (plane ?? createNftDataPlane(run, lastService)).divert(changes),
+  divert: (changes) => (plane ?? createNftDataPlane(nftables, lastService)).divert(changes),
   async adopt() {
     // As a process does that has just begun.
-    const rows = await createNftDataPlane(run, lastService).adopt();
-    if (rows) plane = createNftDataPlane(run, lastService);
+    const adopted = await createNftDataPlane(nftables, lastService).adopt();
+    if (adopted) plane = createNftDataPlane(nftables, lastService);
     await plane?.adopt();
-    return rows && [...rows];
+    if (!adopted) return null;
+    const { kept, foreign, shut } = adopted.staying;
+    return { rows: [...adopted.rows], kept: [...kept.values()], foreign: [...foreign.values()], shut: [...shut] };
   },
+  seen: () => plane.seen(),
   judge,
   judgeResets,
   letsGo,
@@ -236,7 +248,8 @@ const operations = {
 for await (const line of createInterface({ input: process.stdin })) {
   const { operation, argument } = JSON.parse(line, revive);
   try {
-    process.stdout.write(`${JSON.stringify({ value: (await operations[operation](argument)) ?? null })}\n`);
+    const value = (await operations[operation](argument)) ?? null;
+    process.stdout.write(`${JSON.stringify({ value }, written)}\n`);
   } catch (error) {
     process.stdout.write(`${JSON.stringify({ error: error.message })}\n`);
   }

@@ -64,5 +64,5 @@ test('a process that begins on a simulated kernel finds nothing diverted', async
   await done(plane.divert([change('hold', '10.77.101.7')]));
   before.kill();
   const next = kernel.openFor(life(), service);
-  expect([kernel.judge(segment), (await next.adopt())?.size, kernel.judge(segment)]).toEqual(['hold', 1, 'drop']);
+  expect([kernel.judge(segment), (await next.adopt())?.rows.size, kernel.judge(segment)]).toEqual(['hold', 1, 'drop']);
 });

@@ -3,6 +3,7 @@ import { OperatingError } from '../../src/base/operating-error.ts';
 import { createControl } from '../../src/control/control.ts';
 import type { ControlEvent } from '../../src/control/io.ts';
 import { scaledTimers } from '../../src/control/timers.ts';
+import { nothingStays } from '../../src/dataplane/staying.ts';
 import type { Policy } from '../../src/policy/index.ts';
 import { VirtualNetwork } from './virtual-network.ts';
 
@@ -470,6 +471,8 @@ describe('the control channel', () => {
         boot: 1,
         mac: '02:00:00:00:00:01',
         rows: new Map(),
+        staying: nothingStays,
+        udpIdleMs: null,
       }),
     ).toThrow(OperatingError);
   });

@@ -5,8 +5,9 @@ import { type Control, createControl } from '../../src/control/control.ts';
 import { type Durable, decodeDurable } from '../../src/control/durable.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../../src/control/io.ts';
 import type { Rows } from '../../src/dataplane/forwarding-table.ts';
+import { noFlows, nothingStays, type Staying, type UdpFlow, udpFlowKey } from '../../src/dataplane/staying.ts';
 import type { Policy } from '../../src/policy/index.ts';
-import { type Partition, partitionOf } from '../../src/space/partition.ts';
+import { type Partition, partitionOf, slotOf } from '../../src/space/partition.ts';
 import type { Via } from '../../src/wire/envelope.ts';
 
 export interface VirtualOptions {
@@ -24,6 +25,8 @@ export interface VirtualOptions {
   /** Chance of a datagram to vanish, and to come twice. */
   readonly loss?: number;
   readonly duplication?: number;
+  /** UDP flows stay with their holder for so long. */
+  readonly udpIdleMs?: number;
 }
 
 /** As the driver waits for packets on their way. */
@@ -42,6 +45,10 @@ interface Host {
   up: boolean;
   /** The rows of the kernel; what they take needs its lease. */
   rows: Rows;
+  /** With its rows. */
+  staying: Staying;
+  /** When each UDP flow was taken last. */
+  readonly seen: Map<string, { readonly flow: UdpFlow; readonly at: number }>;
   /** When the lease of each mark ends. */
   readonly armed: Map<number, number>;
   current: number;
@@ -100,6 +107,7 @@ export class VirtualNetwork {
           boot: 1,
           up: true,
         },
+        ...{ staying: nothingStays, seen: new Map() },
         ...{ rows: new Map(), armed: new Map<number, number>(), current: 0, flows: [], holding: new Set<number>() },
         ...{
           wanted: null,
@@ -125,6 +133,8 @@ export class VirtualNetwork {
       host.up = true;
       host.counter = 0;
       host.left = false;
+      // What an earlier life kept it does not adopt.
+      host.staying = { ...host.staying, kept: noFlows };
       host.control = createControl({
         node: name,
         peers: this.names,
@@ -138,6 +148,8 @@ export class VirtualNetwork {
         boot: host.boot,
         mac: host.mac,
         rows: host.rows,
+        staying: host.staying,
+        udpIdleMs: this.#options.udpIdleMs ?? null,
       });
       this.input(name, { kind: 'tick', at: this.now });
     }
@@ -204,12 +216,37 @@ export class VirtualNetwork {
     );
   }
 
+  /** A client's datagram reaches every host at this instant: those whose kernels take it, one at most. */
+  datagram(flow: UdpFlow): string | null {
+    const key = udpFlowKey(flow);
+    const slot = slotOf(this.partition, flow.client);
+    const takers = this.names.filter((name) => {
+      const host = this.host(name);
+      const kind = host.rows.get(slot)?.kind;
+      if (!this.#isLeased(host)) return false;
+      const isElsewhere = host.staying.foreign.has(key) || host.staying.shut.has(slot);
+      const isOwner = kind === 'own' || kind === 'new';
+      return (isOwner && !isElsewhere) || (kind !== undefined && host.staying.kept.has(key));
+    });
+    assert(takers.length <= 1, `a datagram is taken by one host at ${this.now}, not by ${takers.join(' and ')}`);
+    const [taker = null] = takers;
+    if (taker !== null) this.host(taker).seen.set(key, { flow, at: this.now });
+    return taker;
+  }
+
+  #seenBy({ seen }: Host): UdpFlow[] {
+    const since = this.now - (this.#options.udpIdleMs ?? 0);
+    return [...seen.values()].flatMap(({ flow, at }) => (at > since ? [flow] : []));
+  }
+
   #isLeased({ armed, current }: Host): boolean {
     return (armed.get(current) ?? 0) > this.now;
   }
 
   #wipe(host: Host): void {
     host.rows = new Map();
+    host.staying = nothingStays;
+    host.seen.clear();
     host.armed.clear();
     host.current = 0;
   }
@@ -342,6 +379,11 @@ export class VirtualNetwork {
         this.#schedule(host, this.now, () => this.input(host.name, { kind: 'holding', at: this.now, slots }));
         break;
       }
+      case 'seen':
+        this.#schedule(host, this.now + this.#between(this.#options.kernelMs ?? [1, 5]), () => {
+          this.input(host.name, { kind: 'seen', at: this.now, flows: this.#seenBy(host) });
+        });
+        break;
       case 'find': {
         const { asker } = output;
         const asked = new Set(output.flows.map(flowKey));
@@ -418,6 +460,7 @@ export class VirtualNetwork {
     if (!table) return;
     this.#schedule(host, this.now + this.#between(this.#options.kernelMs ?? [1, 5]), () => {
       host.rows = table.rows;
+      host.staying = table.staying;
       this.#checkKernels();
       this.#schedule(host, this.now + settlingMs, () => {
         this.#transact(host);

@@ -1,6 +1,7 @@
 import { createFakeDataPlane } from '../../src/dataplane/fake.ts';
 import { describeDataPlane, type JudgedDataPlane } from '../contract/data-plane-contract.ts';
 import { describeDiversions } from '../contract/diversions-contract.ts';
+import { describeStaying } from '../contract/staying-contract.ts';
 
 const fake = createFakeDataPlane(() => performance.now());
 const judged: JudgedDataPlane = {
@@ -16,3 +17,4 @@ const judged: JudgedDataPlane = {
 
 describeDataPlane('fake', () => judged);
 describeDiversions('fake', () => judged);
+describeStaying('fake', () => judged);

@@ -2,12 +2,14 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { describeDataPlane, ip, serve, serviceWith, tableOf } from '../contract/data-plane-contract.ts';
 import { change, describeDiversions } from '../contract/diversions-contract.ts';
 import { openKernelDataPlane } from '../contract/kernel-data-plane.ts';
+import { describeStaying } from '../contract/staying-contract.ts';
 
 const kernel = openKernelDataPlane();
 afterAll(() => kernel.close());
 
 describeDataPlane('nft, on this kernel', () => kernel);
 describeDiversions('nft, on this kernel', () => kernel);
+describeStaying('nft, on this kernel', () => kernel);
 
 describe('a kernel shared with others', () => {
   const service = serviceWith('0.0.0.255');

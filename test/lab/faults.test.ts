@@ -95,8 +95,9 @@ describe('faults of a lab', () => {
 
   test.each([
     ['cut: r4', 'cut: no such replica, allowed are r1, r2, r3, coordinator, member'],
-    ['cut', 'a step has one key, allowed are wait, policy, move,'],
-    ['burn: r1', 'burn: unknown step, allowed are wait, policy, move,'],
+    ['cut', 'a step has one key, allowed are wait, moved, policy, move,'],
+    ['burn: r1', 'burn: unknown step, allowed are wait, moved, policy, move,'],
+    ['moved: 3', 'moved: there are no clients that could tell'],
     ['cut: [', 'not YAML: '],
   ])('a step that is none is refused: %s', async (text, complaint) => {
     const refused = await manycast('lab', 'step', name, text);

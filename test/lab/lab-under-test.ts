@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -135,7 +135,9 @@ export function leftovers(name: string): string[] {
   }
   for (const pid of readdirSync('/proc').filter((each) => /^\d+$/.test(each))) {
     const line = read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ');
-    if (line.includes(`/lab/${name}/`) || line.includes(`mc-${name}-`)) found.push(line);
+    // A server names itself as it likes; its directory or its environment tells whose it is.
+    const about = `${line} ${read(`/proc/${pid}/environ`)} ${link(`/proc/${pid}/cwd`)}`;
+    if (about.includes(`/lab/${name}/`) || about.includes(`mc-${name}-`)) found.push(line);
   }
   return found;
 }
@@ -143,6 +145,14 @@ export function leftovers(name: string): string[] {
 function read(path: string): string {
   try {
     return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function link(path: string): string {
+  try {
+    return readlinkSync(path);
   } catch {
     return '';
   }

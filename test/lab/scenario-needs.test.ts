@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -29,9 +29,9 @@ expect: [{ measure: requests.failed, atMost: 0 }]
 }
 
 /** Runs `manycast` as a user who may do nothing. */
-function manycastAsNobody(...args: string[]): Promise<Ran> {
+function manycastAsNobody(home: string, ...args: string[]): Promise<Ran> {
   return new Promise((resolve) => {
-    const user = { uid: nobody, gid: nobody, cwd: '/' };
+    const user = { uid: nobody, gid: nobody, cwd: '/', env: { ...process.env, TMPDIR: home } };
     execFile(process.execPath, [command, ...args], user, (error, stdout, stderr) => {
       resolve({ code: error ? (typeof error.code === 'number' ? error.code : 1) : 0, stdout, stderr });
     });
@@ -45,10 +45,37 @@ describe.skipIf(process.getuid?.() !== 0)('what a scenario needs', () => {
 
   test('without root it is skipped, which is no failure and no success, and says why', async () => {
     const file = scenarioThatNeeds('[root]');
-    const ran = await manycastAsNobody('scenario', 'run', file, '--on', 'lab');
+    const ran = await manycastAsNobody('/', 'scenario', 'run', file, '--on', 'lab');
     expect(ran).toMatchObject({ code: 0, stdout: `${labName('n')}: skipped: it needs root\n` });
-    const told = await manycastAsNobody('scenario', 'run', file, '--on', 'lab', '--json');
+    const told = await manycastAsNobody('/', 'scenario', 'run', file, '--on', 'lab', '--json');
     expect(JSON.parse(told.stdout)).toMatchObject({ on: 'lab', passed: false, skipped: 'it needs root' });
+  });
+
+  test('a program that is not installed is named, and the scenario is skipped', async () => {
+    expect(missingNeed([], ['sh', 'no-such-program', 'nor-this'])).toBe(
+      'it needs what is not installed: no-such-program, nor-this',
+    );
+    const file = scenarioThatNeeds('[]\nprograms: [no-such-program]');
+    const ran = await manycast('scenario', 'run', file, '--on', 'lab');
+    const skipped = `${labName('n')}: skipped: it needs what is not installed: no-such-program\n`;
+    expect(ran).toMatchObject({ code: 0, stdout: skipped });
+  });
+
+  test('an expectation that needs what is not there is left out, and said so', async () => {
+    const file = scenarioThatNeeds('[]');
+    const text = readFileSync(file, 'utf8').replace('atMost: 0 }', 'atLeast: 9, needs: [root] }');
+    writeFileSync(file, `${text.trimEnd().slice(0, -1)}, { measure: requests.total, atLeast: 1 }]\n`);
+    const directoryOfNobody = mkdtempSync(join(tmpdir(), 'manycast-test-'));
+    chownSync(directoryOfNobody, nobody, nobody);
+    const ran = await manycastAsNobody(directoryOfNobody, 'scenario', 'run', file, '--on', 'lab', '--json');
+    rmSync(directoryOfNobody, { recursive: true });
+    expect(ran.stderr).toContain('left out: requests.failed, as it needs root\n');
+    expect(JSON.parse(ran.stdout)).toMatchObject({
+      passed: true,
+      expectations: [{ what: 'requests.total', passed: true }],
+      leftOut: ['requests.failed, as it needs root'],
+    });
+    expect(await manycast('scenario', 'run', file, '--on', 'lab')).toMatchObject({ code: 2 });
   });
 
   test('on the simulator it needs nothing', async () => {

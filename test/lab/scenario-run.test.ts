@@ -27,6 +27,9 @@ test('every slot changes its replica and back: all sessions are reset and reconn
   // Every session came to its end twice, and each that was told of a reset came back.
   const { reset, reconnected, broken } = report.connections as Readonly<Record<string, number>>;
   expect([Number(reset) + Number(broken), reconnected]).toEqual([32, reset]);
+  // As the capture at the switch saw it.
+  const { measures } = report as { measures: Readonly<Record<string, number>> };
+  expect(measures['resets.sent']).toBeGreaterThanOrEqual(32);
   expect(readFileSync(join(directory, 'timeline.svg'), 'utf8')).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
   expect(leftovers('reset')).toEqual([]);
 }, 60_000);
@@ -50,6 +53,51 @@ expect: [{ measure: requests.total, atLeast: 1000000 }, { measure: requests.fail
   const report = JSON.parse(ran.stdout) as { passed: boolean; expectations: { passed: boolean }[] };
   expect(report.passed).toBe(false);
   expect(report.expectations.map(({ passed }) => passed)).toEqual([false, true]);
+  expect(leftovers(name)).toEqual([]);
+});
+
+/** A scenario of a command that asks a server of its own, which answers with what was prepared and who it is. */
+function brought(name: string, prepare: string): string {
+  const server = [
+    "const word = require('node:fs').readFileSync(process.env.MANYCAST_SHARED + '/word', 'utf8');",
+    "const who = require('node:os').userInfo().username + ' ' + process.getuid();",
+    "require('node:http').createServer((_, response) => response.end(word + ' ' + who)).listen(8080);",
+  ].join(' ');
+  const ask = 'curl -s -m 4 --retry 20 --retry-connrefused http://$MANYCAST_SERVICE_ADDRESS:8080/';
+  const command = {
+    kind: 'command',
+    prepare,
+    run: `test "$(${ask})" = 'prepared manycast 1000'`,
+    serve: { port: '8080/tcp', unprivileged: true, run: `exec '${process.execPath}' -e "${server}"` },
+  };
+  const file = join(directory, 'brought.yaml');
+  writeFileSync(
+    file,
+    `name: ${name}
+description: a server that a command brings
+topology: { replicas: 2, clients: 1, addresses: 1 }
+policy: { strategy: equal }
+workloads: [${JSON.stringify(command)}]
+timeline: [{ wait: 0.2 }]
+expect: [{ measure: commands.failed, atMost: 0 }, { measure: commands.run, atLeast: 1 }]
+`,
+  );
+  return file;
+}
+
+test('a command brings its server, which may run as an ordinary user, and what is prepared for both', async () => {
+  const name = labName('b');
+  const ran = await manycast('scenario', 'run', brought(name, 'printf prepared > word'), '--on', 'lab');
+  expect(ran.stderr).toContain('servers: what a command brings for 8080/tcp');
+  expect(ran).toMatchObject({ code: 0, stdout: expect.stringContaining(`${name}: passed`) });
+  expect(leftovers(name)).toEqual([]);
+});
+
+test('what cannot be prepared ends the run in one line, and nothing is left', async () => {
+  const name = labName('b');
+  const ran = await manycast('scenario', 'run', brought(name, 'echo of no use; exit 3'), '--on', 'lab');
+  expect(ran.code).toBe(1);
+  expect(ran.stderr).toMatch(/^manycast: what prepares the lab ended with exit code 3: echo of no use; exit 3$/m);
   expect(leftovers(name)).toEqual([]);
 });
 
@@ -94,6 +142,6 @@ test('a bad file is one line, and nothing is built', async () => {
   const ran = await manycast('scenario', 'run', file, '--on', 'lab');
   expect(ran.code).toBe(1);
   expect(ran.stderr).toBe(
-    `manycast: ${file}: timeline[3].cut: no such replica, allowed are r1, r2, r3, coordinator, member\n`,
+    `manycast: ${file}: timeline[5].cut: no such replica, allowed are r1, r2, r3, coordinator, member\n`,
   );
 });

@@ -22,7 +22,12 @@ test.each([
   'crash-old-owner',
   'crash-coordinator-moving',
   'forward-stream',
+  'sessions',
+  'transfer-partition',
+  'transfer-crash-giver',
+  'transfer-crash-taker',
   'datagrams',
+  'datagrams-stay',
 ])(
   'scenarios/%s.yaml passes',
   async (file) => {
@@ -31,7 +36,7 @@ test.each([
     expect([code, report.on, report.passed]).toEqual([0, 'lab', true]);
     expect(leftovers(report.name)).toEqual([]);
   },
-  60_000,
+  120_000,
 );
 
 test('every workload tells what came of it, and every step is in the timeline', async () => {
@@ -46,7 +51,7 @@ policy: { strategy: explicit, shares: { r1: 0-127, r2: 128-255 }, handoff: forwa
 workloads:
   - { kind: udp-echo, flows: 4 }
   - { kind: stream, streams: 2, bytesPerSecond: 100000 }
-  - { kind: command, run: 'nc -w 2 -s $MANYCAST_CLIENT_ADDRESS $MANYCAST_SERVICE_ADDRESS 99 || exit 3', serve: { port: 98/udp, run: 'exec sleep 1000' } }
+  - { kind: command, run: 'curl -s -m 2 --interface $MANYCAST_CLIENT_ADDRESS http://$MANYCAST_SERVICE_ADDRESS:99/ || exit 3', serve: { port: 98/udp, run: 'exec sleep 1000' } }
   - { kind: command, run: 'sleep 1000', endMs: 200, serve: { port: 97/udp, run: 'exec sleep 1000' } }
 timeline:
   - wait: 1

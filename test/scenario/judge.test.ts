@@ -124,6 +124,16 @@ describe('who answered', () => {
     expect(measures['answers.byTwo']).toBe(1);
     expect(measures['answers.wrongReplica']).toBe(1);
   });
+
+  test('a port that is used again: each request is of the connection that was there then', () => {
+    const segments = [
+      ...[segment('syn', 100, 'c1'), segment('syn-ack', 101, 'r1')],
+      ...[segment('syn', 700, 'c1', { sequence: 99 }), segment('syn-ack', 701, 'r2', { sequence: 99 })],
+    ];
+    const measures = measure({ segments, requests: [request(100), request(700, { replica: 'r2' })] });
+    expect([measures['answers.byTwo'], measures['answers.wrongReplica']]).toEqual([0, 0]);
+    expect(measure({ segments, requests: [request(710, { replica: 'r1' })] })['answers.byTwo']).toBe(1);
+  });
 });
 
 describe('requests', () => {

@@ -35,7 +35,18 @@ async function report(timeline: string, expectations = '', workloads?: string): 
 }
 
 /** What has no place in the simulator. */
-const unfit = ['faults/server-dead.yaml', 'mixed-fleet.yaml', 'transfer.yaml', 'transfer-stream.yaml'];
+const unfit = [
+  'datagrams-stay.yaml',
+  'demo.yaml',
+  'transfer-partition.yaml',
+  'transfer-crash-giver.yaml',
+  'transfer-crash-taker.yaml',
+  'faults/server-dead.yaml',
+  'mixed-fleet.yaml',
+  'sessions.yaml',
+  'transfer.yaml',
+  'transfer-stream.yaml',
+];
 const files = readdirSync('scenarios', { recursive: true, encoding: 'utf8' }).filter((each) => each.endsWith('.yaml'));
 
 test.each(files.filter((each) => !unfit.includes(each)))(
@@ -52,7 +63,7 @@ test.each(files.filter((each) => !unfit.includes(each)))(
 );
 
 test.each(unfit)('scenarios/%s says why it cannot run there', (file) => {
-  expect(unfitForSim(readScenario(join('scenarios', file)))).toMatch(/^the simulator has no (step|sockets)/);
+  expect(unfitForSim(readScenario(join('scenarios', file)))).toMatch(/^the simulator has no (step|sockets|workload)/);
 });
 
 describe('on the simulator', () => {
@@ -74,7 +85,8 @@ describe('on the simulator', () => {
       ['r2', 0],
       ['r3', 128],
     ]);
-    expect(told.timeline).toEqual([{ atMs: 1000, what: 'r2 host killed' }]);
+    expect(told.timeline).toMatchObject([{ atMs: 1000, what: 'r2 host killed' }]);
+    expect(told.timeline[0]?.outcome).toMatch(/^2 open connections are lost; others answer its clients within /);
   });
 
   test('a move is by hand, and comes as far as it is to before the timeline goes on', async () => {
@@ -113,6 +125,7 @@ describe('on the simulator', () => {
     expect(told.leftOut).toEqual(['workload stream']);
     expect(told.expectations[0]).toMatchObject({ got: 'not measured on sim', passed: true });
     expect(unfitForSim(scenario('{ kill: { server: r2 } }', ''))).toBe('the simulator has no step kill: { server }');
+    expect(unfitForSim(scenario('{ moved: 1 }', ''))).toBe('the simulator has no step moved');
     const whole = scenario('{ wait: 1 }', '', stream);
     const alone = whole.workloads.filter(({ kind }) => kind === 'stream');
     expect(unfitForSim({ ...whole, workloads: alone })).toBe('the simulator has no workload stream');

@@ -83,7 +83,12 @@ describe('a report', () => {
     reportOf(
       { ...scenario, expect },
       records,
-      { measures: { ...measures, 'requests.total': 2, 'requests.failed': 1 }, failovers: {}, failures: [] },
+      {
+        measures: { ...measures, 'requests.total': 2, 'requests.failed': 1 },
+        failovers: {},
+        failures: [],
+        story: ['so be it'],
+      },
       statuses,
     );
 
@@ -112,14 +117,19 @@ describe('a report', () => {
 });
 
 describe('the timeline picture', () => {
-  const picture = timelinePicture('a <title>', records, 16, (client) => Number(client.split('.').at(-1)));
+  const picture = timelinePicture(
+    { title: 'a <title>', story: ['one & all'], leftOut: ['a <thing>'] },
+    records,
+    16,
+    (client) => Number(client.split('.').at(-1)),
+  );
 
   test('draws each run of slots that a kernel accepted, until the end or the cut', () => {
     const blocks = [...picture.matchAll(/<rect x="64" y="(\d+)" width="(\d+)" height="(\d+)" fill="(#\w+)"\/>/g)];
     expect(blocks.map((block) => block.slice(1))).toEqual([
-      ['64', '800', '100', '#56b4e9'],
-      ['264', '800', '50', '#56b4e9'],
-      ['164', '640', '100', '#e69f00'],
+      ['96', '800', '100', '#56b4e9'],
+      ['296', '800', '50', '#56b4e9'],
+      ['196', '640', '100', '#e69f00'],
     ]);
   });
 
@@ -141,8 +151,10 @@ describe('the timeline picture', () => {
     expect(picture).toContain('policy &lt;new>');
     expect(picture).toContain('a &lt;title>');
     expect(picture).toContain('>r2 cut off</text>');
-    expect(picture).toContain('<path d="M464 146.5 l5 9 h-10 z"');
-    expect(picture).toContain('<circle cx="544" cy="151.5"');
+    expect(picture).toContain('>one &amp; all</text>');
+    expect(picture).toContain('>left out: a &lt;thing></text>');
+    expect(picture).toContain('<path d="M464 178.5 l5 9 h-10 z"');
+    expect(picture).toContain('<circle cx="544" cy="183.5"');
     expect(picture.match(/l8 8 m0 -8/g)).toHaveLength(2);
   });
 });

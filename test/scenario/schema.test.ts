@@ -96,7 +96,29 @@ describe('scenario files', () => {
       'measure: requests.lost',
       `expect[0].measure: "requests.lost" is not allowed, allowed are ${measureNames.join(', ')}`,
     ],
-    ['atMost: 0', 'most: 0', 'expect[0].most: unknown field, allowed are measure, atMost, atLeast'],
+    ['measure: requests.failed, ', '', `expect[0].measure: missing, allowed are ${measureNames.join(', ')}`],
+    [
+      '{ measure: requests.failed, atMost: 0 }',
+      '{ measure: requests.failed }',
+      'expect[0]: {"measure":"requests.failed"} is not allowed, allowed is a bound: atMost, atLeast or both',
+    ],
+    ['topology:', 'topolgy:', 'topology: missing, allowed is fields with values'],
+    [
+      'expect:',
+      'seed: 3\nexpect:',
+      'seed: unknown field, allowed are name, description, topology, needs, udpIdle, programs, policy, workloads, timeline, expect',
+    ],
+    [
+      'name: short',
+      'name: short\nprograms: [/bin/sh]',
+      'programs[0]: "/bin/sh" is not allowed, allowed is the name of a program',
+    ],
+    [
+      'kind: tcp-echo, sessions: 24',
+      'kind: command, run: "true", serve: { port: 22/tcp, run: sshd, user: me }',
+      'workloads[1].serve.user: unknown field, allowed are port, run, unprivileged, checked',
+    ],
+    ['atMost: 0', 'most: 0', 'expect[0].most: unknown field, allowed are measure, atMost, atLeast, needs'],
   ])('%s → %s is refused in one line', (from, to, line) => {
     expect(() => read(good.replace(from, to))).toThrow(
       expect.objectContaining({ code: 'scenario', message: `${join(directory, 'scenario.yaml')}: ${line}` }),
@@ -106,11 +128,11 @@ describe('scenario files', () => {
   test.each([
     [
       'ct: r3',
-      'timeline[0].ct: unknown step, allowed are wait, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+      'timeline[0].ct: unknown step, allowed are wait, moved, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
     ],
     [
       'wait: 5, cut: r3',
-      'timeline[0]: a step has one key, allowed are wait, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+      'timeline[0]: a step has one key, allowed are wait, moved, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
     ],
     [
       'move: { slots: 0-256, to: r2 }',

@@ -107,7 +107,7 @@ describe('a simulated kernel', () => {
     lease();
     life.kill();
     const next = k.openFor(new Life(timeline, { descheduled: 0, descheduledMsMax: 0 }), table.service);
-    expect(await next.adopt()).toEqual(table.rows);
+    expect((await next.adopt())?.rows).toEqual(table.rows);
     expect(k.judge(syn)).toBe('local');
   });
 
