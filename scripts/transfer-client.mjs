@@ -9,7 +9,7 @@ const { host, connections, probes, probeEveryMs, everyMs, streams } = JSON.parse
 const addresses = networkInterfaces().eth0.flatMap(({ family, address }) => (family === 'IPv4' ? [address] : []));
 /** Over the whole run. */
 const total = { open: 0, ended: 0, wrong: 0 };
-/** Since the last line: the gaps between answers of the probes, those across a move apart; silences of streams. */
+/** Since the last line: how long answers to the probes took, those that came from another replica apart; silences of streams. */
 let since = fresh();
 
 for (let i = 0; i < connections; i++)
@@ -23,12 +23,12 @@ asked.on('line', () => {
 asked.once('close', () => process.exit());
 
 function fresh() {
-  return { moved: 0, gaps: [], movedGaps: [], latencies: [], silences: [], bytes: 0 };
+  return { moved: 0, latencies: [], movedLatencies: [], silences: [], bytes: 0 };
 }
 
 function ask(localAddress, pauseMs, isProbe) {
   const socket = connect({ host, port: 7, localAddress });
-  let [replica, count, rest, askedAt, answeredAt] = [null, 0, '', 0, 0];
+  let [replica, count, rest, askedAt] = [null, 0, '', 0];
   const next = () => {
     askedAt = performance.now();
     socket.write(`line ${++count}\n`);
@@ -47,10 +47,8 @@ function ask(localAddress, pauseMs, isProbe) {
       if (said.join(' ') !== `${count} line ${count}`) total.wrong++;
       const isMoved = replica !== null && by !== replica;
       if (isMoved) since.moved++;
-      if (isProbe && answeredAt > 0) (isMoved ? since.movedGaps : since.gaps).push(now - answeredAt);
-      if (isProbe) since.latencies.push(now - askedAt);
+      if (isProbe) (isMoved ? since.movedLatencies : since.latencies).push(now - askedAt);
       replica = by;
-      answeredAt = now;
       setTimeout(next, pauseMs);
     }
   });

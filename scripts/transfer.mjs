@@ -15,7 +15,7 @@ const { values } = parseArgs({
   options: {
     connections: { type: 'string', default: '2000' },
     moves: { type: 'string', default: '10' },
-    probes: { type: 'string', default: '32' },
+    probes: { type: 'string', default: '16' },
     streams: { type: 'string', default: '1' },
   },
 });
@@ -53,18 +53,16 @@ async function requests() {
   const { clients, windows, ...seen } = await measure({ ...task, streams: 0 }, processesOfMachine);
   const quiet = windows.filter(({ isMove }) => !isMove);
   const moving = windows.filter(({ isMove }) => isMove);
-  const latency = (some) => figures(some.flatMap((each) => each.latencies)).p50;
   return {
     ...seen,
     connections: clients.length * task.connections,
     movesPerSecond: moving.map(({ movesPerSecond }) => movesPerSecond),
-    /** Between two answers, of which the later came from another replica: the pause of 2 ms is in it. */
-    stallMs: figures(moving.flatMap((each) => each.movedGaps)),
-    /** Between any other two answers, in the windows without a move and with one. */
-    quietMs: figures(quiet.flatMap((each) => each.gaps)),
-    besidesMs: figures(moving.flatMap((each) => each.gaps)),
-    latencyBeforeMs: latency(quiet.slice(0, 1)),
-    latencyAfterMs: latency(quiet.slice(1)),
+    /** Of the first answer by another replica: from question to answer. */
+    stallMs: figures(moving.flatMap((each) => each.movedLatencies)),
+    /** Of all others: before any move, in the windows without a move after that, and in those with one. */
+    beforeMs: figures(quiet.slice(0, 1).flatMap((each) => each.latencies)),
+    afterMs: figures(quiet.slice(1).flatMap((each) => each.latencies)),
+    besidesMs: figures(moving.flatMap((each) => each.latencies)),
   };
 }
 
@@ -96,18 +94,29 @@ async function measure(task, processes) {
     const windows = [];
     let last = null;
     let unmoved = 0;
+    const cpu = [];
     for (let i = 0; i < moves; i++) {
       await delay(quietMs);
       windows.push({ isMove: false, ...(await ask(clients)) });
-      const to = i % 2 === 0 ? 'r2' : 'r1';
-      const done = await move(i % 2 === 0 ? 'r1' : 'r2', to, all);
+      const [from, to] = i % 2 === 0 ? ['r1', 'r2'] : ['r2', 'r1'];
+      const spent = cpuMs();
+      const done = await move(from, to, all);
+      cpu.push(...cpuSince(spent, from, done.connections));
       if (task.connections > 0) await delay(1100);
       last = await ask(clients);
       unmoved += all - done.connections;
       windows.push({ isMove: true, ...last, ...done });
     }
     const batches = windows.flatMap((each) => each.batches ?? []);
-    return { clients, windows, broken: last.ended, wrong: last.wrong, unmoved, phasesMs: phasesOf(batches) };
+    return {
+      clients,
+      windows,
+      broken: last.ended,
+      wrong: last.wrong,
+      unmoved,
+      phasesMs: phasesOf(batches),
+      cpuMsOfConnection: cpuOf(cpu),
+    };
   } finally {
     for (const { child } of clients) child.stdin.end();
   }
@@ -129,11 +138,41 @@ async function move(from, to, connections) {
   }
 }
 
+/** Processor time of the agents and the servers of both replicas so far, by what they are. */
+function cpuMs() {
+  const spent = {};
+  for (const replica of ['r1', 'r2']) {
+    const { stdout } = spawnSync('ip', ['netns', 'pids', `mc-${name}-${replica}`], { encoding: 'utf8' });
+    for (const pid of stdout.split('\n').filter(Boolean)) {
+      const line = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+      const role = line.includes('server-main') ? 'server' : 'agent';
+      const [nanoseconds = '0'] = readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ');
+      const key = `${replica} ${role}`;
+      spent[key] = (spent[key] ?? 0) + Number(nanoseconds) / 1e6;
+    }
+  }
+  return spent;
+}
+
+/** Milliseconds for each connection that moved; of the servers, what the clients ask for meanwhile is in it. */
+function cpuSince(before, from, connections) {
+  return Object.entries(cpuMs()).map(([key, ms]) => {
+    const [replica, role] = key.split(' ');
+    return { who: `${replica === from ? 'giving' : 'taking'} ${role}`, ms: (ms - (before[key] ?? 0)) / connections };
+  });
+}
+
+function cpuOf(spent) {
+  const names = [...new Set(spent.map(({ who }) => who))];
+  const of = (name) => spent.filter(({ who }) => who === name).map(({ ms }) => ms);
+  return Object.fromEntries(names.map((each) => [each, figures(of(each)).p50]));
+}
+
 /** Milliseconds that the phases of a batch take, as the agents that gave say. */
 function phasesOf(batches) {
-  const names = [...new Set(batches.flatMap(({ phases }) => Object.keys(phases ?? {})))];
+  const names = [...new Set(batches.flatMap(({ phasesMs }) => Object.keys(phasesMs ?? {})))];
   return Object.fromEntries(
-    names.map((each) => [each, figures(batches.flatMap(({ phases }) => phases?.[each] ?? []))]),
+    names.map((each) => [each, figures(batches.flatMap(({ phasesMs }) => phasesMs?.[each] ?? []))]),
   );
 }
 
@@ -168,8 +207,11 @@ async function ask(clients) {
   return {
     ...{ ms, open: sum((each) => each.open), ended: sum((each) => each.ended), wrong: sum((each) => each.wrong) },
     ...{ moved: sum((each) => each.moved), bytes: sum((each) => each.bytes) },
-    ...{ gaps: said.flatMap((each) => each.gaps), movedGaps: said.flatMap((each) => each.movedGaps) },
-    ...{ latencies: said.flatMap((each) => each.latencies), silences: said.flatMap((each) => each.silences) },
+    ...{
+      latencies: said.flatMap((each) => each.latencies),
+      movedLatencies: said.flatMap((each) => each.movedLatencies),
+    },
+    ...{ silences: said.flatMap((each) => each.silences) },
   };
 }
 

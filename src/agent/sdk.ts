@@ -6,6 +6,7 @@ import type { ControlView } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { flowsOfSlots } from '../handoff/flows-of-slots.ts';
+import type { Given } from '../handoff/giving.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import { slotOf } from '../space/partition.ts';
@@ -138,12 +139,12 @@ async function move(
   doneUntil: Map<string, number>,
 ): Promise<void> {
   const begin = clock.now();
-  const outcomes = await transfers
+  const { outcomes, phasesMs } = await transfers
     .give(peer, flows)
-    .catch((error: unknown) => flows.map(() => refuse(messageOf(error))));
+    .catch((error: unknown): Given => ({ outcomes: flows.map(() => refuse(messageOf(error))), phasesMs: {} }));
   const connections = outcomes.filter((outcome) => outcome.ok).length;
   const ms = clock.now() - begin;
-  if (connections > 0) log.info({ peer, connections, ms }, `${connections} connections moved to ${peer}`);
+  if (connections > 0) log.info({ peer, connections, ms, phasesMs }, `${connections} connections moved to ${peer}`);
   flows.forEach((flow, i) => {
     const outcome = outcomes[i];
     if (outcome?.ok) return;

@@ -3,7 +3,7 @@ import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { ControlView } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import { holdDeviceOf, type ServiceEntry } from '../dataplane/forwarding-table.ts';
-import { Giving } from '../handoff/giving.ts';
+import { type Given, Giving } from '../handoff/giving.ts';
 import { Taking } from '../handoff/taking.ts';
 import { decodeTransfer, encodeTransfer, type TransferMessage } from '../handoff/transfer-message.ts';
 import type { Frozen, TransferPorts } from '../handoff/transfer-ports.ts';
@@ -39,8 +39,8 @@ export interface TransferOptions {
 
 /** Moves connections between this host and others, live. */
 export interface Transfers {
-  /** Moves connections to a peer; resolves with what became of each: moved, or why it stays. At most `batchFlowsMax`. */
-  give(peer: string, flows: readonly TcpFlow[]): Promise<readonly Result<null>[]>;
+  /** Moves connections to a peer, at most `batchFlowsMax`. */
+  give(peer: string, flows: readonly TcpFlow[]): Promise<Given>;
   /** What is under way is finished first. */
   close(): Promise<void>;
 }
@@ -77,7 +77,7 @@ export async function openTransfers(options: TransferOptions): Promise<Transfers
     give: (peer, flows) => giving.give(peer, flows),
     async close(): Promise<void> {
       await open.close();
-      for (const peer of Object.keys(peers)) taking.lost(peer);
+      taking.giveUp();
       await taking.idle();
       hold.close();
     },
@@ -94,7 +94,8 @@ function receiver(giving: Giving, taking: Taking): (peer: string, bytes: Uint8Ar
     const message = decodeTransfer(bytes);
     if (!message.ok) return;
     const { value } = message;
-    if (value.kind === 'held' || value.kind === 'ready') return giving.receive(peer, value);
+    if (value.kind === 'held' || value.kind === 'ready' || value.kind === 'undecided')
+      return giving.receive(peer, value);
     underWay += bytes.length;
     const done = taking.receive(peer, value).finally(() => {
       underWay -= bytes.length;
