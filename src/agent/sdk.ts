@@ -6,7 +6,7 @@ import type { ControlView } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { flowsOfSlots } from '../handoff/flows-of-slots.ts';
-import type { Given } from '../handoff/giving.ts';
+import { type Given, phases } from '../handoff/giving.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import { slotOf } from '../space/partition.ts';
@@ -18,8 +18,10 @@ import { openTransfers, type Transfers } from './transfers.ts';
 const lookMs = 100;
 /** How often connections that stayed are tried again: an application may have been in the middle of something. */
 const retryMs = 1000;
-/** Connections that are moved together stand still together. */
-const batchFlows = 16;
+/** Connections that are moved together stand still together: a millisecond for each, and two for all of them. */
+const batchFlows = 4;
+/** While the connections of one batch stand still, the packets of the next begin to be held. */
+const batchesAtATime = 2;
 
 /** What the daemon has that applications and their connections concern. */
 export interface SdkParts {
@@ -124,33 +126,58 @@ async function round(handover: Handover, doneUntil: Map<string, number>, isStopp
       endpoint.finish(due);
       for (const flow of due) doneUntil.set(flowKey(flow), now + policy.drainDeadline * 1000);
     } else if (policy.handoff === 'transfer' && transfers) {
-      for (let at = 0; at < due.length && !isStopped(); at += batchFlows) {
-        await move(handover, transfers, peer, due.slice(at, at + batchFlows), doneUntil);
-      }
+      await moveAll(handover, transfers, { peer, flows: due, doneUntil }, isStopped);
     }
   }
 }
 
-async function move(
-  { clock, log }: Handover,
-  transfers: Transfers,
-  peer: string,
-  flows: readonly TcpFlow[],
-  doneUntil: Map<string, number>,
-): Promise<void> {
+interface Due {
+  readonly peer: string;
+  readonly flows: readonly TcpFlow[];
+  readonly doneUntil: Map<string, number>;
+}
+
+async function moveAll(handover: Handover, transfers: Transfers, due: Due, isStopped: () => boolean): Promise<void> {
+  const { clock, log } = handover;
+  const { peer, flows } = due;
   const begin = clock.now();
-  const { outcomes, phasesMs } = await transfers
+  const given: Given[] = [];
+  let at = 0;
+  const moveInTurn = async (): Promise<void> => {
+    while (at < flows.length && !isStopped()) {
+      const batch = flows.slice(at, at + batchFlows);
+      at += batch.length;
+      given.push(await move(handover, transfers, { ...due, flows: batch }));
+    }
+  };
+  await Promise.all(Array.from({ length: batchesAtATime }, moveInTurn));
+  const moved = given.filter(({ outcomes }) => outcomes.some(({ ok: hasMoved }) => hasMoved));
+  const connections = moved.flatMap(({ outcomes }) => outcomes.filter((outcome) => outcome.ok)).length;
+  if (connections === 0) return;
+  const figures = { ms: clock.now() - begin, phasesMs: meansOf(moved) };
+  log.info({ peer, connections, ...figures }, `${connections} connections moved to ${peer}`);
+}
+
+/** Milliseconds a batch spends in each phase. */
+function meansOf(given: readonly Given[]): Given['phasesMs'] {
+  const mean = (of: readonly number[]): number => of.reduce((sum, each) => sum + each, 0) / Math.max(1, of.length);
+  return Object.fromEntries(
+    phases.map((phase) => [phase, mean(given.flatMap(({ phasesMs }) => phasesMs[phase] ?? []))]),
+  );
+}
+
+async function move({ clock, log }: Handover, transfers: Transfers, { peer, flows, doneUntil }: Due): Promise<Given> {
+  const given = await transfers
     .give(peer, flows)
     .catch((error: unknown): Given => ({ outcomes: flows.map(() => refuse(messageOf(error))), phasesMs: {} }));
-  const connections = outcomes.filter((outcome) => outcome.ok).length;
-  const ms = clock.now() - begin;
-  if (connections > 0) log.info({ peer, connections, ms, phasesMs }, `${connections} connections moved to ${peer}`);
+  log.debug({ peer, phasesMs: given.phasesMs }, `${flows.length} connections tried`);
   flows.forEach((flow, i) => {
-    const outcome = outcomes[i];
+    const outcome = given.outcomes[i];
     if (outcome?.ok) return;
     doneUntil.set(flowKey(flow), clock.now() + retryMs);
     log.debug({ peer, flow: flowKey(flow) }, `a connection stays: ${outcome?.reason}`);
   });
+  return given;
 }
 
 /** Connections of slots that this host has given away, by the replica that owns them now. */

@@ -10,7 +10,7 @@ import type { Frozen, TransferPorts } from '../handoff/transfer-ports.ts';
 import { close } from '../platform/libc.ts';
 import { openPacketHold, type PacketHold } from '../platform/packet-hold.ts';
 import { openPeerLinks, type PeerLinks } from '../platform/peer-link.ts';
-import { closeSilently, exportSocket, goLive, importSocket, thaw } from '../platform/tcp-repair.ts';
+import { closeSilently, exportSocket, goLive, importSocket, isUnchanged, thaw } from '../platform/tcp-repair.ts';
 import type { Clock } from '../ports/clock.ts';
 import { slotOf } from '../space/partition.ts';
 import type { SdkEndpoint } from './sdk-endpoint.ts';
@@ -104,22 +104,19 @@ function receiver(giving: Giving, taking: Taking): (peer: string, bytes: Uint8Ar
   };
 }
 
-function portsOf(
-  { dataPlane, clock }: TransferOptions,
-  send: (peer: string, bytes: Uint8Array) => Promise<void>,
-): TransferPorts {
+function portsOf({ clock }: TransferOptions, send: (peer: string, bytes: Uint8Array) => Promise<void>): TransferPorts {
   return {
     send: (peer: string, message: TransferMessage) => send(peer, encodeTransfer(message)),
-    divert: (flows, to) => dataPlane.divert(flows.map((flow) => ({ flow, to }))),
-    packetsArrived: () => new Promise((resolve) => clock.wakeAt(clock.now() + arrivedMs, resolve)),
-    sockets: { exportSocket, thaw, importSocket, goLive, closeSilently, close },
+    sockets: { exportSocket, isUnchanged, thaw, importSocket, goLive, closeSilently, close },
     now: () => clock.now(),
     after: (ms, callback) => clock.wakeAt(clock.now() + ms, callback),
   };
 }
 
-function takingPorts({ view, service, endpoint, onFailure }: TransferOptions, hold: PacketHold) {
+function takingPorts({ dataPlane, clock, view, service, endpoint, onFailure }: TransferOptions, hold: PacketHold) {
   return {
+    divert: (flows: readonly TcpFlow[], to: 'hold' | null) => dataPlane.divert(flows.map((flow) => ({ flow, to }))),
+    packetsArrived: () => new Promise<void>((resolve) => clock.wakeAt(clock.now() + arrivedMs, resolve)),
     failed: onFailure,
     objection(flow: TcpFlow): string | null {
       const slot = slotOf(service.partition, flow.client);
@@ -127,7 +124,7 @@ function takingPorts({ view, service, endpoint, onFailure }: TransferOptions, ho
       const served = endpoint.ports().includes(flow.servicePort);
       return served ? null : `no application takes connections of port ${flow.servicePort}`;
     },
-    releasePackets: () => hold.drain(),
+    releasePackets: (kept: readonly TcpFlow[]) => hold.drain(kept),
   };
 }
 

@@ -18,7 +18,7 @@ type Reply = TransferMessage & { readonly kind: 'held' | 'ready' | 'undecided' }
 type Outcome = Result<null>;
 
 /** In the order in which they come. In all but the first and the last the connections stand still. */
-export const phases = ['hold', 'freeze', 'cut', 'export', 'offer', 'letGo'] as const;
+export const phases = ['hold', 'freeze', 'export', 'offer', 'letGo'] as const;
 
 /** What became of a batch. */
 export interface Given {
@@ -35,6 +35,12 @@ interface Leaving {
   readonly index: number;
   readonly frozen: Frozen;
   readonly image: SocketImage;
+}
+
+/** What was frozen, and of these what was exported too. */
+interface Moved {
+  readonly frozen: ReadonlyMap<TcpFlow, Frozen>;
+  readonly leaving: readonly Leaving[];
 }
 
 /** Connections that are moved together. */
@@ -55,6 +61,8 @@ export class Giving {
   readonly #waiting = new Map<string, (answer: Outcome) => void>();
   /** By peer and batch, the oldest first; null of a batch that is under way. */
   readonly #decisions = new Map<string, readonly number[] | null>();
+  /** Ends when no connection stands still any more. */
+  #turn: Promise<void> = Promise.resolve();
   #batch: number;
 
   /** `firstBatch` is to differ from that of an earlier life. */
@@ -89,24 +97,35 @@ export class Giving {
       await this.#decide(batch, []);
       return { outcomes: flows.map(() => held), phasesMs: stopwatch.phasesMs };
     }
-    const frozen = await stopwatch.time('freeze', this.#freeze(batch));
+    const moved = this.#turn.then(() => this.#move(batch, stopwatch));
+    this.#turn = moved.then(
+      () => {},
+      () => {},
+    );
+    await moved;
+    return { outcomes: flows.map((flow) => outcomes.get(flow) ?? refuse('not tried')), phasesMs: stopwatch.phasesMs };
+  }
+
+  /** From freezing to the word of what is decided. One batch at a time, so that each stands still as short as can be. */
+  async #move(batch: Batch, stopwatch: Stopwatch): Promise<void> {
+    const { outcomes } = batch;
+    let frozen: ReadonlyMap<TcpFlow, Frozen> = new Map();
     let leaving: readonly Leaving[] = [];
     let go: readonly Leaving[] = [];
     try {
-      await stopwatch.time('cut', this.#cut([...frozen.keys()]));
+      frozen = await stopwatch.time('freeze', this.#freeze(batch));
       leaving = stopwatch.timeNow('export', () => this.#export(batch, frozen));
       const ready = await stopwatch.time('offer', this.#offer(batch, leaving));
-      go = stopwatch.sinceBeginMs() < decideMsMax ? ready : [];
-      for (const { flow } of ready) if (!go.some((each) => each.flow === flow)) outcomes.set(flow, refuse('too late'));
-      stopwatch.timeNow('letGo', () => this.#letGo(go, outcomes));
+      go = stopwatch.timeNow('letGo', () => this.#letGo(ready, stopwatch.sinceBeginMs() < decideMsMax, outcomes));
     } catch (error) {
-      for (const flow of frozen.keys()) if (!outcomes.has(flow)) outcomes.set(flow, refuse(messageOf(error)));
-    } finally {
-      const decided = go.filter(({ flow }) => outcomes.get(flow)?.ok).map(({ index }) => index);
-      await this.#decide(batch, decided);
-      await this.#resume(frozen, leaving, outcomes);
+      for (const flow of batch.flows) if (!outcomes.has(flow)) outcomes.set(flow, refuse(messageOf(error)));
     }
-    return { outcomes: flows.map((flow) => outcomes.get(flow) ?? refuse('not tried')), phasesMs: stopwatch.phasesMs };
+    const told = this.#decide(
+      batch,
+      go.map(({ index }) => index),
+    );
+    this.#resume({ frozen, leaving }, outcomes);
+    await told;
   }
 
   async #freeze({ flows, outcomes }: Batch): Promise<Map<TcpFlow, Frozen>> {
@@ -120,30 +139,15 @@ export class Giving {
     return frozen;
   }
 
-  /** Packets first: a frozen socket still receives. */
-  async #cut(flows: readonly TcpFlow[]): Promise<void> {
-    if (flows.length === 0) return;
-    await this.#ports.divert(flows, 'cut');
-    await this.#ports.packetsArrived();
-  }
-
   #export({ flows, outcomes }: Batch, frozen: ReadonlyMap<TcpFlow, Frozen>): readonly Leaving[] {
     return flows.flatMap((flow, index) => {
       const each = frozen.get(flow);
       if (!each) return [];
-      const image = this.#exportOne(each);
+      const image = attempt(() => this.#ports.sockets.exportSocket(each.descriptor));
       if (image.ok) return [{ flow, index, frozen: each, image: image.value }];
       outcomes.set(flow, image);
       return [];
     });
-  }
-
-  #exportOne({ descriptor }: Frozen): Result<SocketImage> {
-    try {
-      return this.#ports.sockets.exportSocket(descriptor);
-    } catch (error) {
-      return refuse(messageOf(error));
-    }
   }
 
   /** Those that the taker stands ready for. */
@@ -163,32 +167,29 @@ export class Giving {
     return (await Promise.all(offered)).flat();
   }
 
-  /** From here on they are the taker's. */
-  #letGo(go: readonly Leaving[], outcomes: Map<TcpFlow, Outcome>): void {
-    for (const { flow, frozen } of go) {
-      outcomes.set(flow, ok(null));
+  /** From here on those that are returned are the taker's. */
+  #letGo(ready: readonly Leaving[], isInTime: boolean, outcomes: Map<TcpFlow, Outcome>): readonly Leaving[] {
+    return ready.filter(({ flow, frozen, image }) => {
+      // A packet may have been on its way through the kernel when the socket was read: the image has not what it brought.
+      const unchanged = () => ok(this.#ports.sockets.isUnchanged(frozen.descriptor, image));
+      const whole: Result<boolean> = isInTime ? attempt(unchanged) : refuse('too late');
+      const outcome: Outcome = !whole.ok ? whole : whole.value ? ok(null) : refuse('a packet came after it was read');
+      outcomes.set(flow, outcome);
+      if (!outcome.ok) return false;
       this.#applications.moved(flow);
-      this.#ports.sockets.closeSilently(frozen.descriptor);
-    }
+      // What fails leaves it in repair mode, in which also its application closes it without a packet.
+      attempt(() => this.#ports.sockets.closeSilently(frozen.descriptor));
+      return true;
+    });
   }
 
-  async #resume(
-    frozen: ReadonlyMap<TcpFlow, Frozen>,
-    exported: readonly Leaving[],
-    outcomes: ReadonlyMap<TcpFlow, Outcome>,
-  ): Promise<void> {
-    if (frozen.size === 0) return;
-    const stay = [...frozen].filter(([flow]) => !outcomes.get(flow)?.ok);
-    try {
-      // Packets of those that are gone find no socket here, and the guard withholds the reset.
-      await this.#ports.divert([...frozen.keys()], null);
-    } finally {
-      for (const [flow, { descriptor }] of stay) {
-        const image = exported.find((each) => each.flow === flow)?.image;
-        if (image) this.#ports.sockets.thaw(descriptor, image);
-        this.#ports.sockets.close(descriptor);
-        this.#applications.thaw(flow);
-      }
+  #resume({ frozen, leaving }: Moved, outcomes: ReadonlyMap<TcpFlow, Outcome>): void {
+    for (const [flow, { descriptor }] of frozen) {
+      if (outcomes.get(flow)?.ok) continue;
+      const image = leaving.find((each) => each.flow === flow)?.image;
+      if (image) attempt(() => this.#ports.sockets.thaw(descriptor, image));
+      this.#ports.sockets.close(descriptor);
+      this.#applications.thaw(flow);
     }
   }
 
@@ -239,6 +240,16 @@ export class Giving {
   }
 }
 
+function attempt<T>(work: () => Result<T>): Result<T>;
+function attempt(work: () => void): Result<unknown>;
+function attempt(work: () => unknown): unknown {
+  try {
+    return work();
+  } catch (error) {
+    return refuse(messageOf(error));
+  }
+}
+
 const noAnswer: Outcome = refuse('no answer');
 
 function outcomeOf({ refusal }: { readonly refusal: string }): Outcome {
@@ -261,6 +272,8 @@ function together(leaving: readonly Leaving[]): readonly (readonly Leaving[])[] 
 }
 
 /** How long what is done one after the other takes. */
+type Stopwatch = ReturnType<typeof stopwatchOf>;
+
 function stopwatchOf({ now }: Pick<TransferPorts, 'now'>) {
   const begin = now();
   const phasesMs: Partial<Record<(typeof phases)[number], number>> = {};

@@ -2,7 +2,7 @@ import { sameIp } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
-import type { TcpFlow } from '../base/tcp-flow.ts';
+import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { decodeSocketImage, type SocketImage } from './socket-image.ts';
 import { refusalOf, type TransferMessage } from './transfer-message.ts';
 import type { TakerApplications, TransferPorts } from './transfer-ports.ts';
@@ -11,16 +11,20 @@ import type { TakerApplications, TransferPorts } from './transfer-ports.ts';
 export const takerPatienceMs = 10_000;
 /** How often a holder that has not told its decision is asked. */
 export const askMs = 500;
-/** Batches that wait for their turn. */
-const waitingMax = 64;
+/** At a time. */
+const batchesMax = 64;
 
 export interface TakingPorts extends TransferPorts {
+  /** Has the kernel hold the packets of flows back, or judge them as any others again; resolves when it does. */
+  divert(flows: readonly TcpFlow[], to: 'hold' | null): Promise<void>;
+  /** Every packet that was on its way through the kernel when it last changed has come to its end. */
+  packetsArrived(): Promise<void>;
   /** Null when this replica may take the connection, else why not. */
   objection(flow: TcpFlow): string | null;
   /** Something that nothing follows from but a line in a log. */
   failed(error: unknown): void;
-  /** Writes back all packets that were held; returns how many there were. */
-  releasePackets(): number;
+  /** Writes back all packets that were held but those of the flows in `kept`; returns how many there were. */
+  releasePackets(kept: readonly TcpFlow[]): number;
 }
 
 /** A connection on its way in. */
@@ -49,13 +53,13 @@ type Image = Images['images'][number];
 
 /**
  * The part of the replica that takes connections over: keeps their packets back, makes their sockets anew, and, when the holder has let go, has them go on and lets
- * the packets in. One batch at a time, because packets that were kept back are released all at once.
+ * the packets in.
  */
 export class Taking {
   readonly #ports: TakingPorts;
   readonly #applications: TakerApplications;
   readonly #batches = new Map<string, Batch>();
-  #turn: Promise<void> = Promise.resolve();
+  readonly #working = new Set<Promise<void>>();
 
   constructor(ports: TakingPorts, applications: TakerApplications) {
     this.#ports = ports;
@@ -74,8 +78,8 @@ export class Taking {
   }
 
   /** Resolves when nothing that was begun is unfinished. */
-  idle(): Promise<void> {
-    return this.#turn;
+  async idle(): Promise<void> {
+    while (this.#working.size > 0) await Promise.all(this.#working);
   }
 
   /** The link has ended: of what the holder has offered it may let go, all else stays with it. */
@@ -107,8 +111,10 @@ export class Taking {
   #begin(peer: string, number: number, flows: readonly TcpFlow[]): void {
     const key = keyOf(peer, number);
     const objection = flows.map((flow) => this.#ports.objection(flow)).find((each) => each !== null) ?? null;
-    const full = this.#batches.has(key) || this.#batches.size >= waitingMax ? 'too many at a time' : null;
-    const refusal = objection ?? full;
+    const full = this.#batches.has(key) || this.#batches.size >= batchesMax ? 'too many at a time' : null;
+    const keys = new Set(flows.map(flowKey));
+    const twice = this.#flows().some((flow) => keys.has(flowKey(flow))) ? 'an earlier move is not over' : null;
+    const refusal = objection ?? full ?? twice;
     if (refusal !== null) {
       void this.#tell(peer, { kind: 'held', batch: number, refusal: refusalOf(refusal) });
       return;
@@ -116,10 +122,18 @@ export class Taking {
     const arriving = flows.map((flow): Arriving => ({ flow, socket: null, handled: null }));
     const batch = batchOf(peer, number, arriving);
     this.#batches.set(key, batch);
-    this.#turn = this.#turn.then(async () => {
-      if (!batch.isDecided) await this.#take(batch).catch(this.#ports.failed);
-      this.#batches.delete(key);
-    });
+    const work = this.#take(batch)
+      .catch(this.#ports.failed)
+      .then(() => {
+        this.#batches.delete(key);
+        this.#working.delete(work);
+      });
+    this.#working.add(work);
+  }
+
+  /** Those of all batches but one. */
+  #flows(but?: Batch): TcpFlow[] {
+    return [...this.#batches.values()].flatMap((each) => (each === but ? [] : each.arriving.map(({ flow }) => flow)));
   }
 
   async #take(batch: Batch): Promise<void> {
@@ -133,12 +147,13 @@ export class Taking {
     arriving.forEach((each, index) => {
       this.#finish(each, go.includes(index));
     });
-    this.#ports.releasePackets();
+    const release = () => this.#ports.releasePackets(this.#flows(batch));
+    release();
     await outcomeOf(this.#ports.divert(flows, null));
     // At once: what comes now must not overtake what still waits.
-    this.#ports.releasePackets();
+    release();
     await this.#ports.packetsArrived();
-    this.#ports.releasePackets();
+    release();
   }
 
   /** None when it is not heard in time. */

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { OperatingError } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
-import { queueBytesMax, type SocketImage } from '../handoff/socket-image.ts';
+import { nextReceived, queueBytesMax, type SocketImage } from '../handoff/socket-image.ts';
 import {
   bind,
   close,
@@ -17,10 +17,12 @@ import {
 } from './libc.ts';
 import {
   allowAddressReuse,
+  deafen,
   endpoint,
   enlargeBuffer,
   enterRepair,
   flushAcknowledgement,
+  hearAgain,
   leaveRepair,
   limitSegments,
   noQueue,
@@ -61,10 +63,11 @@ export function descriptorOf(socket: Socket): number | null {
 }
 
 /**
- * Freezes a TCP connection and reads it as a value. From then on `descriptor` is in repair mode until `thaw` or `closeSilently`.
- * Its packets must be cut off before, and stay so: a frozen socket still receives. The kernel refuses Node's reads and writes
- * meanwhile, which it would call errors of the socket: end it, or thaw, in the same turn. A refusal or a throw leaves the
+ * Freezes a TCP connection, deaf to all packets from then on, and reads it as a value. `descriptor` is in repair mode until `thaw` or `closeSilently`. The kernel
+ * refuses Node's reads and writes meanwhile, which it would call errors of the socket: end it, or thaw, in the same turn. A refusal or a throw leaves the
  * connection as it was.
+ *
+ * A packet that the kernel had begun to handle may still arrive: `isUnchanged` says later whether one did.
  *
  * Refused: another state than ESTABLISHED (repair has no way to give a new socket an end that was seen or sent), a queue larger than
  * an image holds, a link-local peer, a connection that changed while it was read. What arrived out of order is left out: the peer
@@ -74,6 +77,8 @@ export function exportSocket(descriptor: number): Result<SocketImage> {
   const before = stateOf(descriptor);
   if (before !== 'ESTABLISHED') return refuse(notWhole(before));
   enterRepair(descriptor);
+  // After that: should this process die in between, the application finds the connection in repair mode, and not deaf.
+  deafen(descriptor);
   const { send } = readWindow(descriptor);
   let frozen: Result<SocketImage> | null = null;
   try {
@@ -85,6 +90,17 @@ export function exportSocket(descriptor: number): Result<SocketImage> {
   }
 }
 
+/** Whether a connection is still what was exported as `image`: nothing came that was accepted, or confirmed what was sent. */
+export function isUnchanged(descriptor: number, image: SocketImage): boolean {
+  const arrived = sequenceOf(descriptor, receiveQueue);
+  selectQueue(descriptor, noQueue);
+  return (
+    arrived === nextReceived(image) &&
+    queued(descriptor, SIOCOUTQ) === image.sendQueue.length &&
+    stateOf(descriptor) === 'ESTABLISHED'
+  );
+}
+
 /** Leaves repair mode with a window probe: the connection that was exported as `image` goes on as before. */
 export function thaw(descriptor: number, { window }: Pick<SocketImage, 'window'>): void {
   goOn(descriptor, window.send);
@@ -94,6 +110,7 @@ export function thaw(descriptor: number, { window }: Pick<SocketImage, 'window'>
 function goOn(descriptor: number, send: number): void {
   const { sendMax, ...window } = readWindow(descriptor);
   writeWindow(descriptor, { ...window, send, sendMax: Math.max(sendMax, send) });
+  hearAgain(descriptor);
   leave(descriptor);
 }
 

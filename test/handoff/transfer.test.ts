@@ -61,7 +61,9 @@ let exporting: Map<number, Result<SocketImage> | Error>;
 let sentKinds: TransferMessage['kind'][];
 let importing: Map<number, string>;
 let adopting: Map<number, Result<null>>;
-let cutting: string | null;
+/** Connections to which something came after they were read. */
+let changed: Set<number>;
+let ending: string | null;
 
 function portsOf(end: string, deliver: (message: TransferMessage) => void): TransferPorts {
   const sockets: SocketRepair = {
@@ -79,7 +81,11 @@ function portsOf(end: string, deliver: (message: TransferMessage) => void): Tran
       return remotePort + 1000;
     },
     goLive: (descriptor) => void log.push(`${end} goes live ${descriptor}`),
-    closeSilently: (descriptor) => void log.push(`${end} ends socket ${descriptor}`),
+    isUnchanged: (descriptor) => !changed.has(descriptor),
+    closeSilently(descriptor) {
+      if (end === 'a' && ending) throw new Error(ending);
+      log.push(`${end} ends socket ${descriptor}`);
+    },
     close: (descriptor) => void log.push(`${end} closes ${descriptor}`),
   };
   return {
@@ -90,11 +96,6 @@ function portsOf(end: string, deliver: (message: TransferMessage) => void): Tran
       if (!decoded.ok) throw new Error(decoded.reason);
       setImmediate(() => deliver(decoded.value));
     },
-    async divert(flows, to) {
-      if (to === 'cut' && cutting) throw new Error(cutting);
-      log.push(`${end} ${to ?? 'frees'} ${flows.map(({ clientPort }) => clientPort).join()}`);
-    },
-    packetsArrived: async () => {},
     sockets,
     now: () => hours.now,
     after: (ms, run) => hours.after(ms, run),
@@ -126,7 +127,8 @@ function givingOf(firstBatch: number): Giving {
 beforeEach(() => {
   [log, sentKinds] = [[], []];
   hours = new Hours();
-  lostKind = cutting = null;
+  lostKind = ending = null;
+  changed = new Set();
   lostCount = Number.POSITIVE_INFINITY;
   [objections, freezing, exporting, importing, adopting] = [new Map(), new Map(), new Map(), new Map(), new Map()];
   const taker = portsOf('b', (message) => {
@@ -137,11 +139,16 @@ beforeEach(() => {
   taking = new Taking(
     {
       ...taker,
+      async divert(flows, to) {
+        log.push(`b ${to ?? 'frees'} ${flows.map(({ clientPort }) => clientPort).join()}`);
+      },
+      packetsArrived: async () => {},
       objection: ({ clientPort }) => objections.get(clientPort) ?? null,
       failed(error) {
         throw error;
       },
-      releasePackets: () => log.push('b releases packets'),
+      releasePackets: (kept) =>
+        log.push(['b releases packets', ...kept.map(({ clientPort }) => `not of ${clientPort}`)].join(' ')),
     },
     {
       async adopt({ clientPort }, { descriptor, state }) {
@@ -175,19 +182,18 @@ function whoGoesOn(port: number): string[] {
 }
 
 describe('a transfer', () => {
-  test('holds there, freezes, cuts off, exports, imports, lets go, and only then goes on', async () => {
+  test('holds there, freezes, exports, imports, lets go, and only then goes on', async () => {
     expect(await give(1)).toEqual([null]);
-    expect(log.slice(0, 8)).toEqual([
+    expect(log.slice(0, 7)).toEqual([
       'b hold 1',
       'a freezes 1',
-      'a cut 1',
       'a exports 1',
       'b imports 1',
       'b adopts 1 as 1001, state 7',
       'a forgets 1',
       'a ends socket 1',
     ]);
-    const after = log.slice(8);
+    const after = log.slice(7);
     expect(after.filter((line) => line.startsWith('b '))).toEqual([
       'b goes live 1001',
       'b closes 1001',
@@ -197,7 +203,6 @@ describe('a transfer', () => {
       'b releases packets',
       'b releases packets',
     ]);
-    expect(after).toContain('a frees 1');
   });
 
   test('of several moves those that can be, and the others go on where they were', async () => {
@@ -225,11 +230,18 @@ describe('a transfer', () => {
     expect(log).toEqual([]);
   });
 
-  test('whose packets cannot be cut off changes nothing', async () => {
-    cutting = 'nftables is busy';
-    expect(await give(1)).toEqual(['nftables is busy']);
-    expect(whoGoesOn(1)).toEqual(['a']);
-    expect(log.filter((line) => line.includes('export') || line.includes('ends'))).toEqual([]);
+  test('to which a packet came after it was read stays, with what it brought', async () => {
+    changed.add(1);
+    expect(await give(1, 2)).toEqual(['a packet came after it was read', null]);
+    expect([1, 2].map(whoGoesOn)).toEqual([['a'], ['b']]);
+    expect(log).toContain('a thaws socket 1');
+    expect(log).toContain('b drops 1');
+  });
+
+  test("whose socket cannot be ended here is the other side's all the same", async () => {
+    ending = 'connect: EIO';
+    expect(await give(1, 2)).toEqual([null, null]);
+    expect([1, 2].map(whoGoesOn)).toEqual([['b'], ['b']]);
   });
 
   test.each(['hold', 'held', 'images', 'ready'] as const)(
@@ -335,10 +347,22 @@ describe('a transfer', () => {
     expect(whoGoesOn(1)).toEqual(['a']);
   });
 
-  test('waits for the one before it: packets are released for all at once', async () => {
+  test('has its packets held while another stands still, and stands still after it', async () => {
     const both = [giving.give('b', [flowOf(1)]), giving.give('b', [flowOf(2)])];
     expect(await Promise.all(both.map(outcomeOf))).toEqual([[null], [null]]);
-    expect(log.indexOf('b frees 1')).toBeLessThan(log.indexOf('b hold 2'));
+    const at = (line: string): number => defined(log.indexOf(line), line);
+    expect(at('b hold 2')).toBeLessThan(at('a ends socket 1'));
+    expect(at('a ends socket 1')).toBeLessThan(at('a freezes 2'));
+    expect(log.slice(at('b goes on with 1') + 1).find((line) => line.startsWith('b releases'))).toBe(
+      'b releases packets not of 2',
+    );
+  });
+
+  test('of a connection whose earlier move is not over is refused', async () => {
+    lostKind = 'decided';
+    expect(await give(1)).toEqual([null]);
+    expect(await give(1, 2)).toEqual(Array(2).fill('an earlier move is not over'));
+    expect(await give(2)).toEqual([null]);
   });
 });
 
