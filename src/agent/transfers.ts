@@ -130,6 +130,7 @@ function takingPorts({ dataPlane, clock, view, service, endpoint, onFailure }: T
 
 function holderApplications(endpoint: SdkEndpoint) {
   return {
+    calm: (flows: readonly TcpFlow[]) => endpoint.calm(flows),
     async freeze(flows: readonly TcpFlow[]): Promise<readonly Result<Frozen>[]> {
       const answers = await endpoint.freeze(flows);
       return answers.map((answer) => (answer.ok ? ok(answer.value) : refuse(answer.reason)));

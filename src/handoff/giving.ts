@@ -17,8 +17,8 @@ const decisionsMax = 1024;
 type Reply = TransferMessage & { readonly kind: 'held' | 'ready' | 'undecided' };
 type Outcome = Result<null>;
 
-/** In the order in which they come. In all but the first and the last the connections stand still. */
-export const phases = ['hold', 'freeze', 'export', 'offer', 'letGo'] as const;
+/** In the order in which they come. From `freeze` on the connections stand still. */
+export const phases = ['calm', 'hold', 'freeze', 'export', 'offer', 'letGo'] as const;
 
 /** What became of a batch. */
 export interface Given {
@@ -90,6 +90,8 @@ export class Giving {
     this.#batch = (this.#batch + 1) >>> 0;
     const { outcomes } = batch;
     const stopwatch = stopwatchOf(this.#ports);
+    await stopwatch.time('calm', this.#applications.calm(flows));
+    stopwatch.begin();
     this.#remember(batch, null);
     const message: TransferMessage = { kind: 'hold', batch: batch.number, flows };
     const [held = noAnswer] = await stopwatch.time('hold', this.#ask(peer, message, [`${batch.number} held`]));
@@ -275,10 +277,13 @@ function together(leaving: readonly Leaving[]): readonly (readonly Leaving[])[] 
 type Stopwatch = ReturnType<typeof stopwatchOf>;
 
 function stopwatchOf({ now }: Pick<TransferPorts, 'now'>) {
-  const begin = now();
+  let begin = now();
   const phasesMs: Partial<Record<(typeof phases)[number], number>> = {};
   return {
     phasesMs,
+    begin(): void {
+      begin = now();
+    },
     sinceBeginMs: () => now() - begin,
     async time<T>(phase: (typeof phases)[number], work: Promise<T>): Promise<T> {
       const since = now();

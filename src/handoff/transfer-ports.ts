@@ -43,6 +43,8 @@ export interface Frozen {
 
 /** Applications whose connections are to be moved away. */
 export interface HolderApplications {
+  /** Has queues run short before connections are frozen, as far as that can be done; they do not stand still. */
+  calm(flows: readonly TcpFlow[]): Promise<void>;
   /** For each flow, in this order: frozen, or why not. */
   freeze(flows: readonly TcpFlow[]): Promise<readonly Result<Frozen>[]>;
   /** It is elsewhere: the application forgets it. */

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { OperatingError } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
@@ -76,6 +77,9 @@ export function descriptorOf(socket: Socket): number | null {
 export function exportSocket(descriptor: number): Result<SocketImage> {
   const before = stateOf(descriptor);
   if (before !== 'ESTABLISHED') return refuse(notWhole(before));
+  // Before it is deaf: what its client says meanwhile would be lost on the way, and cost it a time-out.
+  const queues = Math.max(queued(descriptor, SIOCINQ), queued(descriptor, SIOCOUTQ));
+  if (queues > queueBytesMax) return refuse(tooLong(queues));
   enterRepair(descriptor);
   // After that: should this process die in between, the application finds the connection in repair mode, and not deaf.
   deafen(descriptor);
@@ -170,6 +174,10 @@ function notWhole(state: string): string {
   return halfClosed ? `half-closed (${state}): its end of stream cannot be moved` : `not established (${state})`;
 }
 
+function tooLong(bytes: number): string {
+  return `a queue of ${bytes} bytes, at most ${queueBytesMax}`;
+}
+
 /** A socket in repair mode still sends what pacing or the device held up. From now on nothing new: returns how much that is. */
 function silence(fd: number): number {
   flushAcknowledgement(fd);
@@ -185,7 +193,7 @@ function readFrozen(fd: number, known: { readonly send: number; readonly unsentB
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     const before = readMarks(fd);
     const largest = Math.max(before.sendBytes, before.receiveBytes);
-    if (largest > queueBytesMax) return refuse(`a queue of ${largest} bytes, at most ${queueBytesMax}`);
+    if (largest > queueBytesMax) return refuse(tooLong(largest));
     const sendBytes = peek(fd, sendQueue, before.sendBytes, segmentBytesMax);
     const receiveBytes = peek(fd, receiveQueue, before.receiveBytes, 0);
     const options = readOptions(fd);
@@ -256,12 +264,21 @@ function fillQueues(fd: number, image: SocketImage): void {
   // The kernel doubles both for its own needs. What the window promised must find room, or the peer's packets are dropped.
   const { sendQueue: queue } = image;
   if (!enlargeBuffer(fd, 'send', queue.length + fillBytes)) throw noRoom(queue.length);
-  enlargeBuffer(fd, 'receive', image.receiveQueue.length + image.window.receive + fillBytes);
+  enlargeBuffer(fd, 'receive', receiveBytes(image.receiveQueue.length + image.window.receive + fillBytes));
   selectQueue(fd, receiveQueue);
   writeAll(fd, image.receiveQueue);
   selectQueue(fd, sendQueue);
   writeAll(fd, sent);
   selectQueue(fd, noQueue);
+}
+
+/**
+ * A socket that has received much makes larger windows of a buffer than a new one (tcp_scaling_ratio), so that windows grew with every move: no more than the kernel
+ * gives by itself (tcp_rmem) is asked for, where that holds what was promised.
+ */
+function receiveBytes(promised: number): number {
+  const [, , largest = 0] = readFileSync('/proc/sys/net/ipv4/tcp_rmem', 'latin1').trim().split(/\s+/).map(Number);
+  return Math.max(Math.ceil(promised / 2), Math.min(promised, Math.floor(largest / 2)));
 }
 
 function restoreWindow(fd: number, { window, receiveQueue: unread }: SocketImage): void {

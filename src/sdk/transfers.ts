@@ -5,6 +5,7 @@ import { messageOf } from '../base/operating-error.ts';
 import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { type AgentSession, openAgentLink } from './agent-link.ts';
 import { type Arriving, adopt } from './arriving.ts';
+import { calm } from './calm.ts';
 import { descriptorOf, listenerOf } from './held-socket.ts';
 import { freeze, type Leaving } from './leaving.ts';
 import type { AgentMessage } from './message.ts';
@@ -70,6 +71,9 @@ export class Transfers {
       case 'freeze':
         for (const flow of message.flows) void this.#freezeOne(session, message.id, flow);
         break;
+      case 'calm':
+        void this.#calm(session, message);
+        break;
       case 'adopt':
         this.#adoptOne(session, message);
         break;
@@ -88,6 +92,12 @@ export class Transfers {
         }
         break;
     }
+  }
+
+  async #calm(session: AgentSession, { id, flows }: AgentsWord<'calm'>): Promise<void> {
+    const sockets = flows.flatMap((flow) => this.#connections.get(flowKey(flow))?.socket ?? []);
+    await Promise.all(sockets.map((socket) => calm(socket, session.kernel)));
+    session.say({ type: 'calmed', id });
   }
 
   async #freezeOne(session: AgentSession, id: number, flow: TcpFlow): Promise<void> {

@@ -110,6 +110,9 @@ function givingOf(firstBatch: number): Giving {
   return new Giving(
     holder,
     {
+      async calm(flows) {
+        log.push(`a calms ${flows.map(({ clientPort }) => clientPort).join()}`);
+      },
       async freeze(flows) {
         log.push(`a freezes ${flows.map(({ clientPort }) => clientPort).join()}`);
         return flows.map(({ clientPort: descriptor }) => {
@@ -184,7 +187,8 @@ function whoGoesOn(port: number): string[] {
 describe('a transfer', () => {
   test('holds there, freezes, exports, imports, lets go, and only then goes on', async () => {
     expect(await give(1)).toEqual([null]);
-    expect(log.slice(0, 7)).toEqual([
+    expect(log.slice(0, 8)).toEqual([
+      'a calms 1',
       'b hold 1',
       'a freezes 1',
       'a exports 1',
@@ -193,7 +197,7 @@ describe('a transfer', () => {
       'a forgets 1',
       'a ends socket 1',
     ]);
-    const after = log.slice(7);
+    const after = log.slice(8);
     expect(after.filter((line) => line.startsWith('b '))).toEqual([
       'b goes live 1001',
       'b closes 1001',
@@ -227,7 +231,7 @@ describe('a transfer', () => {
   test('that the other side objects to freezes nothing', async () => {
     objections.set(2, 'slot 2 is not of this replica');
     expect(await give(1, 2)).toEqual(Array(2).fill('slot 2 is not of this replica'));
-    expect(log).toEqual([]);
+    expect(log).toEqual(['a calms 1,2']);
   });
 
   test('to which a packet came after it was read stays, with what it brought', async () => {
