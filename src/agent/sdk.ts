@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { messageOf } from '../base/operating-error.ts';
+import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { refuse } from '../base/result.ts';
 import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import type { ControlView } from '../control/io.ts';
@@ -11,6 +11,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import { slotOf } from '../space/partition.ts';
 import { type AgentConfig, readCertificates } from './config.ts';
+import { type LinkStatus, noLinks } from './link-status.ts';
 import { openSdkEndpoint, type SdkEndpoint } from './sdk-endpoint.ts';
 import { openTransfers, type Transfers } from './transfers.ts';
 
@@ -20,6 +21,8 @@ const lookMs = 100;
 const retryMs = 1000;
 /** Connections that are moved together stand still together: a millisecond for each, and two for all of them. */
 const batchFlows = 4;
+const toldAgainMs = 60_000;
+const toldMax = 100;
 /** While the connections of one batch stand still, the packets of the next begin to be held. */
 const batchesAtATime = 2;
 
@@ -32,22 +35,26 @@ export interface SdkParts {
   readonly view: () => ControlView;
 }
 
+/** What hears applications, and moves their connections. */
+export interface Sdk {
+  links(): LinkStatus;
+  close(): Promise<void>;
+}
+
 interface Handover extends SdkParts {
   readonly endpoint: SdkEndpoint;
   /** Null where connections cannot be moved. */
   readonly transfers: Transfers | null;
   readonly log: Logger;
+  /** Why connections stay, and until when it need not be said again. */
+  readonly told: Map<string, number>;
 }
 
 /**
  * Hears applications with the SDK. Of slots that this host has given away, their connections are moved to the new owner, where policy, configuration and host allow it;
- * or the applications are told that it is a convenient point to end them. Returns what ends it; null without `sdk`.
+ * or the applications are told that it is a convenient point to end them. Null without `sdk`.
  */
-export async function openSdk(
-  config: AgentConfig,
-  parts: SdkParts,
-  log: Logger,
-): Promise<(() => Promise<void>) | null> {
+export async function openSdk(config: AgentConfig, parts: SdkParts, log: Logger): Promise<Sdk | null> {
   if (!config.sdk) return null;
   const endpoint = await openSdkEndpoint(config.sdk.socket, {
     node: config.node,
@@ -57,11 +64,14 @@ export async function openSdk(
     await endpoint.close();
     throw error;
   });
-  const rounds = startRounds({ ...parts, endpoint, transfers, log });
-  return async () => {
-    await rounds.stop();
-    await transfers?.close();
-    await endpoint.close();
+  const rounds = startRounds({ ...parts, endpoint, transfers, log, told: new Map() });
+  return {
+    links: () => transfers?.links() ?? noLinks,
+    async close() {
+      await rounds.stop();
+      await transfers?.close();
+      await endpoint.close();
+    },
   };
 }
 
@@ -84,7 +94,8 @@ async function transfersOf(
     const links = { cluster, node, tls, peers: control.peers, port: control.port };
     return await openTransfers({ ...parts, ...links, endpoint, onFailure });
   } catch (error) {
-    log.error(`connections are not moved to other replicas, only forwarded: ${messageOf(error)}`);
+    const remedy = error instanceof OperatingError && error.remedy ? `; ${error.remedy}` : '';
+    log.error(`connections are not moved to other replicas, only forwarded: ${messageOf(error)}${remedy}`);
     return null;
   }
 }
@@ -151,11 +162,26 @@ async function moveAll(handover: Handover, transfers: Transfers, due: Due, isSto
     }
   };
   await Promise.all(Array.from({ length: batchesAtATime }, moveInTurn));
+  tellStaying(handover, given);
   const moved = given.filter(({ outcomes }) => outcomes.some(({ ok: hasMoved }) => hasMoved));
   const connections = moved.flatMap(({ outcomes }) => outcomes.filter((outcome) => outcome.ok)).length;
   if (connections === 0) return;
   const figures = { ms: clock.now() - begin, phasesMs: meansOf(moved) };
   log.info({ peer, connections, ...figures }, `${connections} connections moved to ${peer}`);
+}
+
+/** Once in a while for each reason: they are tried again every second. */
+function tellStaying({ clock, log, told }: Handover, given: readonly Given[]): void {
+  const reasons = given.flatMap(({ outcomes }) => outcomes.flatMap((outcome) => (outcome.ok ? [] : [outcome.reason])));
+  for (const reason of new Set(reasons)) {
+    // Lengths of queues differ every time.
+    const kind = reason.replace(/\d+/g, '');
+    if ((told.get(kind) ?? 0) > clock.now()) continue;
+    if (told.size >= toldMax) told.clear();
+    told.set(kind, clock.now() + toldAgainMs);
+    const count = reasons.filter((each) => each === reason).length;
+    log.info({ connections: count }, `${count} connections stay and are forwarded for now: ${reason}`);
+  }
 }
 
 /** Milliseconds a batch spends in each phase. */

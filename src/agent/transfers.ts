@@ -13,6 +13,7 @@ import { openPeerLinks, type PeerLinks } from '../platform/peer-link.ts';
 import { closeSilently, exportSocket, goLive, importSocket, isUnchanged, thaw } from '../platform/tcp-repair.ts';
 import type { Clock } from '../ports/clock.ts';
 import { slotOf } from '../space/partition.ts';
+import { type LinkStatus, watchLinks } from './link-status.ts';
 import type { SdkEndpoint } from './sdk-endpoint.ts';
 
 /** A commit is no barrier for packets on their way through the kernel; those are through by then. */
@@ -41,6 +42,7 @@ export interface TransferOptions {
 export interface Transfers {
   /** Moves connections to a peer, at most `batchFlowsMax`. */
   give(peer: string, flows: readonly TcpFlow[]): Promise<Given>;
+  links(): LinkStatus;
   /** What is under way is finished first. */
   close(): Promise<void>;
 }
@@ -50,8 +52,9 @@ export async function openTransfers(options: TransferOptions): Promise<Transfers
   const { node, peers, port, clock, endpoint, service } = options;
   const hold = openPacketHold(holdDeviceOf(service), [service.groupMac, service.ownMac]);
   let links: PeerLinks | null = null;
+  const watched = watchLinks();
   const ports = portsOf(options, (peer, bytes) =>
-    links ? links.send(peer, bytes) : Promise.reject(new Error('no links yet')),
+    watched.watch(peer, links ? links.send(peer, bytes) : Promise.reject(new Error('no links yet'))),
   );
   const giving = new Giving(ports, holderApplications(endpoint), Math.floor(clock.now()) >>> 0);
   const taking = new Taking({ ...ports, ...takingPorts(options, hold) }, takerApplications(endpoint));
@@ -75,6 +78,7 @@ export async function openTransfers(options: TransferOptions): Promise<Transfers
   const open = links;
   return {
     give: (peer, flows) => giving.give(peer, flows),
+    links: () => ({ refused: Object.fromEntries(open.refused), unreachable: watched.unreachable() }),
     async close(): Promise<void> {
       await open.close();
       taking.giveUp();
