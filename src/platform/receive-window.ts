@@ -4,8 +4,8 @@ import { errnoOf, getsockopt, ioctl, setsockopt } from './libc.ts';
 const IPPROTO_TCP = 6;
 const TCP_WINDOW_CLAMP = 10;
 const SIOCINQ = 0x541b;
-/** The kernel takes no less than half of SOCK_MIN_RCVBUF. */
-const least = 1;
+/** The kernel makes it half of SOCK_MIN_RCVBUF. With more a fast client keeps the queue full: the kernel widens the window again as it is read (tcp_rcv_space_adjust). */
+const narrowBytes = 1;
 
 /** Bytes that a TCP connection has received and nobody has read; 0 of what is no connection any more. */
 export function unreadBytes(descriptor: number): number {
@@ -24,14 +24,14 @@ export function windowMax(descriptor: number): number {
 }
 
 /**
- * From now on the peer is offered no more room than it has been: what it was offered it may still use (RFC 9293, section 3.8.6). Returns what opens the
+ * From now on the peer is offered little more room than it has been: what it was offered it may still use (RFC 9293, section 3.8.6). Returns what opens the
  * window again. Needs no privilege.
  */
-export function closeWindow(descriptor: number): () => void {
+export function narrowWindow(descriptor: number): () => void {
   const before = windowMax(descriptor);
-  const isClosed = before > 0 && attempt(() => clamp(descriptor, least));
+  const isNarrow = before > narrowBytes && attempt(() => clamp(descriptor, narrowBytes));
   return () => {
-    if (isClosed) attempt(() => clamp(descriptor, before));
+    if (isNarrow) attempt(() => clamp(descriptor, before));
   };
 }
 

@@ -10,7 +10,7 @@ import {
 } from './message.ts';
 
 type Platform = typeof import('../platform/descriptor-passing.ts') & typeof import('../platform/receive-window.ts');
-type Kernel = 'isEstablished' | 'isInRepair' | 'keepUnsentShort' | 'unreadBytes' | 'windowMax' | 'closeWindow';
+type Kernel = 'isEstablished' | 'isInRepair' | 'keepUnsentShort' | 'unreadBytes' | 'windowMax' | 'narrowWindow';
 
 /** How long until an agent that is not there is looked for again. */
 const retryMs = 1000;

@@ -5,7 +5,7 @@ import { messageOf } from '../base/operating-error.ts';
 import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { type AgentSession, openAgentLink } from './agent-link.ts';
 import { type Arriving, adopt } from './arriving.ts';
-import { calm } from './calm.ts';
+import { calm, endCalm } from './calm.ts';
 import { descriptorOf, listenerOf } from './held-socket.ts';
 import { freeze, type Leaving } from './leaving.ts';
 import type { AgentMessage } from './message.ts';
@@ -109,7 +109,10 @@ export class Transfers {
     connection.leaving = 'freezing';
     const outcome = await freeze(connection.server, connection.socket, session.kernel);
     connection.leaving = null;
-    if ('code' in outcome) return refuse(outcome);
+    if ('code' in outcome) {
+      endCalm(connection.socket);
+      return refuse(outcome);
+    }
     if (!session.isOpen()) return outcome.thaw();
     connection.leaving = outcome;
     this.#deadline(session, key);
@@ -151,8 +154,10 @@ export class Transfers {
     if (!leaving || leaving === 'freezing') return;
     connection.leaving = null;
     this.#settled(key);
-    if (how === 'thaw') leaving.thaw();
-    else {
+    if (how === 'thaw') {
+      endCalm(connection.socket);
+      leaving.thaw();
+    } else {
       // At once, and not when the socket has closed: it may come back before that.
       this.#connections.delete(key);
       leaving.forget();
