@@ -129,11 +129,10 @@ async function assemble(
   let sdk: Sdk | null = null;
   if (!role.witness) {
     closers.push(watchHost(host.setup, log, { inspect: running.inspect, announce: segment.announce }));
-    closers.push(watchServer(config, log, running));
+    closers.push(watchServer(config, log, running), () => sdk?.close());
     sdk = await openSdk(config, { service, dataPlane, flows, clock, view: () => control.view() }, log);
-    closers.push(() => sdk?.close());
   }
-  const asked: Asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk };
+  const asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk };
   const socket = await openAdministration(config, version, asked);
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address, adopted: adopted.rows.size }, 'agent started');

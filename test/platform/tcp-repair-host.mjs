@@ -127,8 +127,9 @@ async function roundTrip(host, options = 1) {
   closeSilently(fd);
   const imported = importSocket(first);
   const { value: second } = exportSocket(imported);
+  // The timestamp goes on; `clock` judges it.
   const differing = Object.keys(first).filter(
-    (key) => JSON.stringify(plain(first[key])) !== JSON.stringify(plain(second[key])),
+    (key) => key !== 'timestamp' && JSON.stringify(plain(first[key])) !== JSON.stringify(plain(second[key])),
   );
   // It has been frozen once more, to look at it.
   thaw(imported, second);
