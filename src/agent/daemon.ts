@@ -28,10 +28,11 @@ import { createEventLog, type EventLog } from './event-log.ts';
 import { watchHealth } from './health.ts';
 import { type HeldResets, noResets, openHeldResets } from './held-resets.ts';
 import { type TakenHost, takeHost, watchHost } from './host.ts';
+import { noLinks } from './link-status.ts';
 import { logEvent } from './log-event.ts';
 import { type PolicyFile, watchPolicyFile } from './policy-file.ts';
 import { agentRoutes } from './routes.ts';
-import { openSdk } from './sdk.ts';
+import { openSdk, type Sdk } from './sdk.ts';
 import { joinSegment, type Segment } from './segment.ts';
 import { type AgentStatus, statusOf } from './status.ts';
 import { witnessHost } from './witness.ts';
@@ -125,13 +126,13 @@ async function assemble(
   });
   driver = running;
   closers.push(() => running.stop());
+  let sdk: Sdk | null = null;
   if (!role.witness) {
     closers.push(watchHost(host.setup, log, { inspect: running.inspect, announce: segment.announce }));
-    closers.push(watchServer(config, log, running));
-    const closeSdk = await openSdk(config, { service, dataPlane, flows, clock, view: () => control.view() }, log);
-    if (closeSdk) closers.push(closeSdk);
+    closers.push(watchServer(config, log, running), () => sdk?.close());
+    sdk = await openSdk(config, { service, dataPlane, flows, clock, view: () => control.view() }, log);
   }
-  const asked: Asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver };
+  const asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk };
   const socket = await openAdministration(config, version, asked);
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address, adopted: adopted.rows.size }, 'agent started');
@@ -215,19 +216,20 @@ interface Asked {
   readonly control: Control;
   readonly eventLog: EventLog;
   readonly driver: Driver;
+  readonly sdk: Sdk | null;
 }
 
 function openAdministration(
   config: AgentConfig,
   version: string,
-  { partition, dataPlane, resets, policyFile, control, eventLog, driver }: Asked,
+  { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk }: Asked,
 ): ReturnType<typeof openControlSocket> {
   const status = async (): Promise<AgentStatus> => {
     const view = control.view();
     const packets = await dataPlane.counters().catch(() => null);
     const file = policyFile.compare(view.policy);
-    const refused = driver.refused();
-    return statusOf({ config, version, partition, view, packets, policyFile: file, refused, resets });
+    const parts = { config, version, partition, view, packets, policyFile: file };
+    return statusOf({ ...parts, refused: driver.refused(), resets, links: sdk?.links() ?? noLinks });
   };
   const routes = agentRoutes({
     ...{ partition, status },

@@ -18,6 +18,8 @@ import {
 const backlogBytesMax = 16 * 1024 * 1024;
 /** Connections that one application is asked about at the same time; more are refused. */
 const askedMax = 4096;
+/** How long connections may take to become calm; otherwise they are moved as they are. */
+const calmMsMax = 1200;
 
 /** A connection that stands still in its application, or shall in another. */
 export interface FrozenConnection {
@@ -39,7 +41,7 @@ export interface Kept {
 export type Frozen = { readonly ok: true; readonly value: FrozenConnection } | Kept;
 export type Adopted = { readonly ok: true; readonly value: undefined } | Kept;
 
-type Answer = Extract<ApplicationMessage, { id: number }>;
+type Answer = Extract<ApplicationMessage, { id: number; flow: TcpFlow }>;
 
 /** One application that has said hello. */
 export class SdkApplication {
@@ -48,6 +50,7 @@ export class SdkApplication {
   readonly #socket: Socket;
   readonly #answerMs: number;
   readonly #asked = new Map<string, (answer: Answer | Kept) => void>();
+  readonly #calming = new Map<number, () => void>();
   #ports: readonly number[];
   #channel: DescriptorChannel | null = null;
   #ids = 0;
@@ -64,6 +67,22 @@ export class SdkApplication {
     return this.#channel ? this.#ports : [];
   }
 
+  /** Resolves when the application has done what it can, or has ended, or takes too long. At most `flowsMax` flows. */
+  calm(flows: readonly TcpFlow[]): Promise<void> {
+    if (this.#socket.destroyed) return Promise.resolve();
+    const id = ++this.#ids;
+    return new Promise((resolve) => {
+      const late = setTimeout(() => calmed(), calmMsMax);
+      const calmed = (): void => {
+        clearTimeout(late);
+        this.#calming.delete(id);
+        resolve();
+      };
+      this.#calming.set(id, calmed);
+      this.say({ type: 'calm', id, flows });
+    });
+  }
+
   /** In the order of `flows`. */
   freeze(flows: readonly TcpFlow[]): Promise<Frozen>[] {
     return batches(flows).flatMap((batch) => this.#freezeSome(batch));
@@ -78,7 +97,8 @@ export class SdkApplication {
 
   hear(message: ApplicationMessage): void {
     if (message.type === 'ports') this.#ports = message.ports;
-    else if ('id' in message) this.#hearAnswer(message);
+    else if (message.type === 'calmed') this.#calming.get(message.id)?.();
+    else if ('flow' in message) this.#hearAnswer(message);
     else this.#socket.destroy();
   }
 
@@ -86,6 +106,7 @@ export class SdkApplication {
   end(): void {
     this.#channel?.close();
     for (const answered of [...this.#asked.values()]) answered(gone);
+    for (const calmed of [...this.#calming.values()]) calmed();
   }
 
   say(message: AgentMessage): void {

@@ -14,6 +14,8 @@ const answerMsDefault = 2000;
 
 /** The agent's end of docs/sdk-protocol.md, for all applications of this host. */
 export interface SdkEndpoint {
+  /** Has applications read out connections that are to be stopped soon, and their clients send no more; resolves when that is as far as it gets. */
+  calm(flows: readonly TcpFlow[]): Promise<void>;
   /**
    * Stops connections in their applications, in the order of `flows`; those of no application are refused as 'unknown'. The other machine should
    * hold their packets by then, but nothing need be cut: what was written before may still be sent and confirmed. Each of them ends by `moved` or `thaw`.
@@ -61,6 +63,7 @@ export async function openSdkEndpoint(path: string, options: SdkEndpointOptions)
   });
   await listen(server, path, options.groupId);
   return {
+    calm: (flows) => applications.calm(flows),
     freeze: (flows) => applications.freeze(flows),
     adopt: (connection) => applications.adopt(connection),
     moved: (flow) => applications.settle('moved', flow),
@@ -105,6 +108,11 @@ class Applications {
   forget(application: SdkApplication): void {
     this.#all.delete(application);
     for (const [key, each] of this.#standing) if (each === application) this.#standing.delete(key);
+  }
+
+  async calm(flows: readonly TcpFlow[]): Promise<void> {
+    const serving = new Set(flows.flatMap(({ servicePort }) => this.#serving(servicePort)));
+    await Promise.all([...serving].map((application) => application.calm(flows)));
   }
 
   async freeze(flows: readonly TcpFlow[]): Promise<Frozen[]> {

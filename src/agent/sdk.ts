@@ -1,15 +1,17 @@
 import type { Logger } from 'pino';
-import { messageOf } from '../base/operating-error.ts';
+import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { refuse } from '../base/result.ts';
 import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import type { ControlView } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { flowsOfSlots } from '../handoff/flows-of-slots.ts';
+import { type Given, phases } from '../handoff/giving.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import { slotOf } from '../space/partition.ts';
 import { type AgentConfig, readCertificates } from './config.ts';
+import { type LinkStatus, noLinks } from './link-status.ts';
 import { openSdkEndpoint, type SdkEndpoint } from './sdk-endpoint.ts';
 import { openTransfers, type Transfers } from './transfers.ts';
 
@@ -17,8 +19,12 @@ import { openTransfers, type Transfers } from './transfers.ts';
 const lookMs = 100;
 /** How often connections that stayed are tried again: an application may have been in the middle of something. */
 const retryMs = 1000;
-/** Connections that are moved together stand still together. */
-const batchFlows = 16;
+/** Connections that are moved together stand still together: a millisecond for each, and two for all of them. */
+const batchFlows = 4;
+const toldAgainMs = 60_000;
+const toldMax = 100;
+/** While the connections of one batch stand still, the packets of the next begin to be held. */
+const batchesAtATime = 2;
 
 /** What the daemon has that applications and their connections concern. */
 export interface SdkParts {
@@ -29,22 +35,26 @@ export interface SdkParts {
   readonly view: () => ControlView;
 }
 
+/** What hears applications, and moves their connections. */
+export interface Sdk {
+  links(): LinkStatus;
+  close(): Promise<void>;
+}
+
 interface Handover extends SdkParts {
   readonly endpoint: SdkEndpoint;
   /** Null where connections cannot be moved. */
   readonly transfers: Transfers | null;
   readonly log: Logger;
+  /** Why connections stay, and until when it need not be said again. */
+  readonly told: Map<string, number>;
 }
 
 /**
  * Hears applications with the SDK. Of slots that this host has given away, their connections are moved to the new owner, where policy, configuration and host allow it;
- * or the applications are told that it is a convenient point to end them. Returns what ends it; null without `sdk`.
+ * or the applications are told that it is a convenient point to end them. Null without `sdk`.
  */
-export async function openSdk(
-  config: AgentConfig,
-  parts: SdkParts,
-  log: Logger,
-): Promise<(() => Promise<void>) | null> {
+export async function openSdk(config: AgentConfig, parts: SdkParts, log: Logger): Promise<Sdk | null> {
   if (!config.sdk) return null;
   const endpoint = await openSdkEndpoint(config.sdk.socket, {
     node: config.node,
@@ -54,11 +64,14 @@ export async function openSdk(
     await endpoint.close();
     throw error;
   });
-  const rounds = startRounds({ ...parts, endpoint, transfers, log });
-  return async () => {
-    await rounds.stop();
-    await transfers?.close();
-    await endpoint.close();
+  const rounds = startRounds({ ...parts, endpoint, transfers, log, told: new Map() });
+  return {
+    links: () => transfers?.links() ?? noLinks,
+    async close() {
+      await rounds.stop();
+      await transfers?.close();
+      await endpoint.close();
+    },
   };
 }
 
@@ -81,7 +94,8 @@ async function transfersOf(
     const links = { cluster, node, tls, peers: control.peers, port: control.port };
     return await openTransfers({ ...parts, ...links, endpoint, onFailure });
   } catch (error) {
-    log.error(`connections are not moved to other replicas, only forwarded: ${messageOf(error)}`);
+    const remedy = error instanceof OperatingError && error.remedy ? `; ${error.remedy}` : '';
+    log.error(`connections are not moved to other replicas, only forwarded: ${messageOf(error)}${remedy}`);
     return null;
   }
 }
@@ -123,33 +137,73 @@ async function round(handover: Handover, doneUntil: Map<string, number>, isStopp
       endpoint.finish(due);
       for (const flow of due) doneUntil.set(flowKey(flow), now + policy.drainDeadline * 1000);
     } else if (policy.handoff === 'transfer' && transfers) {
-      for (let at = 0; at < due.length && !isStopped(); at += batchFlows) {
-        await move(handover, transfers, peer, due.slice(at, at + batchFlows), doneUntil);
-      }
+      await moveAll(handover, transfers, { peer, flows: due, doneUntil }, isStopped);
     }
   }
 }
 
-async function move(
-  { clock, log }: Handover,
-  transfers: Transfers,
-  peer: string,
-  flows: readonly TcpFlow[],
-  doneUntil: Map<string, number>,
-): Promise<void> {
+interface Due {
+  readonly peer: string;
+  readonly flows: readonly TcpFlow[];
+  readonly doneUntil: Map<string, number>;
+}
+
+async function moveAll(handover: Handover, transfers: Transfers, due: Due, isStopped: () => boolean): Promise<void> {
+  const { clock, log } = handover;
+  const { peer, flows } = due;
   const begin = clock.now();
-  const outcomes = await transfers
+  const given: Given[] = [];
+  let at = 0;
+  const moveInTurn = async (): Promise<void> => {
+    while (at < flows.length && !isStopped()) {
+      const batch = flows.slice(at, at + batchFlows);
+      at += batch.length;
+      given.push(await move(handover, transfers, { ...due, flows: batch }));
+    }
+  };
+  await Promise.all(Array.from({ length: batchesAtATime }, moveInTurn));
+  tellStaying(handover, given);
+  const moved = given.filter(({ outcomes }) => outcomes.some(({ ok: hasMoved }) => hasMoved));
+  const connections = moved.flatMap(({ outcomes }) => outcomes.filter((outcome) => outcome.ok)).length;
+  if (connections === 0) return;
+  const figures = { ms: clock.now() - begin, phasesMs: meansOf(moved) };
+  log.info({ peer, connections, ...figures }, `${connections} connections moved to ${peer}`);
+}
+
+/** Once in a while for each reason: they are tried again every second. */
+function tellStaying({ clock, log, told }: Handover, given: readonly Given[]): void {
+  const reasons = given.flatMap(({ outcomes }) => outcomes.flatMap((outcome) => (outcome.ok ? [] : [outcome.reason])));
+  for (const reason of new Set(reasons)) {
+    // Lengths of queues differ every time.
+    const kind = reason.replace(/\d+/g, '');
+    if ((told.get(kind) ?? 0) > clock.now()) continue;
+    if (told.size >= toldMax) told.clear();
+    told.set(kind, clock.now() + toldAgainMs);
+    const count = reasons.filter((each) => each === reason).length;
+    log.info({ connections: count }, `${count} connections stay and are forwarded for now: ${reason}`);
+  }
+}
+
+/** Milliseconds a batch spends in each phase. */
+function meansOf(given: readonly Given[]): Given['phasesMs'] {
+  const mean = (of: readonly number[]): number => of.reduce((sum, each) => sum + each, 0) / Math.max(1, of.length);
+  return Object.fromEntries(
+    phases.map((phase) => [phase, mean(given.flatMap(({ phasesMs }) => phasesMs[phase] ?? []))]),
+  );
+}
+
+async function move({ clock, log }: Handover, transfers: Transfers, { peer, flows, doneUntil }: Due): Promise<Given> {
+  const given = await transfers
     .give(peer, flows)
-    .catch((error: unknown) => flows.map(() => refuse(messageOf(error))));
-  const connections = outcomes.filter((outcome) => outcome.ok).length;
-  const ms = clock.now() - begin;
-  if (connections > 0) log.info({ peer, connections, ms }, `${connections} connections moved to ${peer}`);
+    .catch((error: unknown): Given => ({ outcomes: flows.map(() => refuse(messageOf(error))), phasesMs: {} }));
+  log.debug({ peer, phasesMs: given.phasesMs }, `${flows.length} connections tried`);
   flows.forEach((flow, i) => {
-    const outcome = outcomes[i];
+    const outcome = given.outcomes[i];
     if (outcome?.ok) return;
     doneUntil.set(flowKey(flow), clock.now() + retryMs);
     log.debug({ peer, flow: flowKey(flow) }, `a connection stays: ${outcome?.reason}`);
   });
+  return given;
 }
 
 /** Connections of slots that this host has given away, by the replica that owns them now. */

@@ -3,6 +3,7 @@ import type { DataPlaneCounters } from '../dataplane/data-plane.ts';
 import type { Policy } from '../policy/index.ts';
 import { formatSlots, type Partition } from '../space/index.ts';
 import type { AgentConfig } from './config.ts';
+import { type LinkStatus, linkLines } from './link-status.ts';
 import type { PolicyFileState } from './policy-file.ts';
 import { type ShareStatus, sharesOf } from './shares.ts';
 
@@ -50,6 +51,8 @@ export interface AgentStatus {
   readonly resetUnasked: string | null;
   /** Input that changed nothing, by reason. */
   readonly refused: Readonly<Record<string, number>>;
+  /** What is wrong with the links by which connections move. */
+  readonly links: LinkStatus;
 }
 
 export interface StatusParts {
@@ -62,10 +65,11 @@ export interface StatusParts {
   readonly resets: { readonly problem: string | null };
   /** Datagrams that were not authentic, by reason. */
   readonly refused: ReadonlyMap<string, number>;
+  readonly links: LinkStatus;
 }
 
 export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
-  const { config, version, partition, view, policyFile, packets, refused } = parts;
+  const { config, version, partition, view, policyFile, packets, refused, links } = parts;
   const { verdict, cause, epoch, coordinator, voters, leased, settled, policy, peers, unhealthy, drained } = view;
   const { name, address, ports } = config.service;
   return {
@@ -92,6 +96,7 @@ export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
     packets,
     resetUnasked: parts.resets.problem,
     refused: { ...view.refused, ...Object.fromEntries(refused) },
+    links,
   };
 }
 
@@ -118,6 +123,7 @@ export function formatStatus(status: AgentStatus): string {
     lines.push(`unknown connections are reset without asking the others: ${status.resetUnasked}`);
   const silent = status.peers.filter((peer) => peer.state !== 'heard');
   for (const peer of silent) lines.push(`${peer.name}: ${peer.state}`);
+  lines.push(...linkLines(status.links));
   if (status.owners.length > 0) lines.push('', ...shareTable(status.owners));
   if (status.unowned !== '') lines.push(`nobody: ${status.unowned}`);
   if (status.packets) lines.push('', `packets accepted ${status.packets.accepted}, dropped ${status.packets.dropped}`);

@@ -3,16 +3,17 @@ import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { ControlView } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import { holdDeviceOf, type ServiceEntry } from '../dataplane/forwarding-table.ts';
-import { Giving } from '../handoff/giving.ts';
+import { type Given, Giving } from '../handoff/giving.ts';
 import { Taking } from '../handoff/taking.ts';
 import { decodeTransfer, encodeTransfer, type TransferMessage } from '../handoff/transfer-message.ts';
 import type { Frozen, TransferPorts } from '../handoff/transfer-ports.ts';
 import { close } from '../platform/libc.ts';
 import { openPacketHold, type PacketHold } from '../platform/packet-hold.ts';
 import { openPeerLinks, type PeerLinks } from '../platform/peer-link.ts';
-import { closeSilently, exportSocket, goLive, importSocket, thaw } from '../platform/tcp-repair.ts';
+import { closeSilently, exportSocket, goLive, importSocket, isUnchanged, thaw } from '../platform/tcp-repair.ts';
 import type { Clock } from '../ports/clock.ts';
 import { slotOf } from '../space/partition.ts';
+import { type LinkStatus, watchLinks } from './link-status.ts';
 import type { SdkEndpoint } from './sdk-endpoint.ts';
 
 /** A commit is no barrier for packets on their way through the kernel; those are through by then. */
@@ -39,8 +40,9 @@ export interface TransferOptions {
 
 /** Moves connections between this host and others, live. */
 export interface Transfers {
-  /** Moves connections to a peer; resolves with what became of each: moved, or why it stays. At most `batchFlowsMax`. */
-  give(peer: string, flows: readonly TcpFlow[]): Promise<readonly Result<null>[]>;
+  /** Moves connections to a peer, at most `batchFlowsMax`. */
+  give(peer: string, flows: readonly TcpFlow[]): Promise<Given>;
+  links(): LinkStatus;
   /** What is under way is finished first. */
   close(): Promise<void>;
 }
@@ -50,8 +52,9 @@ export async function openTransfers(options: TransferOptions): Promise<Transfers
   const { node, peers, port, clock, endpoint, service } = options;
   const hold = openPacketHold(holdDeviceOf(service), [service.groupMac, service.ownMac]);
   let links: PeerLinks | null = null;
+  const watched = watchLinks();
   const ports = portsOf(options, (peer, bytes) =>
-    links ? links.send(peer, bytes) : Promise.reject(new Error('no links yet')),
+    watched.watch(peer, links ? links.send(peer, bytes) : Promise.reject(new Error('no links yet'))),
   );
   const giving = new Giving(ports, holderApplications(endpoint), Math.floor(clock.now()) >>> 0);
   const taking = new Taking({ ...ports, ...takingPorts(options, hold) }, takerApplications(endpoint));
@@ -75,9 +78,10 @@ export async function openTransfers(options: TransferOptions): Promise<Transfers
   const open = links;
   return {
     give: (peer, flows) => giving.give(peer, flows),
+    links: () => ({ refused: Object.fromEntries(open.refused), unreachable: watched.unreachable() }),
     async close(): Promise<void> {
       await open.close();
-      for (const peer of Object.keys(peers)) taking.lost(peer);
+      taking.giveUp();
       await taking.idle();
       hold.close();
     },
@@ -94,7 +98,8 @@ function receiver(giving: Giving, taking: Taking): (peer: string, bytes: Uint8Ar
     const message = decodeTransfer(bytes);
     if (!message.ok) return;
     const { value } = message;
-    if (value.kind === 'held' || value.kind === 'ready') return giving.receive(peer, value);
+    if (value.kind === 'held' || value.kind === 'ready' || value.kind === 'undecided')
+      return giving.receive(peer, value);
     underWay += bytes.length;
     const done = taking.receive(peer, value).finally(() => {
       underWay -= bytes.length;
@@ -103,22 +108,19 @@ function receiver(giving: Giving, taking: Taking): (peer: string, bytes: Uint8Ar
   };
 }
 
-function portsOf(
-  { dataPlane, clock }: TransferOptions,
-  send: (peer: string, bytes: Uint8Array) => Promise<void>,
-): TransferPorts {
+function portsOf({ clock }: TransferOptions, send: (peer: string, bytes: Uint8Array) => Promise<void>): TransferPorts {
   return {
     send: (peer: string, message: TransferMessage) => send(peer, encodeTransfer(message)),
-    divert: (flows, to) => dataPlane.divert(flows.map((flow) => ({ flow, to }))),
-    packetsArrived: () => new Promise((resolve) => clock.wakeAt(clock.now() + arrivedMs, resolve)),
-    sockets: { exportSocket, thaw, importSocket, goLive, closeSilently, close },
+    sockets: { exportSocket, isUnchanged, thaw, importSocket, goLive, closeSilently, close },
     now: () => clock.now(),
     after: (ms, callback) => clock.wakeAt(clock.now() + ms, callback),
   };
 }
 
-function takingPorts({ view, service, endpoint, onFailure }: TransferOptions, hold: PacketHold) {
+function takingPorts({ dataPlane, clock, view, service, endpoint, onFailure }: TransferOptions, hold: PacketHold) {
   return {
+    divert: (flows: readonly TcpFlow[], to: 'hold' | null) => dataPlane.divert(flows.map((flow) => ({ flow, to }))),
+    packetsArrived: () => new Promise<void>((resolve) => clock.wakeAt(clock.now() + arrivedMs, resolve)),
     failed: onFailure,
     objection(flow: TcpFlow): string | null {
       const slot = slotOf(service.partition, flow.client);
@@ -126,12 +128,13 @@ function takingPorts({ view, service, endpoint, onFailure }: TransferOptions, ho
       const served = endpoint.ports().includes(flow.servicePort);
       return served ? null : `no application takes connections of port ${flow.servicePort}`;
     },
-    releasePackets: () => hold.drain(),
+    releasePackets: (kept: readonly TcpFlow[]) => hold.drain(kept),
   };
 }
 
 function holderApplications(endpoint: SdkEndpoint) {
   return {
+    calm: (flows: readonly TcpFlow[]) => endpoint.calm(flows),
     async freeze(flows: readonly TcpFlow[]): Promise<readonly Result<Frozen>[]> {
       const answers = await endpoint.freeze(flows);
       return answers.map((answer) => (answer.ok ? ok(answer.value) : refuse(answer.reason)));

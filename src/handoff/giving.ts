@@ -9,15 +9,46 @@ import type { Frozen, HolderApplications, TransferPorts } from './transfer-ports
 export const patienceMs = 1000;
 /** Nothing is given any more this long after the taker was first asked: it gives up waiting some time later, `takerPatienceMs`. */
 const decideMsMax = 3000;
+/** Images that go in one message: the taker answers for them together, and the first of a long one would wait for the last. */
+const messageBytesMax = 256 * 1024;
+/** Decisions that a taker may still ask for. */
+const decisionsMax = 1024;
 
-type Reply = TransferMessage & { readonly kind: 'held' | 'ready' };
+type Reply = TransferMessage & { readonly kind: 'held' | 'ready' | 'undecided' };
 type Outcome = Result<null>;
+
+/** In the order in which they come. From `freeze` on the connections stand still. */
+export const phases = ['calm', 'hold', 'freeze', 'export', 'offer', 'letGo'] as const;
+
+/** What became of a batch. */
+export interface Given {
+  /** Of each connection, in their order: moved, or why it stays. */
+  readonly outcomes: readonly Outcome[];
+  /** Milliseconds of each phase that was begun. */
+  readonly phasesMs: Readonly<Partial<Record<(typeof phases)[number], number>>>;
+}
 
 /** A connection on its way out. */
 interface Leaving {
   readonly flow: TcpFlow;
+  /** Its place in the batch. */
+  readonly index: number;
   readonly frozen: Frozen;
   readonly image: SocketImage;
+}
+
+/** What was frozen, and of these what was exported too. */
+interface Moved {
+  readonly frozen: ReadonlyMap<TcpFlow, Frozen>;
+  readonly leaving: readonly Leaving[];
+}
+
+/** Connections that are moved together. */
+interface Batch {
+  readonly peer: string;
+  readonly number: number;
+  readonly flows: readonly TcpFlow[];
+  readonly outcomes: Map<TcpFlow, Outcome>;
 }
 
 /**
@@ -28,6 +59,10 @@ export class Giving {
   readonly #ports: TransferPorts;
   readonly #applications: HolderApplications;
   readonly #waiting = new Map<string, (answer: Outcome) => void>();
+  /** By peer and batch, the oldest first; null of a batch that is under way. */
+  readonly #decisions = new Map<string, readonly number[] | null>();
+  /** Ends when no connection stands still any more. */
+  #turn: Promise<void> = Promise.resolve();
   #batch: number;
 
   /** `firstBatch` is to differ from that of an earlier life. */
@@ -38,9 +73,10 @@ export class Giving {
   }
 
   receive(peer: string, message: Reply): void {
-    const answer: Outcome = message.refusal === '' ? ok(null) : refuse(message.refusal);
-    const what = message.kind === 'held' ? 'held' : `ready ${message.index}`;
-    this.#waiting.get(`${peer} ${message.batch} ${what}`)?.(answer);
+    const of = `${peer} ${message.batch}`;
+    if (message.kind === 'undecided') this.#answer(peer, message.batch);
+    else if (message.kind === 'held') this.#waiting.get(`${of} held`)?.(outcomeOf(message));
+    else for (const each of message.answers) this.#waiting.get(`${of} ready ${each.index}`)?.(outcomeOf(each));
   }
 
   /** The peer cannot answer any more. */
@@ -48,36 +84,53 @@ export class Giving {
     for (const [name, answer] of this.#waiting) if (name.startsWith(`${peer} `)) answer(refuse(`${peer} is lost`));
   }
 
-  /** Moves connections to `peer`; resolves with what became of each, in their order: moved, or why it stays. */
-  async give(peer: string, flows: readonly TcpFlow[]): Promise<readonly Outcome[]> {
-    const batch = this.#batch;
+  /** Moves connections to `peer`. */
+  async give(peer: string, flows: readonly TcpFlow[]): Promise<Given> {
+    const batch: Batch = { peer, number: this.#batch, flows, outcomes: new Map() };
     this.#batch = (this.#batch + 1) >>> 0;
-    const since = this.#ports.now();
-    const outcomes = new Map<TcpFlow, Outcome>();
-    const held = await this.#ask(peer, { kind: 'hold', batch, flows }, `${batch} held`);
+    const { outcomes } = batch;
+    const stopwatch = stopwatchOf(this.#ports);
+    await stopwatch.time('calm', this.#applications.calm(flows));
+    stopwatch.begin();
+    this.#remember(batch, null);
+    const message: TransferMessage = { kind: 'hold', batch: batch.number, flows };
+    const [held = noAnswer] = await stopwatch.time('hold', this.#ask(peer, message, [`${batch.number} held`]));
     if (!held.ok) {
-      await this.#tell(peer, { kind: 'decided', batch, go: [] });
-      return flows.map(() => held);
+      await this.#decide(batch, []);
+      return { outcomes: flows.map(() => held), phasesMs: stopwatch.phasesMs };
     }
-    const frozen = await this.#freeze(flows, outcomes);
-    let leaving: readonly Leaving[] = [];
-    try {
-      leaving = await this.#export(frozen, outcomes);
-      const ready = await this.#offer(peer, batch, flows, leaving, outcomes);
-      const go = this.#ports.now() < since + decideMsMax ? ready : [];
-      for (const { flow } of ready) if (!go.some((each) => each.flow === flow)) outcomes.set(flow, refuse('too late'));
-      this.#letGo(go, outcomes);
-      await this.#tell(peer, { kind: 'decided', batch, go: go.map(({ flow }) => flows.indexOf(flow)) });
-    } catch (error) {
-      for (const flow of frozen.keys()) if (!outcomes.has(flow)) outcomes.set(flow, refuse(messageOf(error)));
-      await this.#tell(peer, { kind: 'decided', batch, go: [] });
-    } finally {
-      await this.#resume(frozen, leaving, outcomes);
-    }
-    return flows.map((flow) => outcomes.get(flow) ?? refuse('not tried'));
+    const moved = this.#turn.then(() => this.#move(batch, stopwatch));
+    this.#turn = moved.then(
+      () => {},
+      () => {},
+    );
+    await moved;
+    return { outcomes: flows.map((flow) => outcomes.get(flow) ?? refuse('not tried')), phasesMs: stopwatch.phasesMs };
   }
 
-  async #freeze(flows: readonly TcpFlow[], outcomes: Map<TcpFlow, Outcome>): Promise<Map<TcpFlow, Frozen>> {
+  /** From freezing to the word of what is decided. One batch at a time, so that each stands still as short as can be. */
+  async #move(batch: Batch, stopwatch: Stopwatch): Promise<void> {
+    const { outcomes } = batch;
+    let frozen: ReadonlyMap<TcpFlow, Frozen> = new Map();
+    let leaving: readonly Leaving[] = [];
+    let go: readonly Leaving[] = [];
+    try {
+      frozen = await stopwatch.time('freeze', this.#freeze(batch));
+      leaving = stopwatch.timeNow('export', () => this.#export(batch, frozen));
+      const ready = await stopwatch.time('offer', this.#offer(batch, leaving));
+      go = stopwatch.timeNow('letGo', () => this.#letGo(ready, stopwatch.sinceBeginMs() < decideMsMax, outcomes));
+    } catch (error) {
+      for (const flow of batch.flows) if (!outcomes.has(flow)) outcomes.set(flow, refuse(messageOf(error)));
+    }
+    const told = this.#decide(
+      batch,
+      go.map(({ index }) => index),
+    );
+    this.#resume({ frozen, leaving }, outcomes);
+    await told;
+  }
+
+  async #freeze({ flows, outcomes }: Batch): Promise<Map<TcpFlow, Frozen>> {
     const answers = await this.#applications.freeze(flows);
     const frozen = new Map<TcpFlow, Frozen>();
     flows.forEach((flow, i) => {
@@ -88,86 +141,161 @@ export class Giving {
     return frozen;
   }
 
-  /** Packets first: a frozen socket still receives. */
-  async #export(frozen: ReadonlyMap<TcpFlow, Frozen>, outcomes: Map<TcpFlow, Outcome>): Promise<readonly Leaving[]> {
-    if (frozen.size === 0) return [];
-    await this.#ports.divert([...frozen.keys()], 'cut');
-    await this.#ports.packetsArrived();
-    return [...frozen].flatMap(([flow, each]) => {
-      const image = this.#ports.sockets.exportSocket(each.descriptor);
-      if (image.ok) return [{ flow, frozen: each, image: image.value }];
+  #export({ flows, outcomes }: Batch, frozen: ReadonlyMap<TcpFlow, Frozen>): readonly Leaving[] {
+    return flows.flatMap((flow, index) => {
+      const each = frozen.get(flow);
+      if (!each) return [];
+      const image = attempt(() => this.#ports.sockets.exportSocket(each.descriptor));
+      if (image.ok) return [{ flow, index, frozen: each, image: image.value }];
       outcomes.set(flow, image);
       return [];
     });
   }
 
   /** Those that the taker stands ready for. */
-  async #offer(
-    peer: string,
-    batch: number,
-    flows: readonly TcpFlow[],
-    leaving: readonly Leaving[],
-    outcomes: Map<TcpFlow, Outcome>,
-  ): Promise<readonly Leaving[]> {
-    const answers = await Promise.all(
-      leaving.map(({ flow, frozen: { state, unread }, image }) => {
-        const index = flows.indexOf(flow);
-        const socket = encodeSocketImage(image);
-        return this.#ask(peer, { kind: 'image', batch, index, socket, state, unread }, `${batch} ready ${index}`);
-      }),
-    );
-    return leaving.filter(({ flow }, i) => {
-      const answer = answers[i] ?? refuse('no answer');
-      if (!answer.ok) outcomes.set(flow, answer);
-      return answer.ok;
+  async #offer({ peer, number, outcomes }: Batch, leaving: readonly Leaving[]): Promise<readonly Leaving[]> {
+    const offered = together(leaving).map(async (some) => {
+      const images = some.map(({ index, image, frozen: { state, unread } }) => {
+        return { index, socket: encodeSocketImage(image), state, unread };
+      });
+      const awaited = some.map(({ index }) => `${number} ready ${index}`);
+      const answers = await this.#ask(peer, { kind: 'images', batch: number, images }, awaited);
+      return some.filter(({ flow }, i) => {
+        const answer = answers[i] ?? noAnswer;
+        if (!answer.ok) outcomes.set(flow, answer);
+        return answer.ok;
+      });
     });
+    return (await Promise.all(offered)).flat();
   }
 
-  /** From here on they are the taker's. */
-  #letGo(go: readonly Leaving[], outcomes: Map<TcpFlow, Outcome>): void {
-    for (const { flow, frozen } of go) {
-      outcomes.set(flow, ok(null));
+  /** From here on those that are returned are the taker's. */
+  #letGo(ready: readonly Leaving[], isInTime: boolean, outcomes: Map<TcpFlow, Outcome>): readonly Leaving[] {
+    return ready.filter(({ flow, frozen, image }) => {
+      // A packet may have been on its way through the kernel when the socket was read: the image has not what it brought.
+      const unchanged = () => ok(this.#ports.sockets.isUnchanged(frozen.descriptor, image));
+      const whole: Result<boolean> = isInTime ? attempt(unchanged) : refuse('too late');
+      const outcome: Outcome = !whole.ok ? whole : whole.value ? ok(null) : refuse('a packet came after it was read');
+      outcomes.set(flow, outcome);
+      if (!outcome.ok) return false;
       this.#applications.moved(flow);
-      this.#ports.sockets.closeSilently(frozen.descriptor);
-    }
-  }
-
-  async #resume(
-    frozen: ReadonlyMap<TcpFlow, Frozen>,
-    exported: readonly Leaving[],
-    outcomes: ReadonlyMap<TcpFlow, Outcome>,
-  ): Promise<void> {
-    if (frozen.size === 0) return;
-    const stay = [...frozen].filter(([flow]) => !outcomes.get(flow)?.ok);
-    try {
-      // Packets of those that are gone find no socket here, and the guard withholds the reset.
-      await this.#ports.divert([...frozen.keys()], null);
-    } finally {
-      for (const [flow, { descriptor }] of stay) {
-        const image = exported.find((each) => each.flow === flow)?.image;
-        if (image) this.#ports.sockets.thaw(descriptor, image);
-        this.#ports.sockets.close(descriptor);
-        this.#applications.thaw(flow);
-      }
-    }
-  }
-
-  #ask(peer: string, message: TransferMessage, awaited: string): Promise<Outcome> {
-    const name = `${peer} ${awaited}`;
-    return new Promise((resolve) => {
-      const cancel = this.#ports.after(patienceMs, () => answer(refuse(`${peer} does not answer`)));
-      const answer = (outcome: Outcome): void => {
-        cancel();
-        this.#waiting.delete(name);
-        resolve(outcome);
-      };
-      this.#waiting.set(name, answer);
-      this.#ports.send(peer, message).catch((error: unknown) => answer(refuse(messageOf(error))));
+      // What fails leaves it in repair mode, in which also its application closes it without a packet.
+      attempt(() => this.#ports.sockets.closeSilently(frozen.descriptor));
+      return true;
     });
   }
 
-  /** What cannot be told the taker finds out by itself, when the link is gone. */
+  #resume({ frozen, leaving }: Moved, outcomes: ReadonlyMap<TcpFlow, Outcome>): void {
+    for (const [flow, { descriptor }] of frozen) {
+      if (outcomes.get(flow)?.ok) continue;
+      const image = leaving.find((each) => each.flow === flow)?.image;
+      if (image) attempt(() => this.#ports.sockets.thaw(descriptor, image));
+      this.#ports.sockets.close(descriptor);
+      this.#applications.thaw(flow);
+    }
+  }
+
+  /** The answer of each name in `awaited`. */
+  #ask(peer: string, message: TransferMessage, awaited: readonly string[]): Promise<readonly Outcome[]> {
+    const names = awaited.map((each) => `${peer} ${each}`);
+    const answers = new Map<string, Outcome>();
+    return new Promise((resolve) => {
+      const answerAll = (outcome: Outcome): void => {
+        for (const name of names) this.#waiting.get(name)?.(outcome);
+      };
+      const cancel = this.#ports.after(patienceMs, () => answerAll(refuse(`${peer} does not answer`)));
+      for (const name of names) {
+        this.#waiting.set(name, (outcome) => {
+          this.#waiting.delete(name);
+          answers.set(name, outcome);
+          if (answers.size < names.length) return;
+          cancel();
+          resolve(names.map((each) => answers.get(each) ?? noAnswer));
+        });
+      }
+      this.#ports.send(peer, message).catch((error: unknown) => answerAll(refuse(messageOf(error))));
+    });
+  }
+
+  /** What does not reach the taker now it asks for. */
+  async #decide(batch: Batch, go: readonly number[]): Promise<void> {
+    this.#remember(batch, go);
+    await this.#tell(batch.peer, { kind: 'decided', batch: batch.number, go });
+  }
+
+  /** An earlier life has decided what is not known here; what it held is gone with it. */
+  #answer(peer: string, batch: number): void {
+    const go = this.#decisions.get(`${peer} ${batch}`);
+    if (go !== null) void this.#tell(peer, { kind: 'decided', batch, go: go ?? [] });
+  }
+
+  #remember({ peer, number }: Batch, go: readonly number[] | null): void {
+    this.#decisions.set(`${peer} ${number}`, go);
+    for (const [key, decided] of this.#decisions) {
+      if (this.#decisions.size <= decisionsMax) break;
+      if (decided !== null) this.#decisions.delete(key);
+    }
+  }
+
   async #tell(peer: string, message: TransferMessage): Promise<void> {
     await this.#ports.send(peer, message).catch(() => {});
   }
+}
+
+function attempt<T>(work: () => Result<T>): Result<T>;
+function attempt(work: () => void): Result<unknown>;
+function attempt(work: () => unknown): unknown {
+  try {
+    return work();
+  } catch (error) {
+    return refuse(messageOf(error));
+  }
+}
+
+const noAnswer: Outcome = refuse('no answer');
+
+function outcomeOf({ refusal }: { readonly refusal: string }): Outcome {
+  return refusal === '' ? ok(null) : refuse(refusal);
+}
+
+/** In groups that go in one message each. */
+function together(leaving: readonly Leaving[]): readonly (readonly Leaving[])[] {
+  const groups: Leaving[][] = [];
+  let room = 0;
+  for (const each of leaving) {
+    const { image, frozen } = each;
+    const bytes = image.sendQueue.length + image.receiveQueue.length + frozen.state.length + frozen.unread.length;
+    const last = groups.at(-1);
+    if (last && bytes <= room) last.push(each);
+    else groups.push([each]);
+    room = (last && bytes <= room ? room : messageBytesMax) - bytes;
+  }
+  return groups;
+}
+
+/** How long what is done one after the other takes. */
+type Stopwatch = ReturnType<typeof stopwatchOf>;
+
+function stopwatchOf({ now }: Pick<TransferPorts, 'now'>) {
+  let begin = now();
+  const phasesMs: Partial<Record<(typeof phases)[number], number>> = {};
+  return {
+    phasesMs,
+    begin(): void {
+      begin = now();
+    },
+    sinceBeginMs: () => now() - begin,
+    async time<T>(phase: (typeof phases)[number], work: Promise<T>): Promise<T> {
+      const since = now();
+      return await work.finally(() => {
+        phasesMs[phase] = now() - since;
+      });
+    },
+    timeNow<T>(phase: (typeof phases)[number], work: () => T): T {
+      const since = now();
+      const done = work();
+      phasesMs[phase] = now() - since;
+      return done;
+    },
+  };
 }

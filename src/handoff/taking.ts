@@ -2,23 +2,29 @@ import { sameIp } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
-import type { TcpFlow } from '../base/tcp-flow.ts';
+import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { decodeSocketImage, type SocketImage } from './socket-image.ts';
 import { refusalOf, type TransferMessage } from './transfer-message.ts';
 import type { TakerApplications, TransferPorts } from './transfer-ports.ts';
 
 /** A holder that has not decided by then is taken for gone; it decides sooner than that, or not at all. Milliseconds. */
 export const takerPatienceMs = 10_000;
-/** Batches that wait for their turn. */
-const waitingMax = 64;
+/** How often a holder that has not told its decision is asked. */
+export const askMs = 500;
+/** At a time. */
+const batchesMax = 64;
 
 export interface TakingPorts extends TransferPorts {
+  /** Has the kernel hold the packets of flows back, or judge them as any others again; resolves when it does. */
+  divert(flows: readonly TcpFlow[], to: 'hold' | null): Promise<void>;
+  /** Every packet that was on its way through the kernel when it last changed has come to its end. */
+  packetsArrived(): Promise<void>;
   /** Null when this replica may take the connection, else why not. */
   objection(flow: TcpFlow): string | null;
   /** Something that nothing follows from but a line in a log. */
   failed(error: unknown): void;
-  /** Writes back all packets that were held; returns how many there were. */
-  releasePackets(): number;
+  /** Writes back all packets that were held but those of the flows in `kept`; returns how many there were. */
+  releasePackets(kept: readonly TcpFlow[]): number;
 }
 
 /** A connection on its way in. */
@@ -36,18 +42,24 @@ interface Batch {
   readonly peer: string;
   readonly number: number;
   readonly arriving: readonly Arriving[];
+  readonly decided: Promise<Decision>;
   readonly decide: (go: Decision) => void;
+  /** What comes of it from then on comes too late. */
+  isDecided: boolean;
 }
+
+type Images = TransferMessage & { readonly kind: 'images' };
+type Image = Images['images'][number];
 
 /**
  * The part of the replica that takes connections over: keeps their packets back, makes their sockets anew, and, when the holder has let go, has them go on and lets
- * the packets in. One batch at a time, because packets that were kept back are released all at once.
+ * the packets in.
  */
 export class Taking {
   readonly #ports: TakingPorts;
   readonly #applications: TakerApplications;
   readonly #batches = new Map<string, Batch>();
-  #turn: Promise<void> = Promise.resolve();
+  readonly #working = new Set<Promise<void>>();
 
   constructor(ports: TakingPorts, applications: TakerApplications) {
     this.#ports = ports;
@@ -57,89 +69,119 @@ export class Taking {
   /** Resolves when the message takes no memory any more. */
   async receive(
     peer: string,
-    message: TransferMessage & { readonly kind: 'hold' | 'image' | 'decided' },
+    message: TransferMessage & { readonly kind: 'hold' | 'images' | 'decided' },
   ): Promise<void> {
     const batch = this.#batches.get(keyOf(peer, message.batch));
     if (message.kind === 'hold') this.#begin(peer, message.batch, message.flows);
     else if (message.kind === 'decided') batch?.decide(message.go);
-    else if (batch) await this.#arrive(batch, message);
+    else if (batch && !batch.isDecided) await this.#arrive(batch, message);
   }
 
   /** Resolves when nothing that was begun is unfinished. */
-  idle(): Promise<void> {
-    return this.#turn;
+  async idle(): Promise<void> {
+    while (this.#working.size > 0) await Promise.all(this.#working);
   }
 
-  /** The holder cannot say any more what it has decided: what is not decided stays with it. */
+  /** The link has ended: of what the holder has offered it may let go, all else stays with it. */
   lost(peer: string): void {
-    for (const batch of this.#batches.values()) if (batch.peer === peer) batch.decide([]);
+    for (const batch of this.#batches.values()) {
+      if (batch.peer !== peer) continue;
+      if (isOffered(batch)) void this.#inquire(batch);
+      else batch.decide([]);
+    }
   }
 
-  async #arrive({ peer, number, arriving }: Batch, image: TransferMessage & { readonly kind: 'image' }): Promise<void> {
-    const { index } = image;
-    const each = arriving[index];
-    if (!each || each.handled) return;
-    each.handled = this.#handle(each, image).then((outcome) =>
-      this.#tell(peer, { kind: 'ready', batch: number, index, refusal: textOf(outcome) }),
-    );
-    await each.handled;
+  /** The holder is gone for good. */
+  giveUp(): void {
+    for (const batch of this.#batches.values()) batch.decide([]);
+  }
+
+  async #arrive({ peer, number, arriving }: Batch, { images }: Images): Promise<void> {
+    const handling = images.flatMap((image) => {
+      const each = arriving[image.index];
+      if (!each || each.handled) return [];
+      const outcome = this.#handle(each, image);
+      each.handled = outcome.then(() => {});
+      return [outcome.then((known) => ({ index: image.index, refusal: textOf(known) }))];
+    });
+    if (handling.length > 0)
+      await this.#tell(peer, { kind: 'ready', batch: number, answers: await Promise.all(handling) });
   }
 
   #begin(peer: string, number: number, flows: readonly TcpFlow[]): void {
     const key = keyOf(peer, number);
     const objection = flows.map((flow) => this.#ports.objection(flow)).find((each) => each !== null) ?? null;
-    const full = this.#batches.has(key) || this.#batches.size >= waitingMax ? 'too many at a time' : null;
-    const refusal = objection ?? full;
+    const full = this.#batches.has(key) || this.#batches.size >= batchesMax ? 'too many at a time' : null;
+    const keys = new Set(flows.map(flowKey));
+    const twice = this.#flows().some((flow) => keys.has(flowKey(flow))) ? 'an earlier move is not over' : null;
+    const refusal = objection ?? full ?? twice;
     if (refusal !== null) {
       void this.#tell(peer, { kind: 'held', batch: number, refusal: refusalOf(refusal) });
       return;
     }
     const arriving = flows.map((flow): Arriving => ({ flow, socket: null, handled: null }));
-    const decided = new Promise<Decision>((decide) => {
-      this.#batches.set(key, { peer, number, arriving, decide });
-    });
-    let isDecided = false;
-    void decided.then(() => {
-      isDecided = true;
-    });
-    this.#turn = this.#turn.then(async () => {
-      if (!isDecided) await this.#take(peer, number, arriving, decided).catch(this.#ports.failed);
-      this.#batches.delete(key);
-    });
+    const batch = batchOf(peer, number, arriving);
+    this.#batches.set(key, batch);
+    const work = this.#take(batch)
+      .catch(this.#ports.failed)
+      .then(() => {
+        this.#batches.delete(key);
+        this.#working.delete(work);
+      });
+    this.#working.add(work);
   }
 
-  async #take(peer: string, number: number, arriving: readonly Arriving[], decided: Promise<Decision>): Promise<void> {
+  /** Those of all batches but one. */
+  #flows(but?: Batch): TcpFlow[] {
+    return [...this.#batches.values()].flatMap((each) => (each === but ? [] : each.arriving.map(({ flow }) => flow)));
+  }
+
+  async #take(batch: Batch): Promise<void> {
+    const { peer, number, arriving } = batch;
     const flows = arriving.map(({ flow }) => flow);
     const held = await outcomeOf(this.#ports.divert(flows, 'hold'));
     await this.#tell(peer, { kind: 'held', batch: number, refusal: textOf(held) });
     if (!held.ok) return;
-    const go = await this.#withinPatience(decided);
+    const go = await this.#decisionOf(batch);
     await Promise.all(arriving.map(({ handled }) => handled));
     arriving.forEach((each, index) => {
       this.#finish(each, go.includes(index));
     });
-    this.#ports.releasePackets();
+    const release = () => this.#ports.releasePackets(this.#flows(batch));
+    release();
     await outcomeOf(this.#ports.divert(flows, null));
     // At once: what comes now must not overtake what still waits.
-    this.#ports.releasePackets();
+    release();
     await this.#ports.packetsArrived();
-    this.#ports.releasePackets();
+    release();
   }
 
-  #withinPatience(decided: Promise<Decision>): Promise<Decision> {
+  /** None when it is not heard in time. */
+  #decisionOf(batch: Batch): Promise<Decision> {
     return new Promise((resolve) => {
-      const cancel = this.#ports.after(takerPatienceMs, () => resolve([]));
-      void decided.then((go) => {
+      let cancelAsking = (): void => {};
+      const askLater = (): void => {
+        cancelAsking = this.#ports.after(askMs, () => {
+          void this.#inquire(batch);
+          askLater();
+        });
+      };
+      askLater();
+      const cancel = this.#ports.after(takerPatienceMs, () => batch.decide([]));
+      void batch.decided.then((go) => {
         cancel();
+        cancelAsking();
         resolve(go);
       });
     });
   }
 
-  async #handle(
-    arriving: Arriving,
-    { socket, state, unread }: TransferMessage & { readonly kind: 'image' },
-  ): Promise<Result<null>> {
+  /** A holder that has not decided yet says nothing, and its decision when it has. */
+  async #inquire(batch: Batch): Promise<void> {
+    if (isOffered(batch)) await this.#tell(batch.peer, { kind: 'undecided', batch: batch.number });
+  }
+
+  async #handle(arriving: Arriving, { socket, state, unread }: Image): Promise<Result<null>> {
     const image = decodeSocketImage(socket);
     if (!image.ok) return image;
     if (!isOf(image.value, arriving.flow)) return refuse('the image is of another connection');
@@ -178,6 +220,26 @@ export class Taking {
   async #tell(peer: string, message: TransferMessage): Promise<void> {
     await this.#ports.send(peer, message).catch(() => {});
   }
+}
+
+function batchOf(peer: string, number: number, arriving: readonly Arriving[]): Batch {
+  let resolve: (go: Decision) => void = () => {};
+  const decided = new Promise<Decision>((resolved) => {
+    resolve = resolved;
+  });
+  const batch: Batch = {
+    ...{ peer, number, arriving, decided, isDecided: false },
+    decide(go) {
+      batch.isDecided = true;
+      resolve(go);
+    },
+  };
+  return batch;
+}
+
+/** Whether the holder may have heard that one of them stands ready, or will. */
+function isOffered({ arriving }: Batch): boolean {
+  return arriving.some(({ handled }) => handled !== null);
 }
 
 function keyOf(peer: string, batch: number): string {

@@ -41,18 +41,25 @@ const messages = {
   /** The holder wants to move these connections: their packets are to be kept back from now on. */
   hold: record({ batch, flows: list(batchFlowsMax, tcpFlow) }),
   held: record({ batch, refusal }),
-  /** One of them, frozen and cut off at its holder. */
-  image: record({
+  /** Some of them, frozen and cut off at their holder: as many as are small enough to go together. */
+  images: record({
     batch,
-    index,
-    socket: longBytes(imageBytesMax),
-    state: longBytes(stateBytesMax),
-    unread: longBytes(unreadBytesMax),
+    images: list(
+      batchFlowsMax,
+      record({
+        index,
+        socket: longBytes(imageBytesMax),
+        state: longBytes(stateBytesMax),
+        unread: longBytes(unreadBytesMax),
+      }),
+    ),
   }),
-  /** It stands ready here, frozen still. */
-  ready: record({ batch, index, refusal }),
+  /** Of the flows of one `images`: they stand ready here, frozen still, or why not. */
+  ready: record({ batch, answers: list(batchFlowsMax, record({ index, refusal })) }),
   /** The holder has none of `go` any more: they are the receiver's. All others stay where they are. */
   decided: record({ batch, go: list(batchFlowsMax, index) }),
+  /** Of a batch that stands ready and of which nothing was heard: what was decided? */
+  undecided: record({ batch }),
 } as const;
 
 type Messages = typeof messages;

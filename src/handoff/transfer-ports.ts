@@ -7,10 +7,6 @@ import type { TransferMessage } from './transfer-message.ts';
 export interface TransferPorts {
   /** To the agent of a peer; resolves when it is on its way. Rejects when the peer cannot be reached. */
   send(peer: string, message: TransferMessage): Promise<void>;
-  /** Has the kernel cut flows off, hold their packets, or judge them as any others again; resolves when it does. */
-  divert(flows: readonly TcpFlow[], to: 'cut' | 'hold' | null): Promise<void>;
-  /** Every packet that was on its way through the kernel when it last changed has come to its end. */
-  packetsArrived(): Promise<void>;
   readonly sockets: SocketRepair;
   /** Milliseconds, monotonic. */
   now(): number;
@@ -20,8 +16,10 @@ export interface TransferPorts {
 
 /** Live sockets as values, and back. Descriptors are numbers of this process. */
 export interface SocketRepair {
-  /** Freezes the connection; a refusal leaves it as it was. */
+  /** Freezes the connection, and drops its packets from then on; a refusal leaves it as it was. */
   exportSocket(descriptor: number): Result<SocketImage>;
+  /** Whether no packet has come through since: one that was on its way may. */
+  isUnchanged(descriptor: number, image: SocketImage): boolean;
   /** What was exported goes on here. */
   thaw(descriptor: number, image: SocketImage): void;
   /** A frozen socket with the connection of `image`. */
@@ -45,6 +43,8 @@ export interface Frozen {
 
 /** Applications whose connections are to be moved away. */
 export interface HolderApplications {
+  /** Has queues run short before connections are frozen, as far as that can be done; they do not stand still. */
+  calm(flows: readonly TcpFlow[]): Promise<void>;
   /** For each flow, in this order: frozen, or why not. */
   freeze(flows: readonly TcpFlow[]): Promise<readonly Result<Frozen>[]>;
   /** It is elsewhere: the application forgets it. */

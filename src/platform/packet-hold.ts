@@ -1,6 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { ipFromBytes } from '../base/address.ts';
 import { type MacAddress, macBytes } from '../base/mac.ts';
 import { OperatingError } from '../base/operating-error.ts';
+import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { close, errnoOf, ioctl, ioctlNumber, linux, open, read, socket, write } from './libc.ts';
 import { interfaceMac } from './packet-socket.ts';
 
@@ -18,6 +20,7 @@ const SIOCSIFNETMASK = 0x891c;
 const SIOCSIFMTU = 0x8922;
 const SIOCSIFTXQLEN = 0x8943;
 const IFF_UP = 1;
+const IPPROTO_TCP = 6;
 
 /** Frames that wait in the kernel at most: of its default, 500, a fast stream fills all in a millisecond. */
 const framesMax = 20_000;
@@ -37,11 +40,11 @@ export interface PacketHold {
   /** For `fwd to NAME` in a netdev chain. */
   readonly name: string;
   /**
-   * Writes back every frame that waits, as if it had been sent to this device, and returns how many: they enter the stack at this device, and have been
-   * through it on return. At most as many as the device keeps, so that it ends however fast others come. Frames that no longer
+   * Writes back the frames that wait, as if they had been sent to this device, and returns how many: they enter the stack at this device, and have been
+   * through it on return. Those of the flows in `kept` go on waiting. At most as many as the device keeps, so that it ends however fast others come. Frames that no longer
    * come here must not overtake those that wait: a timestamp over a millisecond older is dropped (RFC 7323, section 5.2).
    */
-  drain(): number;
+  drain(kept?: readonly TcpFlow[]): number;
   /** Frames lost since the device was made, because too many waited or because the kernel did not take them back. */
   dropped(): number;
   /** Takes the device away, and the frames that wait with it. */
@@ -58,15 +61,29 @@ export function openPacketHold(name: string, destinations: readonly MacAddress[]
     configure(name);
     const own = macBytes(interfaceMac(name));
     const expected = destinations.map(macBytes);
+    /** Frames of flows that were kept, the oldest first. */
+    let waiting: readonly Uint8Array[] = [];
     let refused = 0;
     let isOpen = true;
     return {
       name,
-      drain(): number {
+      drain(kept = []): number {
         if (!isOpen) return 0;
-        const drained = drain(fd, own, expected);
-        refused += drained.refused;
-        return drained.written;
+        const keys = new Set(kept.map(flowKey));
+        const before = waiting;
+        const still: Uint8Array[] = [];
+        let written = 0;
+        const judge = (frame: Uint8Array, isRead: boolean): void => {
+          if (keys.size > 0 && keys.has(flowOf(frame))) {
+            if (still.length < framesMax) still.push(isRead ? frame.slice() : frame);
+            else refused++;
+          } else if (writeBack(fd, frame)) written++;
+          else refused++;
+        };
+        for (const frame of before) judge(frame, false);
+        readFrames(fd, own, expected, (frame) => judge(frame, true));
+        waiting = still;
+        return written;
       },
       dropped: () => refused + (isOpen ? dropsOf(name) : 0),
       close(): void {
@@ -80,10 +97,14 @@ export function openPacketHold(name: string, destinations: readonly MacAddress[]
   }
 }
 
-function drain(fd: number, own: Uint8Array, expected: readonly Uint8Array[]): { written: number; refused: number } {
+/** Reads what the device has, as it is to be written back. The memory of a frame is that of the next. */
+function readFrames(
+  fd: number,
+  own: Uint8Array,
+  expected: readonly Uint8Array[],
+  onFrame: (frame: Uint8Array) => void,
+): void {
   const buffer = new Uint8Array(frameBytesMax);
-  let written = 0;
-  let refused = 0;
   for (let i = 0; i < framesMax; i++) {
     const length = read(fd, buffer);
     if (length === null) break;
@@ -91,16 +112,31 @@ function drain(fd: number, own: Uint8Array, expected: readonly Uint8Array[]): { 
     if (!expected.some((each) => each.every((byte, at) => destination[at] === byte))) continue;
     // The stack takes a frame to a multicast address for nobody's TCP.
     destination.set(own);
-    try {
-      write(fd, buffer.subarray(0, length));
-      written++;
-    } catch (error) {
-      // One frame that the kernel does not like must not keep the others.
-      if (errnoOf(error) !== 'EINVAL') throw error;
-      refused++;
-    }
+    onFrame(buffer.subarray(0, length));
   }
-  return { written, refused };
+}
+
+/** False of one that the kernel does not like, which must not keep the others. */
+function writeBack(fd: number, frame: Uint8Array): boolean {
+  try {
+    write(fd, frame);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) !== 'EINVAL') throw error;
+    return false;
+  }
+}
+
+/** As `flowKey` has it; empty of what is no TCP over IPv4 (RFC 791, section 3.1). */
+function flowOf(frame: Uint8Array): string {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  const typeAt = headerBytes + 12;
+  const ip = typeAt + 2;
+  if (frame.length < ip + 24 || view.getUint16(typeAt) !== 0x0800 || frame[ip + 9] !== IPPROTO_TCP) return '';
+  const ports = ip + ((frame[ip] ?? 0) & 15) * 4;
+  if (frame.length < ports + 4) return '';
+  const client = ipFromBytes(frame.subarray(ip + 12, ip + 16));
+  return flowKey({ client, clientPort: view.getUint16(ports), servicePort: view.getUint16(ports + 2) });
 }
 
 function openTap(name: string): number {

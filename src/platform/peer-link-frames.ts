@@ -5,7 +5,7 @@ import { ok, type Result, refuse } from '../base/result.ts';
  * One byte from the accepting side once it knows the name of the other: under TLS 1.3 the connecting side would otherwise not learn that it
  * is refused. Also the version of what follows.
  */
-export const welcome = 1;
+export const welcome = 2;
 
 const headerBytes = 4;
 /** Written as one piece: the more, the fewer calls; the fewer, the sooner a peer that does not read is noticed. */

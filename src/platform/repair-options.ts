@@ -1,7 +1,7 @@
 import { type IpAddress, ipBytes, ipFromBytes } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import type { SocketImage } from '../handoff/socket-image.ts';
-import { errnoOf, getsockopt, ioctl, linux, setsockopt } from './libc.ts';
+import { attachFilter, errnoOf, type FilterInstruction, getsockopt, ioctl, linux, setsockopt } from './libc.ts';
 
 /** Numbers of <linux/tcp.h>, <linux/sockios.h> and <asm-generic/socket.h>. */
 const IPPROTO_TCP = 6;
@@ -18,6 +18,7 @@ const TCP_REPAIR_WINDOW = 29;
 const SO_REUSEADDR = 2;
 const SO_SNDBUF = 7;
 const SO_SNDBUFFORCE = 32;
+const SO_DETACH_FILTER = 27;
 const SO_BUF_LOCK = 72;
 export const SIOCINQ = 0x541b;
 export const SIOCOUTQ = 0x5411;
@@ -40,6 +41,9 @@ const hasTimestamps = 1;
 const hasSelectiveAcks = 2;
 const hasScale = 4;
 
+/** BPF_RET | BPF_K: so many bytes of the packet are kept. */
+const returnNothing: FilterInstruction = [0x06, 0, 0, 0];
+
 /** tcpi_state, of <netinet/tcp.h>. */
 const states: readonly string[] =
   'UNKNOWN ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING'.split(
@@ -61,6 +65,15 @@ export function enterRepair(fd: number): void {
 /** Sends a window probe. */
 export function leaveRepair(fd: number): void {
   setRepair(fd, leave);
+}
+
+/** Drops every packet of the connection on arrival, unanswered: a socket in repair mode would take them, and confirm them. */
+export function deafen(fd: number): void {
+  attachFilter(fd, [returnNothing]);
+}
+
+export function hearAgain(fd: number): void {
+  setOption(fd, linux.SOL_SOCKET, SO_DETACH_FILTER, 0);
 }
 
 /** A name of `states`. */

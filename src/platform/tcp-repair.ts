@@ -1,7 +1,8 @@
+import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { OperatingError } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
-import { queueBytesMax, type SocketImage } from '../handoff/socket-image.ts';
+import { nextReceived, queueBytesMax, type SocketImage } from '../handoff/socket-image.ts';
 import {
   bind,
   close,
@@ -17,10 +18,12 @@ import {
 } from './libc.ts';
 import {
   allowAddressReuse,
+  deafen,
   endpoint,
   enlargeBuffer,
   enterRepair,
   flushAcknowledgement,
+  hearAgain,
   leaveRepair,
   limitSegments,
   noQueue,
@@ -61,10 +64,11 @@ export function descriptorOf(socket: Socket): number | null {
 }
 
 /**
- * Freezes a TCP connection and reads it as a value. From then on `descriptor` is in repair mode until `thaw` or `closeSilently`.
- * Its packets must be cut off before, and stay so: a frozen socket still receives. The kernel refuses Node's reads and writes
- * meanwhile, which it would call errors of the socket: end it, or thaw, in the same turn. A refusal or a throw leaves the
+ * Freezes a TCP connection, deaf to all packets from then on, and reads it as a value. `descriptor` is in repair mode until `thaw` or `closeSilently`. The kernel
+ * refuses Node's reads and writes meanwhile, which it would call errors of the socket: end it, or thaw, in the same turn. A refusal or a throw leaves the
  * connection as it was.
+ *
+ * A packet that the kernel had begun to handle may still arrive: `isUnchanged` says later whether one did.
  *
  * Refused: another state than ESTABLISHED (repair has no way to give a new socket an end that was seen or sent), a queue larger than
  * an image holds, a link-local peer, a connection that changed while it was read. What arrived out of order is left out: the peer
@@ -73,7 +77,12 @@ export function descriptorOf(socket: Socket): number | null {
 export function exportSocket(descriptor: number): Result<SocketImage> {
   const before = stateOf(descriptor);
   if (before !== 'ESTABLISHED') return refuse(notWhole(before));
+  // Before it is deaf: what its client says meanwhile would be lost on the way, and cost it a time-out.
+  const queues = Math.max(queued(descriptor, SIOCINQ), queued(descriptor, SIOCOUTQ));
+  if (queues > queueBytesMax) return refuse(tooLong(queues));
   enterRepair(descriptor);
+  // After that: should this process die in between, the application finds the connection in repair mode, and not deaf.
+  deafen(descriptor);
   const { send } = readWindow(descriptor);
   let frozen: Result<SocketImage> | null = null;
   try {
@@ -85,6 +94,17 @@ export function exportSocket(descriptor: number): Result<SocketImage> {
   }
 }
 
+/** Whether a connection is still what was exported as `image`: nothing came that was accepted, or confirmed what was sent. */
+export function isUnchanged(descriptor: number, image: SocketImage): boolean {
+  const arrived = sequenceOf(descriptor, receiveQueue);
+  selectQueue(descriptor, noQueue);
+  return (
+    arrived === nextReceived(image) &&
+    queued(descriptor, SIOCOUTQ) === image.sendQueue.length &&
+    stateOf(descriptor) === 'ESTABLISHED'
+  );
+}
+
 /** Leaves repair mode with a window probe: the connection that was exported as `image` goes on as before. */
 export function thaw(descriptor: number, { window }: Pick<SocketImage, 'window'>): void {
   goOn(descriptor, window.send);
@@ -94,6 +114,7 @@ export function thaw(descriptor: number, { window }: Pick<SocketImage, 'window'>
 function goOn(descriptor: number, send: number): void {
   const { sendMax, ...window } = readWindow(descriptor);
   writeWindow(descriptor, { ...window, send, sendMax: Math.max(sendMax, send) });
+  hearAgain(descriptor);
   leave(descriptor);
 }
 
@@ -153,6 +174,10 @@ function notWhole(state: string): string {
   return halfClosed ? `half-closed (${state}): its end of stream cannot be moved` : `not established (${state})`;
 }
 
+function tooLong(bytes: number): string {
+  return `a queue of ${bytes} bytes, at most ${queueBytesMax}`;
+}
+
 /** A socket in repair mode still sends what pacing or the device held up. From now on nothing new: returns how much that is. */
 function silence(fd: number): number {
   flushAcknowledgement(fd);
@@ -168,7 +193,7 @@ function readFrozen(fd: number, known: { readonly send: number; readonly unsentB
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     const before = readMarks(fd);
     const largest = Math.max(before.sendBytes, before.receiveBytes);
-    if (largest > queueBytesMax) return refuse(`a queue of ${largest} bytes, at most ${queueBytesMax}`);
+    if (largest > queueBytesMax) return refuse(tooLong(largest));
     const sendBytes = peek(fd, sendQueue, before.sendBytes, segmentBytesMax);
     const receiveBytes = peek(fd, receiveQueue, before.receiveBytes, 0);
     const options = readOptions(fd);
@@ -239,12 +264,21 @@ function fillQueues(fd: number, image: SocketImage): void {
   // The kernel doubles both for its own needs. What the window promised must find room, or the peer's packets are dropped.
   const { sendQueue: queue } = image;
   if (!enlargeBuffer(fd, 'send', queue.length + fillBytes)) throw noRoom(queue.length);
-  enlargeBuffer(fd, 'receive', image.receiveQueue.length + image.window.receive + fillBytes);
+  enlargeBuffer(fd, 'receive', receiveBytes(image.receiveQueue.length + image.window.receive + fillBytes));
   selectQueue(fd, receiveQueue);
   writeAll(fd, image.receiveQueue);
   selectQueue(fd, sendQueue);
   writeAll(fd, sent);
   selectQueue(fd, noQueue);
+}
+
+/**
+ * A socket that has received much makes larger windows of a buffer than a new one (tcp_scaling_ratio), so that windows grew with every move: no more than the kernel
+ * gives by itself (tcp_rmem) is asked for, where that holds what was promised.
+ */
+function receiveBytes(promised: number): number {
+  const [, , largest = 0] = readFileSync('/proc/sys/net/ipv4/tcp_rmem', 'latin1').trim().split(/\s+/).map(Number);
+  return Math.max(Math.ceil(promised / 2), Math.min(promised, Math.floor(largest / 2)));
 }
 
 function restoreWindow(fd: number, { window, receiveQueue: unread }: SocketImage): void {

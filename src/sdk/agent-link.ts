@@ -9,7 +9,8 @@ import {
   protocolVersion,
 } from './message.ts';
 
-type Platform = typeof import('../platform/descriptor-passing.ts');
+type Platform = typeof import('../platform/descriptor-passing.ts') & typeof import('../platform/receive-window.ts');
+type Kernel = 'isEstablished' | 'isInRepair' | 'keepUnsentShort' | 'unreadBytes' | 'windowMax' | 'narrowWindow';
 
 /** How long until an agent that is not there is looked for again. */
 const retryMs = 1000;
@@ -20,7 +21,7 @@ const backlogBytesMax = 16 * 1024 * 1024;
 export interface AgentSession {
   readonly descriptors: DescriptorChannel;
   /** What the kernel knows of a TCP socket, and is told of it. */
-  readonly kernel: Pick<Platform, 'isEstablished' | 'isInRepair' | 'keepUnsentShort'>;
+  readonly kernel: Pick<Platform, Kernel>;
   say(message: ApplicationMessage): void;
   /** False once the agent is gone. */
   isOpen(): boolean;
@@ -109,7 +110,11 @@ function connectAgent(options: AgentLinkOptions, onClosed: () => void): Connecti
 
 /** Only with an agent is libc called, so that an application without one runs wherever Node does. */
 async function openSession(path: string, socket: Socket, token: string): Promise<AgentSession> {
-  const kernel = await import('../platform/descriptor-passing.ts');
+  const [passing, window] = await Promise.all([
+    import('../platform/descriptor-passing.ts'),
+    import('../platform/receive-window.ts'),
+  ]);
+  const kernel = { ...passing, ...window };
   const greeting = encodeApplicationMessage({ type: 'descriptors', token });
   const descriptors = kernel.connectDescriptorChannel(path, new TextEncoder().encode(greeting));
   if (socket.destroyed) {

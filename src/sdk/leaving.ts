@@ -6,7 +6,7 @@ import { stateBytesMax } from './message.ts';
 import type { Refused, TransferableServer } from './transferable-server.ts';
 
 /** How long written data may take to reach the kernel: longer when the client reads nothing. */
-const drainMs = 500;
+const drainMs = 100;
 
 /** A connection that stands still until it has moved, or goes on here. */
 export interface Leaving {

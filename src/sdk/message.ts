@@ -73,12 +73,14 @@ const fromApplication = {
   frozen: { id: natural, flow, state: bytes, unread: bytes, descriptor: natural },
   refused: { id: natural, flow, code, reason: text },
   adopted: { id: natural, flow },
+  calmed: { id: natural },
 } as const;
 
 /** What an agent says. */
 const fromAgent = {
   welcome: { version: natural, node: text, token: text },
   error: { reason: text },
+  calm: { id: natural, flows },
   freeze: { id: natural, flows },
   moved: { flow },
   thaw: { flow },

@@ -5,6 +5,7 @@ import { messageOf } from '../base/operating-error.ts';
 import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { type AgentSession, openAgentLink } from './agent-link.ts';
 import { type Arriving, adopt } from './arriving.ts';
+import { calm, endCalm } from './calm.ts';
 import { descriptorOf, listenerOf } from './held-socket.ts';
 import { freeze, type Leaving } from './leaving.ts';
 import type { AgentMessage } from './message.ts';
@@ -70,6 +71,9 @@ export class Transfers {
       case 'freeze':
         for (const flow of message.flows) void this.#freezeOne(session, message.id, flow);
         break;
+      case 'calm':
+        void this.#calm(session, message);
+        break;
       case 'adopt':
         this.#adoptOne(session, message);
         break;
@@ -90,6 +94,12 @@ export class Transfers {
     }
   }
 
+  async #calm(session: AgentSession, { id, flows }: AgentsWord<'calm'>): Promise<void> {
+    const sockets = flows.flatMap((flow) => this.#connections.get(flowKey(flow))?.socket ?? []);
+    await Promise.all(sockets.map((socket) => calm(socket, session.kernel)));
+    session.say({ type: 'calmed', id });
+  }
+
   async #freezeOne(session: AgentSession, id: number, flow: TcpFlow): Promise<void> {
     const refuse = ({ code, reason }: Refused): void => session.say({ type: 'refused', id, flow, code, reason });
     const key = flowKey(flow);
@@ -99,7 +109,10 @@ export class Transfers {
     connection.leaving = 'freezing';
     const outcome = await freeze(connection.server, connection.socket, session.kernel);
     connection.leaving = null;
-    if ('code' in outcome) return refuse(outcome);
+    if ('code' in outcome) {
+      endCalm(connection.socket);
+      return refuse(outcome);
+    }
     if (!session.isOpen()) return outcome.thaw();
     connection.leaving = outcome;
     this.#deadline(session, key);
@@ -141,8 +154,10 @@ export class Transfers {
     if (!leaving || leaving === 'freezing') return;
     connection.leaving = null;
     this.#settled(key);
-    if (how === 'thaw') leaving.thaw();
-    else {
+    if (how === 'thaw') {
+      endCalm(connection.socket);
+      leaving.thaw();
+    } else {
       // At once, and not when the socket has closed: it may come back before that.
       this.#connections.delete(key);
       leaving.forget();

@@ -155,7 +155,7 @@ describe('an application is cut off with a reason that', () => {
     [
       'sends an object of no type',
       '{"type":"constructor"}\n',
-      'type: unknown, allowed are hello, descriptors, ports, frozen, refused, adopted',
+      'type: unknown, allowed are hello, descriptors, ports, frozen, refused, adopted, calmed',
     ],
   ])('%s', async (_what, line, reason) => {
     const { write, next, closed } = rawConnection();
@@ -180,6 +180,19 @@ describe('an application is cut off with a reason that', () => {
 });
 
 describe('freezing', () => {
+  test('comes after the application was asked to be calm, and has said that it is, or has ended', async () => {
+    const { say, next, close } = await application();
+    const calm = endpoint.calm([flow]);
+    const { id, ...asked } = await next();
+    expect(asked).toEqual({ type: 'calm', flows: [flowText] });
+    say({ type: 'calmed', id });
+    await calm;
+    const again = endpoint.calm([flow]);
+    await next();
+    close();
+    await again;
+  });
+
   test('asks the application that serves the port, and hands on what it answers', async () => {
     const { socket, flow, flowText } = await tcpConnection();
     const { say, next, descriptors, close } = await application([flow.servicePort]);

@@ -34,6 +34,7 @@ const serving: AgentStatus = {
   packets: { accepted: 10, relayed: 1, dropped: 20, resetsWithheld: 2, resetsAsked: 0 },
   resetUnasked: null,
   refused: {},
+  links: { refused: {}, unreachable: {} },
 };
 
 describe('status', () => {
@@ -74,6 +75,26 @@ describe('status', () => {
   });
 
   test.each([
+    [
+      'links refused for their certificate',
+      { links: { refused: { certificate: 3 }, unreachable: {} } },
+      'links refused, 3 times: its certificate is of another authority, or not in force by the clock of this replica: compare `ca` in agent.yaml and the clocks, or make a new one (manycast keys)',
+    ],
+    [
+      'links refused for their name',
+      { links: { refused: { 'not-a-peer': 1 }, unreachable: {} } },
+      'links refused, 1 times: its certificate names no peer of this replica: compare its name and `peers` in agent.yaml',
+    ],
+    [
+      'a peer that refuses this replica',
+      { links: { refused: {}, unreachable: { r2: 'no link to "r2": it refuses the certificate of this replica' } } },
+      'connections are not moved: no link to "r2": it refuses the certificate of this replica; manycast status on r2 says why',
+    ],
+    [
+      'a peer whose clock is wrong',
+      { links: { refused: {}, unreachable: { r2: 'no link to "r2": certificate is not yet valid' } } },
+      'connections are not moved: no link to "r2": certificate is not yet valid; compare the clocks, or make it a new certificate (manycast keys)',
+    ],
     [
       'a file that nobody saved since',
       { policyFile: { path: '/p', state: 'differs', problem: null } },

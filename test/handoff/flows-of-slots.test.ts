@@ -27,3 +27,7 @@ test('flows of the slots, on the ports of the service, and no others', () => {
 test('no slots, no flows', () => {
   expect(flowsOfSlots([flow('10.77.101.7')], partition, new Set(), [80])).toEqual([]);
 });
+
+test('what a host asks of itself goes to no other', () => {
+  expect(flowsOfSlots([flow('10.77.0.100')], partition, new Set([100]), [80])).toEqual([]);
+});

@@ -3,9 +3,9 @@ import { ipAddress } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
 import { ok, type Result, refuse } from '../../src/base/result.ts';
 import type { TcpFlow } from '../../src/base/tcp-flow.ts';
-import { Giving, patienceMs } from '../../src/handoff/giving.ts';
+import { type Given, Giving, patienceMs } from '../../src/handoff/giving.ts';
 import type { SocketImage } from '../../src/handoff/socket-image.ts';
-import { Taking, takerPatienceMs } from '../../src/handoff/taking.ts';
+import { askMs, Taking, takerPatienceMs } from '../../src/handoff/taking.ts';
 import { decodeTransfer, encodeTransfer, type TransferMessage } from '../../src/handoff/transfer-message.ts';
 import type { Frozen, SocketRepair, TransferPorts } from '../../src/handoff/transfer-ports.ts';
 
@@ -48,23 +48,30 @@ const rest = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 /** What both ends do, in the order in which they do it. */
 let log: string[];
 let hours: Hours;
-/** Messages of this kind get lost. */
+/** Messages of this kind get lost, the next `lostCount` of them. */
 let lostKind: TransferMessage['kind'] | null;
+let lostCount: number;
 let giving: Giving;
 let taking: Taking;
 let objections: Map<number, string>;
 /** Overrides by flow. */
 let freezing: Map<number, Result<Frozen>>;
-let exporting: Map<number, Result<SocketImage>>;
+let exporting: Map<number, Result<SocketImage> | Error>;
+/** Of all messages, lost ones too. */
+let sentKinds: TransferMessage['kind'][];
 let importing: Map<number, string>;
 let adopting: Map<number, Result<null>>;
-let cutting: string | null;
+/** Connections to which something came after they were read. */
+let changed: Set<number>;
+let ending: string | null;
 
 function portsOf(end: string, deliver: (message: TransferMessage) => void): TransferPorts {
   const sockets: SocketRepair = {
     exportSocket(descriptor) {
       log.push(`${end} exports ${descriptor}`);
-      return exporting.get(descriptor) ?? ok(imageOf(flowOf(descriptor)));
+      const instead = exporting.get(descriptor);
+      if (instead instanceof Error) throw instead;
+      return instead ?? ok(imageOf(flowOf(descriptor)));
     },
     thaw: (descriptor) => void log.push(`${end} thaws socket ${descriptor}`),
     importSocket({ remotePort }) {
@@ -74,42 +81,38 @@ function portsOf(end: string, deliver: (message: TransferMessage) => void): Tran
       return remotePort + 1000;
     },
     goLive: (descriptor) => void log.push(`${end} goes live ${descriptor}`),
-    closeSilently: (descriptor) => void log.push(`${end} ends socket ${descriptor}`),
+    isUnchanged: (descriptor) => !changed.has(descriptor),
+    closeSilently(descriptor) {
+      if (end === 'a' && ending) throw new Error(ending);
+      log.push(`${end} ends socket ${descriptor}`);
+    },
     close: (descriptor) => void log.push(`${end} closes ${descriptor}`),
   };
   return {
     async send(_peer, message) {
-      if (message.kind === lostKind) return;
+      sentKinds.push(message.kind);
+      if (message.kind === lostKind && lostCount-- > 0) return;
       const decoded = decodeTransfer(encodeTransfer(message));
       if (!decoded.ok) throw new Error(decoded.reason);
       setImmediate(() => deliver(decoded.value));
     },
-    async divert(flows, to) {
-      if (to === 'cut' && cutting) throw new Error(cutting);
-      log.push(`${end} ${to ?? 'frees'} ${flows.map(({ clientPort }) => clientPort).join()}`);
-    },
-    packetsArrived: async () => {},
     sockets,
     now: () => hours.now,
     after: (ms, run) => hours.after(ms, run),
   };
 }
 
-beforeEach(() => {
-  log = [];
-  hours = new Hours();
-  lostKind = cutting = null;
-  [objections, freezing, exporting, importing, adopting] = [new Map(), new Map(), new Map(), new Map(), new Map()];
+function givingOf(firstBatch: number): Giving {
   const holder = portsOf('a', (message) => {
-    if (message.kind === 'hold' || message.kind === 'image' || message.kind === 'decided')
+    if (message.kind === 'hold' || message.kind === 'images' || message.kind === 'decided')
       void taking.receive('a', message);
   });
-  const taker = portsOf('b', (message) => {
-    if (message.kind === 'held' || message.kind === 'ready') giving.receive('b', message);
-  });
-  giving = new Giving(
+  return new Giving(
     holder,
     {
+      async calm(flows) {
+        log.push(`a calms ${flows.map(({ clientPort }) => clientPort).join()}`);
+      },
       async freeze(flows) {
         log.push(`a freezes ${flows.map(({ clientPort }) => clientPort).join()}`);
         return flows.map(({ clientPort: descriptor }) => {
@@ -120,16 +123,35 @@ beforeEach(() => {
       moved: ({ clientPort }) => void log.push(`a forgets ${clientPort}`),
       thaw: ({ clientPort }) => void log.push(`a goes on with ${clientPort}`),
     },
-    1,
+    firstBatch,
   );
+}
+
+beforeEach(() => {
+  [log, sentKinds] = [[], []];
+  hours = new Hours();
+  lostKind = ending = null;
+  changed = new Set();
+  lostCount = Number.POSITIVE_INFINITY;
+  [objections, freezing, exporting, importing, adopting] = [new Map(), new Map(), new Map(), new Map(), new Map()];
+  const taker = portsOf('b', (message) => {
+    if (message.kind === 'held' || message.kind === 'ready' || message.kind === 'undecided')
+      giving.receive('b', message);
+  });
+  giving = givingOf(1);
   taking = new Taking(
     {
       ...taker,
+      async divert(flows, to) {
+        log.push(`b ${to ?? 'frees'} ${flows.map(({ clientPort }) => clientPort).join()}`);
+      },
+      packetsArrived: async () => {},
       objection: ({ clientPort }) => objections.get(clientPort) ?? null,
       failed(error) {
         throw error;
       },
-      releasePackets: () => log.push('b releases packets'),
+      releasePackets: (kept) =>
+        log.push(['b releases packets', ...kept.map(({ clientPort }) => `not of ${clientPort}`)].join(' ')),
     },
     {
       async adopt({ clientPort }, { descriptor, state }) {
@@ -144,7 +166,7 @@ beforeEach(() => {
 
 /** Time passes only when nothing else goes on. */
 async function outcomeOf(given: ReturnType<Giving['give']>): Promise<(string | null)[]> {
-  let outcomes: Awaited<typeof given> | null = null;
+  let outcomes: Given | null = null;
   void given.then((value) => {
     outcomes = value;
   });
@@ -152,9 +174,7 @@ async function outcomeOf(given: ReturnType<Giving['give']>): Promise<(string | n
     await rest();
     if (turn % 20 === 19) await hours.pass(250);
   }
-  return defined(outcomes as Awaited<typeof given> | null, 'an outcome in time').map((each) =>
-    each.ok ? null : each.reason,
-  );
+  return defined(outcomes as Given | null, 'an outcome in time').outcomes.map((each) => (each.ok ? null : each.reason));
 }
 
 const give = (...ports: number[]): Promise<(string | null)[]> => outcomeOf(giving.give('b', ports.map(flowOf)));
@@ -165,12 +185,12 @@ function whoGoesOn(port: number): string[] {
 }
 
 describe('a transfer', () => {
-  test('holds there, freezes, cuts off, exports, imports, lets go, and only then goes on', async () => {
+  test('holds there, freezes, exports, imports, lets go, and only then goes on', async () => {
     expect(await give(1)).toEqual([null]);
     expect(log.slice(0, 8)).toEqual([
+      'a calms 1',
       'b hold 1',
       'a freezes 1',
-      'a cut 1',
       'a exports 1',
       'b imports 1',
       'b adopts 1 as 1001, state 7',
@@ -187,7 +207,6 @@ describe('a transfer', () => {
       'b releases packets',
       'b releases packets',
     ]);
-    expect(after).toContain('a frees 1');
   });
 
   test('of several moves those that can be, and the others go on where they were', async () => {
@@ -212,17 +231,24 @@ describe('a transfer', () => {
   test('that the other side objects to freezes nothing', async () => {
     objections.set(2, 'slot 2 is not of this replica');
     expect(await give(1, 2)).toEqual(Array(2).fill('slot 2 is not of this replica'));
-    expect(log).toEqual([]);
+    expect(log).toEqual(['a calms 1,2']);
   });
 
-  test('whose packets cannot be cut off changes nothing', async () => {
-    cutting = 'nftables is busy';
-    expect(await give(1)).toEqual(['nftables is busy']);
-    expect(whoGoesOn(1)).toEqual(['a']);
-    expect(log.filter((line) => line.includes('export') || line.includes('ends'))).toEqual([]);
+  test('to which a packet came after it was read stays, with what it brought', async () => {
+    changed.add(1);
+    expect(await give(1, 2)).toEqual(['a packet came after it was read', null]);
+    expect([1, 2].map(whoGoesOn)).toEqual([['a'], ['b']]);
+    expect(log).toContain('a thaws socket 1');
+    expect(log).toContain('b drops 1');
   });
 
-  test.each(['hold', 'held', 'image', 'ready'] as const)(
+  test("whose socket cannot be ended here is the other side's all the same", async () => {
+    ending = 'connect: EIO';
+    expect(await give(1, 2)).toEqual([null, null]);
+    expect([1, 2].map(whoGoesOn)).toEqual([['b'], ['b']]);
+  });
+
+  test.each(['hold', 'held', 'images', 'ready'] as const)(
     'of which %s is lost stays, and is free again at the other side',
     async (kind) => {
       lostKind = kind;
@@ -236,16 +262,84 @@ describe('a transfer', () => {
     },
   );
 
-  test('whose holder is lost before it has decided is not gone on with', async () => {
+  test.each([1, 2, 3])('whose decision is lost %i times is asked about, and goes on', async (times) => {
     lostKind = 'decided';
+    lostCount = times;
+    expect(await give(1, 2)).toEqual([null, null]);
+    for (let asked = 0; asked < times; asked++) await hours.pass(askMs);
+    for (let turn = 0; turn < 20; turn++) await rest();
+    expect([1, 2].map(whoGoesOn)).toEqual([['b'], ['b']]);
+    expect(log).not.toContain('b drops 1');
+  });
+
+  test('that has stayed is let go of at the other side when the word of it is lost', async () => {
+    adopting.set(2, refuse('the application knows no such protocol'));
+    lostKind = 'decided';
+    lostCount = 1;
+    expect(await give(1, 2)).toEqual([null, 'the application knows no such protocol']);
+    await hours.pass(askMs);
+    for (let turn = 0; turn < 20; turn++) await rest();
+    expect([1, 2].map(whoGoesOn)).toEqual([['b'], ['a']]);
+  });
+
+  test('of which the link is lost with the decision is asked about over the next one', async () => {
+    lostKind = 'decided';
+    lostCount = 1;
+    const given = giving.give('b', [flowOf(1)]);
+    for (let turn = 0; turn < 20; turn++) await rest();
+    taking.lost('a');
+    expect(await outcomeOf(given)).toEqual([null]);
+    expect(whoGoesOn(1)).toEqual(['b']);
+  });
+
+  test('of which the link is lost before anything was offered stays', async () => {
+    lostKind = 'images';
+    const given = giving.give('b', [flowOf(1)]);
+    for (let turn = 0; turn < 20; turn++) await rest();
+    taking.lost('a');
+    for (let turn = 0; turn < 20; turn++) await rest();
+    expect(log).toContain('b frees 1');
+    expect(await outcomeOf(given)).toEqual(['b does not answer']);
+    expect(whoGoesOn(1)).toEqual(['a']);
+  });
+
+  test('whose holder has begun anew, or decided too long ago, is not gone on with', async () => {
+    lostKind = 'decided';
+    lostCount = 1;
     const given = giving.give('b', [flowOf(1)]);
     for (let turn = 0; turn < 20; turn++) await rest();
     expect(log).toContain('b adopts 1 as 1001, state 7');
-    taking.lost('a');
     await given;
+    giving = givingOf(5);
+    await hours.pass(askMs);
     for (let turn = 0; turn < 20; turn++) await rest();
     expect(log).toContain('b drops 1');
     expect(log).toContain('b ends socket 1001');
+  });
+
+  test('whose holder is never heard again is not gone on with', async () => {
+    lostKind = 'decided';
+    expect(await give(1)).toEqual([null]);
+    await hours.pass(takerPatienceMs);
+    for (let turn = 0; turn < 20; turn++) await rest();
+    expect(log).toContain('b drops 1');
+    expect(log).toContain('b frees 1');
+  });
+
+  test('that cannot be read stays, and the others move', async () => {
+    exporting.set(1, new Error('getsockopt: EIO'));
+    expect(await give(1, 2)).toEqual(['getsockopt: EIO', null]);
+    expect([1, 2].map(whoGoesOn)).toEqual([['a'], ['b']]);
+  });
+
+  test('of large images takes several messages, and of small ones one', async () => {
+    expect(await give(1, 2, 3)).toEqual([null, null, null]);
+    expect(sentKinds.filter((kind) => kind === 'images')).toHaveLength(1);
+    const large: Frozen = { descriptor: 4, state: new Uint8Array(200 * 1024), unread: new Uint8Array() };
+    freezing.set(4, ok(large));
+    freezing.set(5, ok({ ...large, descriptor: 5 }));
+    expect(await give(4, 5, 6)).toEqual([null, null, null]);
+    expect(sentKinds.filter((kind) => kind === 'images')).toHaveLength(3);
   });
 
   test('whose taker is lost stays', async () => {
@@ -257,10 +351,22 @@ describe('a transfer', () => {
     expect(whoGoesOn(1)).toEqual(['a']);
   });
 
-  test('waits for the one before it: packets are released for all at once', async () => {
+  test('has its packets held while another stands still, and stands still after it', async () => {
     const both = [giving.give('b', [flowOf(1)]), giving.give('b', [flowOf(2)])];
     expect(await Promise.all(both.map(outcomeOf))).toEqual([[null], [null]]);
-    expect(log.indexOf('b frees 1')).toBeLessThan(log.indexOf('b hold 2'));
+    const at = (line: string): number => defined(log.indexOf(line), line);
+    expect(at('b hold 2')).toBeLessThan(at('a ends socket 1'));
+    expect(at('a ends socket 1')).toBeLessThan(at('a freezes 2'));
+    expect(log.slice(at('b goes on with 1') + 1).find((line) => line.startsWith('b releases'))).toBe(
+      'b releases packets not of 2',
+    );
+  });
+
+  test('of a connection whose earlier move is not over is refused', async () => {
+    lostKind = 'decided';
+    expect(await give(1)).toEqual([null]);
+    expect(await give(1, 2)).toEqual(Array(2).fill('an earlier move is not over'));
+    expect(await give(2)).toEqual([null]);
   });
 });
 

@@ -23,6 +23,8 @@ test.each([
   'crash-coordinator-moving',
   'forward-stream',
   'sessions',
+  'transfer',
+  'mixed-fleet',
   'transfer-partition',
   'transfer-crash-giver',
   'transfer-crash-taker',

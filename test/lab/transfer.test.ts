@@ -20,6 +20,7 @@ import {
 const name = labName('t');
 const server = fileURLToPath(new URL('sdk-counter-main.mjs', import.meta.url));
 const program = fileURLToPath(new URL('counting-client-main.mjs', import.meta.url));
+const halfClosing = fileURLToPath(new URL('half-closing-client-main.mjs', import.meta.url));
 const sessions = 60;
 
 /** Ordinary users may not make TAP devices. */
@@ -50,16 +51,21 @@ interface Seen {
   readonly ended: number;
 }
 
-async function openSessions() {
-  const child = startManycast('lab', 'exec', name, 'c1', '--', process.execPath, program, String(sessions));
+function client<Said>(...argv: string[]): { ask(): Promise<Said>; stop(): void } {
+  const child = startManycast('lab', 'exec', name, 'c1', '--', process.execPath, ...argv);
   const lines = createInterface({ input: defined(child.stdout, 'its output') });
-  const ask = async (): Promise<Seen> => {
+  const ask = async (): Promise<Said> => {
     child.stdin?.write('\n');
     const [line] = await once(lines, 'line');
-    return JSON.parse(line as string) as Seen;
+    return JSON.parse(line as string) as Said;
   };
-  await until(ask, ({ open }) => open === sessions);
   return { ask, stop: () => void child.kill('SIGTERM') };
+}
+
+async function openSessions() {
+  const opened = client<Seen>(program, String(sessions));
+  await until(opened.ask, ({ open }) => open === sessions);
+  return opened;
 }
 
 test('live connections move with the state of their application, and no client notices', async () => {
@@ -90,5 +96,13 @@ test('live connections move with the state of their application, and no client n
     const log = readFileSync(join(labDirectory(name), 'r1', 'agent.log'), 'utf8');
     expect(log).toContain('connections are not moved to other replicas, only forwarded: packet hold: ');
   }
+  stop();
+});
+
+test('a client that ends its side, before its connection moves or after, gets its whole answer, and its server hears of it once', async () => {
+  const [answers, lines] = [40, 120];
+  const { ask, stop } = client<{ ended: number; wrong: string[] }>(halfClosing, String(answers), String(lines));
+  for (const to of ['r2', 'r3', 'r1']) await on(name, 'r1', process.execPath, command, 'move', '0-255', '--to', to);
+  expect(await until(ask, ({ ended }) => ended === answers)).toEqual({ ended: answers, wrong: [] });
   stop();
 });

@@ -33,6 +33,28 @@ const cases = {
     const refused = hold.dropped() - before;
     return { before, refused, drained: hold.drain(), again: hold.drain() };
   },
+  async kept() {
+    buildNetwork();
+    const hold = forwarded();
+    // Nobody has these connections: what is let go on is answered by a reset each.
+    const syn = (port) =>
+      execFileSync('ip', [
+        ...['netns', 'exec', 'far', process.execPath, '-e'],
+        `require('node:net').connect({ port: 7000, host: '10.8.0.1', localPort: ${port} }).on('error', () => {});
+         setTimeout(() => process.exit(), 300);`,
+      ]);
+    for (const port of [5001, 5002]) syn(port);
+    await untilQueued(2);
+    const client = { family: 4, value: 0x0a080002n };
+    const flow = (clientPort) => ({ client, clientPort, servicePort: 7000 });
+    const resets = () => Number(/TcpOutRsts +(\d+)/.exec(run('nstat -asz TcpOutRsts'))[1]);
+    const steps = [];
+    for (const flows of [[flow(5001), flow(5002)], [flow(5002)], [flow(5002)], []]) {
+      const before = resets();
+      steps.push({ drained: hold.drain(flows), resets: resets() - before });
+    }
+    return steps;
+  },
   async chatter() {
     buildNetwork();
     const hold = openPacketHold('mchold', [destination]);

@@ -33,6 +33,12 @@ describe.runIf(process.getuid?.() === 0)('as root', () => {
     expect(said('many')).toEqual({ before: 0, refused: 50, drained: 20_000, again: 0 });
   });
 
+  test('frames of flows that are kept wait on while others are let go on', () => {
+    const one = { drained: 1, resets: 1 };
+    const none = { drained: 0, resets: 0 };
+    expect(said('kept')).toEqual([none, one, none, one]);
+  });
+
   test('what the host itself says on the device does not come back, and the device ends once', () => {
     expect(said('chatter')).toEqual({ drained: 0, mtu: '65521', queue: '20000', after: false, closed: 0 });
   });

@@ -48,8 +48,10 @@ test('a half-closed connection is refused with the reason, and goes on', () => {
   expect(said('halfClosed')).toEqual({ reasons, heard: 'still heard', closed: null });
 });
 
-test('a thawed connection goes on with what arrived meanwhile, and its server can bind again', () => {
-  expect(said('thaw')).toEqual({ ok: true, heard: ['before during', 'after'], restarted: 'listening' });
+test('a frozen connection takes nothing; thawed it goes on with what is sent again, and its server can bind again', () => {
+  const heard = ['before during', 'after'];
+  // After a while unlike the first image, and like one of its own.
+  expect(said('thaw')).toEqual({ ok: true, unchanged: true, heard, changed: [false, true], restarted: 'listening' });
 });
 
 test('closing silently sends nothing, whoever else holds the socket and whatever was not read', () => {

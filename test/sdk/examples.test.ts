@@ -31,7 +31,7 @@ test('the keep-alive example listens where it is told', async () => {
 test('the messages of the protocol document are messages', () => {
   const page = readFileSync(fileURLToPath(new URL('../../docs/sdk-protocol.md', import.meta.url)), 'utf8');
   const lines = [...page.matchAll(/^([AS]) {2}(?:\(second connection\) )?(\{.*\})$/gm)];
-  expect(lines).toHaveLength(10);
+  expect(lines).toHaveLength(12);
   for (const [, who, line] of lines) {
     const decoded = (who === 'A' ? decodeAgentMessage : decodeApplicationMessage)(line ?? '');
     expect(decoded).toMatchObject({ ok: true });
