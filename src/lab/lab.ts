@@ -4,6 +4,7 @@ import { OperatingError } from '../base/operating-error.ts';
 import { askAgentOnce } from '../platform/agent-client.ts';
 import { attendTo } from './attached-process.ts';
 import { formCluster } from './cluster.ts';
+import { listeningPorts } from './listening.ts';
 import { buildNetwork, existingNamespaces, removeNamespace } from './network.ts';
 import { type LabPlan, type LabSize, planLab } from './plan.ts';
 import { prepare } from './preparation.ts';
@@ -31,6 +32,8 @@ export interface LabOptions extends LabSize {
   readonly serve: readonly string[];
   /** What the service's ports are, such as "80/tcp". */
   readonly ports: readonly string[];
+  /** Of these, TCP ports that are waited for until somebody listens on them in every replica. */
+  readonly awaited?: readonly string[];
   /** Of these, TCP ports whose servers the agents check: a replica whose server does not answer has no share while others do. */
   readonly checked?: readonly string[];
   /** The agents have certificates, so that connections of applications with the SDK can be moved. */
@@ -58,6 +61,7 @@ export interface ReplicaStatus {
   readonly verdict: string;
   readonly epoch: number;
   readonly settled: boolean;
+  readonly unhealthy: readonly string[];
   readonly coordinator: string | null;
   readonly owners: readonly {
     readonly name: string;
@@ -154,7 +158,7 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   save();
   onProgress(`network: ${plan.replicas.length} replicas, ${plan.clients.length} clients, one switch`);
   buildNetwork(plan);
-  const { ports, checked = [], certified = false, udpIdle = null } = options;
+  const { ports, awaited = [], checked = [], certified = false, udpIdle = null } = options;
   await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified, udpIdle });
   await prepare(plan, options.prepare ?? [], options.signal);
   for (const replica of plan.replicas) {
@@ -164,19 +168,26 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
     save();
   }
   onProgress(`agents: ${plan.replicas.map(({ name }) => name).join(', ')}`);
-  await ready(plan, directory, { agents, servers }, options.signal, 'answers');
+  const processes = { agents, servers };
+  const listens = (): boolean =>
+    agents.every(({ pid }) => {
+      const listening = listeningPorts(pid);
+      return awaited.every((port) => !port.endsWith('/tcp') || listening.has(Number.parseInt(port, 10)));
+    });
+  await ready(plan, directory, processes, options.signal, 'answers', listens);
   await formCluster(new Map(plan.replicas.map(({ name }) => [name, replicaFiles(directory, name).socket])));
-  await ready(plan, directory, { agents, servers }, options.signal, 'serves');
+  await ready(plan, directory, processes, options.signal, 'serves');
   return labOf(plan);
 }
 
-/** Waits until every agent answers, or serves with no slot on its way; all must still run then. */
+/** Waits until every agent answers, or serves with no slot on its way and no server that fails its checks, and for what else `isReady` says; all must still run then. */
 async function ready(
   plan: LabPlan,
   directory: string,
   { agents, servers }: Pick<LabState, 'agents' | 'servers'>,
   signal: AbortSignal | undefined,
   what: 'answers' | 'serves',
+  isReady: () => boolean = () => true,
 ): Promise<void> {
   const serversEach = servers.length / plan.replicas.length;
   const nameOf = (index: number): string => plan.replicas[index]?.name ?? '';
@@ -187,9 +198,12 @@ async function ready(
     const deadServer = servers.findIndex((server) => !isAlive(server));
     if (deadServer >= 0) throw notUp(directory, nameOf(Math.floor(deadServer / serversEach)), 'server', 'ended');
     const states = await Promise.all(plan.replicas.map(({ name }) => stateOf(replicaFiles(directory, name).socket)));
-    if (states.every((state) => state === 'serves' || state === what)) return;
-    if (waited > readyMsMax)
-      throw notUp(directory, nameOf(states.findIndex((state) => state !== 'serves')), 'agent', 'does not serve');
+    const late = states.findIndex((state) => state !== 'serves' && state !== what);
+    if (late < 0 && isReady()) return;
+    if (waited > readyMsMax) {
+      if (late >= 0) throw notUp(directory, nameOf(late), 'agent', 'does not serve');
+      throw notUp(directory, nameOf(0), 'server', 'or that of another replica does not listen');
+    }
     await delay(pollMs);
   }
 }
@@ -210,8 +224,8 @@ function notUp(directory: string, replica: string, what: 'agent' | 'server', how
 
 async function stateOf(socket: string): Promise<'silent' | 'answers' | 'serves'> {
   try {
-    const { verdict, settled } = await askAgentOnce<ReplicaStatus>(socket, 'GET', '/v1/status');
-    return verdict === 'serving' && settled ? 'serves' : 'answers';
+    const { verdict, settled, unhealthy } = await askAgentOnce<ReplicaStatus>(socket, 'GET', '/v1/status');
+    return verdict === 'serving' && settled && unhealthy.length === 0 ? 'serves' : 'answers';
   } catch {
     return 'silent';
   }

@@ -48,6 +48,7 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
     prepare: preparationsOf(scenario.workloads),
     serve: servers.map(({ command }) => command),
     ports: servers.map(({ port }) => port),
+    awaited: servers.map(({ port }) => port),
     checked: servers.flatMap(({ port, checked }) => (checked ? [port] : [])),
     certified: policiesOf(scenario).some(({ handoff }) => handoff === 'transfer'),
     ...(scenario.udpIdle === undefined ? {} : { udpIdle: scenario.udpIdle }),

@@ -53,7 +53,7 @@ test('bytes, datagrams and commands are counted', () => {
 });
 
 test('a slot is unsettled when it moves, is held by another or is nobody’s, and once for all of these', () => {
-  const status = { verdict: 'serving', epoch: 9, settled: true, coordinator: 'r1', owners: [] };
+  const status = { verdict: 'serving', epoch: 9, settled: true, unhealthy: [], coordinator: 'r1', owners: [] };
   const quiet = { ...status, moves: [], holders: [], unowned: '' };
   expect(unsettledSlots([quiet], 16)).toBe(0);
   const busy = { ...quiet, moves: [{ slots: '0-3' }], holders: [{ slots: '2-5' }], unowned: '15' };
