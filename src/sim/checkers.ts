@@ -172,11 +172,11 @@ export class Checkers {
     const { now } = this.#timeline;
     const first = frame.answered;
     if (first === null) {
-      frame.answered = { by, at: now, relayed };
+      frame.answered = { by, at: now, relayed, isUninformed: this.#isUninformed(by) };
       return;
     }
     const inFlight = (relayed || first.relayed) && now - first.at <= pauseMs;
-    if (first.by === by || inFlight || this.#isUninformed(first.by) || this.#isUninformed(by)) return;
+    if (first.by === by || inFlight || first.isUninformed || this.#isUninformed(by)) return;
     this.#violate(
       'oneAnswer',
       `a ${frame.kind} of slot ${frame.client.slot} is answered by ${first.by.name} and ${by.name}`,

@@ -11,8 +11,13 @@ export interface Frame {
   readonly serverIsn: number;
   /** Requests of the connection so far, this one included. */
   readonly request: number;
-  /** Who answered this very frame first. */
-  answered: { readonly by: Host; readonly at: number; readonly relayed: boolean } | null;
+  /** Who answered this very frame first, and whether it could not know then that it had been taken for gone. */
+  answered: {
+    readonly by: Host;
+    readonly at: number;
+    readonly relayed: boolean;
+    readonly isUninformed: boolean;
+  } | null;
 }
 
 /** What a server sends to a client. */

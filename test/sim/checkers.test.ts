@@ -124,6 +124,10 @@ describe('invariant 5', () => {
     away.run({} as Agent);
     await timeline.run(10_000);
     both();
+    const late = frame(world);
+    world.checkers.answered(late, away, false);
+    away.forget();
+    world.checkers.answered(late, owner, false);
     expect(timeline.violation).toBeNull();
     world.checkers.acted(away, map(2, ['n2', 'n2', 'n2', 'n2']));
     both();
