@@ -119,7 +119,8 @@ function portsOf({ clock }: TransferOptions, send: (peer: string, bytes: Uint8Ar
 
 function takingPorts({ dataPlane, clock, view, service, endpoint, onFailure }: TransferOptions, hold: PacketHold) {
   return {
-    divert: (flows: readonly TcpFlow[], to: 'hold' | null) => dataPlane.divert(flows.map((flow) => ({ flow, to }))),
+    divert: (flows: readonly TcpFlow[], isDiverted: boolean) =>
+      dataPlane.divert(flows.map((flow) => ({ flow, isDiverted }))),
     packetsArrived: () => new Promise<void>((resolve) => clock.wakeAt(clock.now() + arrivedMs, resolve)),
     failed: onFailure,
     objection(flow: TcpFlow): string | null {

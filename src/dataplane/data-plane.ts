@@ -14,9 +14,7 @@ export interface DataPlaneCounters {
 }
 
 export interface FlowCounters extends DataPlaneCounters {
-  /** Packets of flows that were cut off. */
-  readonly cut: number;
-  /** Packets of flows that were held; those that came while there was no hold device went nowhere. */
+  /** Packets of flows that were diverted; those that came while there was no hold device went nowhere. */
   readonly held: number;
 }
 
@@ -48,8 +46,8 @@ export interface DataPlane {
    */
   apply(table: ForwardingTable): Promise<boolean>;
   /**
-   * Cuts or holds flows, or lets them be, in one atomic transaction; resolves when the kernel judges every new packet so. Rejects with an OperatingError and changes
-   * nothing otherwise: without a table that was applied or adopted, above `diversionsMax` flows, or to hold one without a hold device. What is diverted outlasts changes of rows,
+   * Diverts flows, or lets them be, in one atomic transaction; resolves when the kernel judges every new packet so. Rejects with an OperatingError and changes
+   * nothing otherwise: without a table that was applied or adopted, above `diversionsMax` flows, or to divert one without a hold device. What is diverted outlasts changes of rows,
    * is put back with the table, and is not adopted. The caller is blocked for about 10 µs a flow; an ordinary user's kernel takes 2,048 flows at once.
    */
   divert(changes: readonly FlowChange[]): Promise<void>;

@@ -3,7 +3,7 @@ import { OperatingError } from '../base/operating-error.ts';
 import { flowKey } from '../base/tcp-flow.ts';
 import { slotOf } from '../space/partition.ts';
 import type { Adopted, DataPlane, Fence, FlowCounters } from './data-plane.ts';
-import { type Diversions, type Diverted, divertedBy, type FlowChange } from './diversions.ts';
+import { type Diversions, divertedBy, type FlowChange } from './diversions.ts';
 import type { ForwardingTable, Row } from './forwarding-table.ts';
 import { heldResetsBurst, heldResetsPerSecond } from './held-resets.ts';
 import { icmpErrorTypes, type Packet, type ResetVerdict, type Verdict } from './packet.ts';
@@ -71,10 +71,9 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
     },
     judge(packet: Packet): Verdict {
       if (!table) return 'pass';
-      const diverted = divertedTo(table, diversions, packet);
-      const verdict = diverted === null ? verdictOf(table, isOpen, packet) : verdictOfDiverted[diverted];
+      const verdict = isDiverted(table, diversions, packet) ? 'hold' : verdictOf(table, isOpen, packet);
       if (verdict === 'local') seen.note(table, packet);
-      if (verdict !== 'pass') count(diverted === 'cut' ? 'cut' : counterOf[verdict]);
+      if (verdict !== 'pass') count(counterOf[verdict]);
       return verdict;
     },
     judgeReset: (client) => resets.judge(client, table?.service.resetGroup !== undefined),
@@ -82,7 +81,6 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
   };
 }
 
-const verdictOfDiverted = { cut: 'drop', hold: 'hold' } as const;
 const counterOf = { local: 'accepted', relay: 'relayed', drop: 'dropped', hold: 'held' } as const;
 const noPackets = {
   accepted: 0,
@@ -90,7 +88,6 @@ const noPackets = {
   dropped: 0,
   resetsWithheld: 0,
   resetsAsked: 0,
-  cut: 0,
   held: 0,
 } satisfies FlowCounters;
 
@@ -146,13 +143,13 @@ function createFences(now: () => number): Fences {
   };
 }
 
-function divertedTo({ service }: ForwardingTable, diversions: Diversions, packet: Packet): Diverted | null {
+function isDiverted({ service }: ForwardingTable, diversions: Diversions, packet: Packet): boolean {
   const { source, sourcePort, destination, destinationPort, protocol, fragmentOffset = 0 } = packet;
   if (diversions.size === 0 || protocol !== 'tcp' || fragmentOffset > 0 || !sameIp(destination, service.address))
-    return null;
-  if (sourcePort === undefined || destinationPort === undefined) return null;
+    return false;
+  if (sourcePort === undefined || destinationPort === undefined) return false;
   const flow = { client: source, clientPort: sourcePort, servicePort: destinationPort };
-  return diversions.get(flowKey(flow))?.to ?? null;
+  return diversions.has(flowKey(flow));
 }
 
 function verdictOf(table: ForwardingTable, isOpen: (fence: Fence) => boolean, packet: Packet): Verdict {

@@ -1,17 +1,11 @@
 import { parseIp } from '../base/address.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
+import { flowKey } from '../base/tcp-flow.ts';
 import { slotOf } from '../space/partition.ts';
 import type { Adopted, DataPlane, FlowCounters } from './data-plane.ts';
 import { type Diversions, divertedBy, type FlowChange } from './diversions.ts';
 import { type ForwardingTable, holdDeviceOf, type Row, type Rows, type ServiceEntry } from './forwarding-table.ts';
-import {
-  addTransactions,
-  type DivertedElement,
-  divertedMap,
-  divertTransaction,
-  holdDeviceTransaction,
-  isExactly,
-} from './nft-diversions.ts';
+import { addTransactions, divertedSet, divertTransaction, holdDeviceTransaction } from './nft-diversions.ts';
 import {
   armTransaction,
   changeTransactions,
@@ -46,7 +40,7 @@ export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): D
   /** What the kernel is to hold, and whether it is known to. */
   let wanted: ForwardingTable | null = null;
   let isKnown = false;
-  const diverted = createDiverted(runNft, service);
+  const diverted = createDiverted(nftables, service);
 
   function run(transactions: readonly string[]): void {
     isKnown = false;
@@ -112,14 +106,14 @@ interface DivertedFlows {
   change(changes: readonly FlowChange[]): void;
   /** Those that have a new table divert them. */
   transactions(): string[];
-  /** After them: has what is held go to the hold device, when it is there. */
+  /** After them: has their packets go to the hold device, when it is there. */
   findHoldDevice(): void;
   /** The kernel diverts them and no others. */
   stand(): boolean;
   forget(): void;
 }
 
-function createDiverted(runNft: RunNft, service: ServiceEntry): DivertedFlows {
+function createDiverted({ run: runNft, readSet }: Nftables, service: ServiceEntry): DivertedFlows {
   const name = tableName(service);
   let diversions: Diversions = new Map();
   return {
@@ -129,27 +123,24 @@ function createDiverted(runNft: RunNft, service: ServiceEntry): DivertedFlows {
       try {
         if (transaction !== '') runNft(transaction);
       } catch (cause) {
-        const where = changes.some((change) => change.to === 'hold') ? ` (held by ${holdDeviceOf(service)})` : '';
+        const where = changes.some(({ isDiverted }) => isDiverted) ? ` (to ${holdDeviceOf(service)})` : '';
         throw new OperatingError('nftables', `flows cannot be diverted${where}: ${messageOf(cause)}`, { cause });
       }
       diversions = to;
     },
     transactions: () => addTransactions(name, diversions),
     findHoldDevice(): void {
-      if (![...diversions.values()].some(({ to }) => to === 'hold')) return;
+      if (diversions.size === 0) return;
       try {
         runNft(holdDeviceTransaction(service, name));
       } catch {
-        // Whoever held them has gone, and the device with it: what is held drops.
+        // Whoever held them has gone, and the device with it: their packets drop.
       }
     },
     stand(): boolean {
       try {
-        const listed = list<DivertedElement>(runNft, `list map netdev ${name} ${divertedMap}`);
-        return isExactly(
-          listed.flatMap(({ map }) => map?.elem ?? []),
-          diversions,
-        );
+        const keys = readSet(name, divertedSet).map((key) => flowKey(flowOfKey(key)));
+        return keys.length === diversions.size && keys.every((key) => diversions.has(key));
       } catch {
         return false;
       }
@@ -160,8 +151,8 @@ function createDiverted(runNft: RunNft, service: ServiceEntry): DivertedFlows {
   };
 }
 
-function list<Element = MapElement>(runNft: RunNft, command: string): Listing<Element>['nftables'] {
-  return (JSON.parse(runNft(command)) as Listing<Element>).nftables;
+function list(runNft: RunNft, command: string): Listing['nftables'] {
+  return (JSON.parse(runNft(command)) as Listing).nftables;
 }
 
 /** Both tables are there, and made by these rules. */
@@ -212,7 +203,7 @@ function adoptedTable(nftables: Nftables, service: ServiceEntry): StandingTable 
   const table = standingTable(nftables, service);
   if (!table) return null;
   const name = tableName(service);
-  const forget = [`flush map netdev ${name} ${divertedMap}`];
+  const forget = [`flush set netdev ${name} ${divertedSet}`];
   if (service.udpIdleMs !== undefined) forget.push(`flush set netdev ${name} ${stayingSets.kept}`);
   try {
     nftables.run(forget.join('\n'));
@@ -232,17 +223,16 @@ function countersOf(runNft: RunNft, name: string): FlowCounters {
     dropped: count('dropped'),
     resetsWithheld: count('withheld'),
     resetsAsked: count('asked'),
-    cut: count('cut'),
     held: count('held'),
   };
 }
 
 /** The part of libnftables-json(5) that is read here. */
-interface Listing<Element> {
+interface Listing {
   readonly nftables: readonly {
     readonly chain?: { readonly family: string; readonly table: string; readonly name: string };
     readonly counter?: { readonly name: string; readonly packets: number };
-    readonly map?: { readonly elem?: readonly Element[] };
+    readonly map?: { readonly elem?: readonly MapElement[] };
     readonly set?: { readonly elem?: readonly string[] };
   }[];
 }

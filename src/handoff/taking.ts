@@ -16,7 +16,7 @@ const batchesMax = 64;
 
 export interface TakingPorts extends TransferPorts {
   /** Has the kernel hold the packets of flows back, or judge them as any others again; resolves when it does. */
-  divert(flows: readonly TcpFlow[], to: 'hold' | null): Promise<void>;
+  divert(flows: readonly TcpFlow[], isDiverted: boolean): Promise<void>;
   /** Every packet that was on its way through the kernel when it last changed has come to its end. */
   packetsArrived(): Promise<void>;
   /** Null when this replica may take the connection, else why not. */
@@ -139,7 +139,7 @@ export class Taking {
   async #take(batch: Batch): Promise<void> {
     const { peer, number, arriving } = batch;
     const flows = arriving.map(({ flow }) => flow);
-    const held = await outcomeOf(this.#ports.divert(flows, 'hold'));
+    const held = await outcomeOf(this.#ports.divert(flows, true));
     await this.#tell(peer, { kind: 'held', batch: number, refusal: textOf(held) });
     if (!held.ok) return;
     const go = await this.#decisionOf(batch);
@@ -149,7 +149,7 @@ export class Taking {
     });
     const release = () => this.#ports.releasePackets(this.#flows(batch));
     release();
-    await outcomeOf(this.#ports.divert(flows, null));
+    await outcomeOf(this.#ports.divert(flows, false));
     // At once: what comes now must not overtake what still waits.
     release();
     await this.#ports.packetsArrived();

@@ -94,7 +94,7 @@ export class Kernel {
         if (whole) void this.#fake.remove();
         isKnown = true;
         this.#commit(table);
-        if (anew) void this.#fake.divert([...diversions.values()]);
+        if (anew) void this.#fake.divert([...diversions.values()].map((flow) => ({ flow, isDiverted: true })));
       });
       return whole;
     };

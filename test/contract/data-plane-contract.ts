@@ -345,7 +345,6 @@ export function describeDataPlane(name: string, open: () => JudgedDataPlane): vo
         dropped: 2,
         resetsWithheld: 0,
         resetsAsked: 0,
-        cut: 0,
         held: 0,
       });
     });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { FlowCounters } from '../../src/dataplane/data-plane.ts';
-import { type Diverted, diversionsMax, type FlowChange } from '../../src/dataplane/diversions.ts';
+import { diversionsMax, type FlowChange } from '../../src/dataplane/diversions.ts';
 import { ownRow } from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
 import {
@@ -16,14 +16,19 @@ import {
 } from './data-plane-contract.ts';
 
 /** By default the flow that `packet` is of. */
-export function change(to: Diverted | null, from: string, clientPort = sourcePort, servicePort = 80): FlowChange {
-  return { flow: { client: ip(from), clientPort, servicePort }, to };
+export function diverting(from: string, clientPort = sourcePort, servicePort = 80): FlowChange {
+  return { flow: { client: ip(from), clientPort, servicePort }, isDiverted: true };
+}
+
+/** The same, judged like any other again. */
+export function releasing(from: string): FlowChange {
+  return { ...diverting(from), isDiverted: false };
 }
 
 const sourcePort = 40_000;
-const none: FlowCounters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, resetsAsked: 0, cut: 0, held: 0 };
+const none: FlowCounters = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, resetsAsked: 0, held: 0 };
 
-/** What every adapter of the data plane must do with flows that are cut or held. */
+/** What every adapter of the data plane must do with flows that are diverted. */
 export function describeDiversions(name: string, open: () => JudgedDataPlane): void {
   describe(`diverted flows: ${name}`, () => {
     const segment = packet({ from: mine, opens: false });
@@ -46,21 +51,18 @@ export function describeDiversions(name: string, open: () => JudgedDataPlane): v
       packet({ from: mine, fragmentOffset: 185 }),
     ];
 
-    test.each([
-      ['cut', 'drop'],
-      ['hold', 'hold'],
-    ] as const)('%s: all TCP of the flow gets the verdict %s, and nothing else does', async (to, verdict) => {
+    test('all TCP of the flow is diverted, and nothing else', async () => {
       await begin([7]);
-      await open().divert([change(to, mine)]);
+      await open().divert([diverting(mine)]);
       const syn = packet({ from: mine });
-      expect(await judgeAll([segment, syn, { ...syn, relayedBy: peer }])).toEqual([verdict, verdict, verdict]);
+      expect(await judgeAll([segment, syn, { ...syn, relayedBy: peer }])).toEqual(['hold', 'hold', 'hold']);
       expect(await judgeAll(others)).toEqual(others.map(() => 'local'));
       expect(await open().judge({ ...segment, destination: ip('10.77.0.11') })).toBe('pass');
     });
 
     test('the ports of a flow are those of TCP, the client by its own address and port', async () => {
       await begin([7]);
-      await open().divert([change('cut', mine, 80, sourcePort), change('hold', mine, 53, 53)]);
+      await open().divert([diverting(mine, 80, sourcePort), diverting(mine, 53, 53)]);
       const udp = packet({ from: mine, protocol: 'udp', sourcePort: 53, destinationPort: 53 });
       expect(await judgeAll([segment, udp])).toEqual(['local', 'local']);
     });
@@ -68,30 +70,30 @@ export function describeDiversions(name: string, open: () => JudgedDataPlane): v
     test('a flow is diverted whatever its row and fences, also where nothing else is taken', async () => {
       await open().remove();
       await open().apply(tableOf(service, []));
-      await open().divert([change('hold', mine), change('cut', theirs)]);
-      expect(await judgeAll([segment, packet({ from: theirs, opens: false })])).toEqual(['hold', 'drop']);
-      expect(await open().counters()).toEqual({ ...none, held: 1, cut: 1 });
+      await open().divert([diverting(mine), diverting(theirs)]);
+      expect(await judgeAll([segment, packet({ from: theirs, opens: false })])).toEqual(['hold', 'hold']);
+      expect(await open().counters()).toEqual({ ...none, held: 2 });
     });
 
-    test('a flow goes from one to the other and back, several at once, and the last word counts', async () => {
+    test('flows are diverted and released, several at once, and the last word counts', async () => {
       await begin([7, 8]);
       const both = [segment, packet({ from: theirs, opens: false })];
       const seen: Verdict[][] = [];
       for (const changes of [
-        [change('cut', mine), change('hold', theirs)],
-        [change('hold', mine), change('cut', theirs)],
-        [change('hold', mine)],
-        [change(null, mine), change('hold', mine), change('cut', theirs), change(null, theirs)],
-        [change('cut', mine), change(null, mine), change(null, mine)],
+        [diverting(theirs)],
+        [diverting(mine), releasing(theirs)],
+        [diverting(mine)],
+        [releasing(mine), diverting(mine), diverting(theirs), releasing(theirs)],
+        [diverting(mine), releasing(mine), releasing(mine)],
         [],
       ]) {
         await open().divert(changes);
         seen.push(await judgeAll(both));
       }
       expect(seen).toEqual([
-        ['drop', 'hold'],
-        ['hold', 'drop'],
-        ['hold', 'drop'],
+        ['local', 'hold'],
+        ['hold', 'local'],
+        ['hold', 'local'],
         ['hold', 'local'],
         ['local', 'local'],
         ['local', 'local'],
@@ -100,45 +102,45 @@ export function describeDiversions(name: string, open: () => JudgedDataPlane): v
 
     test('what is diverted outlasts changes of rows', async () => {
       await begin([7]);
-      await open().divert([change('cut', mine)]);
+      await open().divert([diverting(mine)]);
       await open().apply(tableOf(service, [8]));
       await open().apply(tableOf(service, [7]));
-      expect(await open().judge(segment)).toBe('drop');
-      await open().divert([change(null, mine)]);
+      expect(await open().judge(segment)).toBe('hold');
+      await open().divert([releasing(mine)]);
       expect(await open().judge(segment)).toBe('local');
     });
 
     test('a later process adopts the table and none of the flows that were diverted', async () => {
       await begin([7]);
-      await open().divert([change('cut', mine), change('hold', '10.77.102.7')]);
+      await open().divert([diverting(mine), diverting('10.77.102.7')]);
       expect((await open().adopt())?.rows).toEqual(new Map([[7, ownRow]]));
       expect(await judgeAll([segment, packet({ from: '10.77.102.7', opens: false })])).toEqual(['local', 'local']);
-      await open().divert([change('cut', mine)]);
-      expect(await open().judge(segment)).toBe('drop');
+      await open().divert([diverting(mine)]);
+      expect(await open().judge(segment)).toBe('hold');
     });
 
     test('what was diverted ends with the table that is removed', async () => {
       await begin([7]);
-      await open().divert([change('cut', mine)]);
+      await open().divert([diverting(mine)]);
       await open().remove();
-      await expect(open().divert([change('cut', mine)])).rejects.toThrow('there is no table');
+      await expect(open().divert([diverting(mine)])).rejects.toThrow('there is no table');
       await serve(open(), tableOf(service, [7]));
       expect(await open().judge(segment)).toBe('local');
     });
 
     test('more flows than the bound are refused, and nothing changes', async () => {
-      const many = Array.from({ length: diversionsMax }, (_, i) => change('cut', `198.18.${i >> 8}.${i & 255}`));
+      const many = Array.from({ length: diversionsMax }, (_, i) => diverting(`198.18.${i >> 8}.${i & 255}`));
       await begin([7]);
       for (let i = 0; i < many.length; i += 1024) await open().divert(many.slice(i, i + 1024));
-      await expect(
-        open().divert([change('cut', mine), change('cut', theirs), change(null, '198.18.0.9')]),
-      ).rejects.toThrow('65537 flows would be cut or held, more than 65536');
-      await open().divert([change('cut', theirs), change(null, '198.18.0.9')]);
+      await expect(open().divert([diverting(mine), diverting(theirs), releasing('198.18.0.9')])).rejects.toThrow(
+        '65537 flows would be diverted, more than 65536',
+      );
+      await open().divert([diverting(theirs), releasing('198.18.0.9')]);
       for (let i = 0; i < many.length - 1024; i += 1024) {
-        await open().divert(many.slice(i, i + 1024).map(({ flow }) => ({ flow, to: null })));
+        await open().divert(many.slice(i, i + 1024).map(({ flow }) => ({ flow, isDiverted: false })));
       }
       const last = packet({ from: '198.18.255.7', opens: false });
-      expect(await judgeAll([segment, last])).toEqual(['local', 'drop']);
+      expect(await judgeAll([segment, last])).toEqual(['local', 'hold']);
       await open().remove();
     });
   });

@@ -74,7 +74,7 @@ function probed() {
 
 /** A table that is not there has counted nothing. */
 async function counters() {
-  const none = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, resetsAsked: 0, cut: 0, held: 0 };
+  const none = { accepted: 0, relayed: 0, dropped: 0, resetsWithheld: 0, resetsAsked: 0, held: 0 };
   return plane ? await plane.counters().catch(() => none) : none;
 }
 
@@ -91,7 +91,7 @@ async function judge(packet) {
       .filter((name) => after[name] - before[name] === 1)
       .sort()
       .join();
-    if (moved === 'dropped' || moved === 'cut') return 'drop';
+    if (moved === 'dropped') return 'drop';
     if (moved === 'accepted,host') return 'local';
     if (moved === 'host' || moved === 'other') return 'pass';
     if (moved === 'relayed' && left.length > 0) return relayVerdict(sent, left[0]);

@@ -5,7 +5,7 @@ import { Life } from '../../src/sim/life.ts';
 import { Timeline } from '../../src/sim/timeline.ts';
 import { settle } from '../sim/bench.ts';
 import { ip, serviceWith, tableOf } from './data-plane-contract.ts';
-import { change } from './diversions-contract.ts';
+import { diverting } from './diversions-contract.ts';
 
 const service = serviceWith('0.0.0.255');
 const segment: Packet = {
@@ -37,23 +37,23 @@ function openKernel() {
 test('a simulated kernel takes its time to divert, refuses as it does anything, and puts back what was wanted', async () => {
   const { kernel, faults, life, done } = openKernel();
   const plane = kernel.openFor(life(), service);
-  const cut = () => plane.divert([change('cut', '10.77.101.7'), change('hold', '10.77.101.8')]);
+  const divert = () => plane.divert([diverting('10.77.101.7'), diverting('10.77.101.8')]);
   const judge = () => [kernel.judge(segment), kernel.judge({ ...segment, source: ip('10.77.101.8') })];
 
-  expect(await done(cut())).toBe('the kernel refuses: no such table, or busy');
+  expect(await done(divert())).toBe('the kernel refuses: no such table, or busy');
   await done(plane.apply(tableOf(service, [])));
   faults.failure = 1;
-  expect(await done(cut())).toBe('the kernel is busy');
+  expect(await done(divert())).toBe('the kernel is busy');
   expect(judge()).toEqual(['drop', 'drop']);
   faults.failure = 0;
-  expect(await done(cut())).toBe('done');
-  expect(judge()).toEqual(['drop', 'hold']);
+  expect(await done(divert())).toBe('done');
+  expect(judge()).toEqual(['hold', 'hold']);
 
   kernel.flush();
-  expect(await done(plane.divert([change('hold', '10.77.101.7')]))).toBe('the kernel refuses: no such table, or busy');
+  expect(await done(plane.divert([diverting('10.77.101.7')]))).toBe('the kernel refuses: no such table, or busy');
   await done(plane.repair(true));
-  expect(judge()).toEqual(['drop', 'hold']);
-  expect((await plane.counters()).cut).toBe(1);
+  expect(judge()).toEqual(['hold', 'hold']);
+  expect((await plane.counters()).held).toBe(2);
 });
 
 test('a process that begins on a simulated kernel finds nothing diverted', async () => {
@@ -61,7 +61,7 @@ test('a process that begins on a simulated kernel finds nothing diverted', async
   const before = life();
   const plane = kernel.openFor(before, service);
   await done(plane.apply(tableOf(service, [7])));
-  await done(plane.divert([change('hold', '10.77.101.7')]));
+  await done(plane.divert([diverting('10.77.101.7')]));
   before.kill();
   const next = kernel.openFor(life(), service);
   expect([kernel.judge(segment), (await next.adopt())?.rows.size, kernel.judge(segment)]).toEqual(['hold', 1, 'drop']);

@@ -9,7 +9,7 @@ import {
   removeTransaction,
 } from '../../src/dataplane/nft-ruleset.ts';
 import { serviceWith, tableOf } from '../contract/data-plane-contract.ts';
-import { change } from '../contract/diversions-contract.ts';
+import { diverting, releasing } from '../contract/diversions-contract.ts';
 
 const service = serviceWith('0.0.0.255', { name: 'my-web' });
 
@@ -54,26 +54,17 @@ test('removal works whether the table is there or not', () => {
   );
 });
 
-test('a flow that is diverted is one element, and one that is held has the hold device written anew', () => {
-  const from = divertedBy(new Map(), [
-    change('cut', '10.0.0.1'),
-    change('hold', '10.0.0.2'),
-    change('cut', '10.0.0.3'),
-  ]);
-  const changes = [
-    change('hold', '10.0.0.1'),
-    change(null, '10.0.0.2'),
-    change('cut', '10.0.0.3'),
-    change(null, '10.0.0.4'),
-  ];
+test('a flow that is diverted is one element, and the hold device is written anew with it', () => {
+  const from = divertedBy(new Map(), [diverting('10.0.0.2'), diverting('10.0.0.3')]);
+  const changes = [diverting('10.0.0.1'), releasing('10.0.0.2'), diverting('10.0.0.3'), releasing('10.0.0.4')];
   const to = divertedBy(from, changes);
   expect(divertTransaction(service, 'mc_my_web', { from, to, changes })).toBe(`flush map netdev mc_my_web hold_device
 add element netdev mc_my_web hold_device { 10.77.0.100 : "mch-my-web" }
-delete element netdev mc_my_web diverted { 10.0.0.1 . 40000 . 80, 10.0.0.2 . 40000 . 80 }
-add element netdev mc_my_web diverted { 10.0.0.1 . 40000 . 80 : goto divert_hold }`);
-  expect(divertTransaction(service, 'mc_my_web', { from: to, to, changes: changes.slice(1) })).toBe('');
+delete element netdev mc_my_web diverted { 10.0.0.2 . 40000 . 80 }
+add element netdev mc_my_web diverted { 10.0.0.1 . 40000 . 80 }`);
+  expect(divertTransaction(service, 'mc_my_web', { from: to, to, changes: [releasing('10.0.0.4')] })).toBe('');
   expect(addTransactions('mc_my_web', to)).toEqual([
-    'add element netdev mc_my_web diverted { 10.0.0.1 . 40000 . 80 : goto divert_hold, 10.0.0.3 . 40000 . 80 : goto divert_cut }',
+    'add element netdev mc_my_web diverted { 10.0.0.3 . 40000 . 80, 10.0.0.1 . 40000 . 80 }',
   ]);
 });
 

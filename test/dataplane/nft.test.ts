@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { describeDataPlane, ip, serve, serviceWith, tableOf } from '../contract/data-plane-contract.ts';
-import { change, describeDiversions } from '../contract/diversions-contract.ts';
+import { describeDiversions, diverting, releasing } from '../contract/diversions-contract.ts';
 import { openKernelDataPlane } from '../contract/kernel-data-plane.ts';
 import { describeStaying } from '../contract/staying-contract.ts';
 
@@ -57,38 +57,37 @@ describe('a kernel shared with others', () => {
     const flow = '10.77.101.7';
     const segment = { ...syn, sourcePort: 40_000, opens: false };
     await serve(kernel, tableOf(service, [7, 8]));
-    await kernel.divert([change('cut', flow), change('hold', '10.77.101.8')]);
+    await kernel.divert([diverting(flow), diverting('10.77.101.8')]);
     const judge = async () => [
       await kernel.judge(segment),
       await kernel.judge({ ...segment, source: ip('10.77.101.8') }),
     ];
     await kernel.flushByOthers();
-    await expect(kernel.divert([change(null, flow)])).rejects.toThrow('flows cannot be diverted: ');
+    await expect(kernel.divert([releasing(flow)])).rejects.toThrow('flows cannot be diverted: ');
     expect(await kernel.repair()).toBe(true);
-    expect(await judge()).toEqual(['drop', 'hold']);
+    expect(await judge()).toEqual(['hold', 'hold']);
     await kernel.flushByOthers();
     await serve(kernel, tableOf(service, [7]));
-    expect(await judge()).toEqual(['drop', 'hold']);
-    await kernel.divert([change(null, flow), change(null, '10.77.101.8')]);
+    expect(await judge()).toEqual(['hold', 'hold']);
+    await kernel.divert([releasing(flow), releasing('10.77.101.8')]);
     expect(await judge()).toEqual(['local', 'drop']);
   });
 
   test('what others change in the flows that are diverted is seen at a close look', async () => {
     await serve(kernel, tableOf(service, [7, 8]));
-    await kernel.divert([change('cut', '10.77.101.7'), change('hold', '10.77.101.8')]);
+    await kernel.divert([diverting('10.77.101.7'), diverting('10.77.101.8')]);
     expect(await kernel.repair()).toBe(false);
     const element = 'element netdev mc_web diverted';
-    const cut = '10.77.101.7 . 40000 . 80';
+    const flow = '10.77.101.7 . 40000 . 80';
     for (const edit of [
-      `delete ${element} { ${cut} }`,
-      `add ${element} { 10.77.101.9 . 40000 . 80 : goto divert_cut }`,
-      `delete ${element} { ${cut} }\nadd ${element} { ${cut} : goto divert_hold }`,
-      `delete ${element} { ${cut} }\nadd ${element} { 10.77.101.9 . 40000 . 80 : goto divert_cut }`,
+      `delete ${element} { ${flow} }`,
+      `add ${element} { 10.77.101.9 . 40000 . 80 }`,
+      `delete ${element} { ${flow} }\nadd ${element} { 10.77.101.9 . 40000 . 80 }`,
     ]) {
       await kernel.runByOthers(edit);
       expect([await kernel.repair(), await kernel.repair()], edit).toEqual([true, false]);
     }
-    await kernel.divert([change(null, '10.77.101.7'), change(null, '10.77.101.8')]);
+    await kernel.divert([releasing('10.77.101.7'), releasing('10.77.101.8')]);
     expect(await kernel.repair()).toBe(false);
   });
 
@@ -97,8 +96,8 @@ describe('a kernel shared with others', () => {
     const segment = { ...syn, sourcePort: 40_000, opens: false };
     await kernel.remove();
     await serve(kernel, tableOf(named, [7, 8]));
-    const hold = () => kernel.divert([change('hold', '10.77.101.7'), change('cut', '10.77.101.8')]);
-    await expect(hold()).rejects.toThrow('flows cannot be diverted (held by elsewhere): ');
+    const hold = () => kernel.divert([diverting('10.77.101.7'), diverting('10.77.101.8')]);
+    await expect(hold()).rejects.toThrow('flows cannot be diverted (to elsewhere): ');
     expect(await kernel.judge(segment)).toBe('local');
     expect(await kernel.judge({ ...segment, source: ip('10.77.101.8') })).toBe('local');
 

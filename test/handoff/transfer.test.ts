@@ -142,8 +142,8 @@ beforeEach(() => {
   taking = new Taking(
     {
       ...taker,
-      async divert(flows, to) {
-        log.push(`b ${to ?? 'frees'} ${flows.map(({ clientPort }) => clientPort).join()}`);
+      async divert(flows, isDiverted) {
+        log.push(`b ${isDiverted ? 'hold' : 'frees'} ${flows.map(({ clientPort }) => clientPort).join()}`);
       },
       packetsArrived: async () => {},
       objection: ({ clientPort }) => objections.get(clientPort) ?? null,
