@@ -1,5 +1,6 @@
+import { flowKey } from '../base/tcp-flow.ts';
 import type { Rows } from '../dataplane/forwarding-table.ts';
-import { noSlots, type UdpFlow, udpFlowKey } from '../dataplane/staying.ts';
+import { noSlots, type UdpFlow } from '../dataplane/staying.ts';
 import { type Partition, slotOf } from '../space/partition.ts';
 import { keptMax } from '../wire/kept-flows.ts';
 import type { Ledger } from '../wire/ledger.ts';
@@ -115,12 +116,12 @@ export class Keeping {
     const reading = new Set([...this.#slots].flatMap(([slot, state]) => (state === 'reading' ? [slot] : [])));
     for (const slot of reading) this.#slots.set(slot, 'read');
     const flows = (seen ?? []).map((flow) => ({ ...flow, slot: slotOf(this.#partition, flow.client) }));
-    this.#early = flows.filter((flow) => this.#about.has(flow.slot) && !staysElsewhere(udpFlowKey(flow)));
+    this.#early = flows.filter((flow) => this.#about.has(flow.slot) && !staysElsewhere(flowKey(flow)));
     const unread = [...this.#kept.values()].filter(({ slot }) => this.#slots.get(slot) === 'unread');
     // What stays elsewhere was seen here before that.
     const read = flows.filter((flow) => {
       if (this.#slots.get(flow.slot) !== 'read') return false;
-      const key = udpFlowKey(flow);
+      const key = flowKey(flow);
       return reading.has(flow.slot) ? !staysElsewhere(key) : this.#kept.has(key);
     });
     const unknown = seen === null ? [...this.#kept.values()].filter(({ slot }) => !reading.has(slot)) : [];
@@ -174,7 +175,7 @@ export class Keeping {
   }
 
   #set(flows: readonly KeptFlow[]): number {
-    const keyed = flows.map((flow) => [udpFlowKey(flow), flow] as const);
+    const keyed = flows.map((flow) => [flowKey(flow), flow] as const);
     const next = new Map(keyed.map(([key, flow]) => [key, this.#kept.get(key) ?? flow]));
     const excess = [...next.keys()].slice(keptMax);
     for (const key of excess) next.delete(key);

@@ -7,7 +7,7 @@ import { type Diversions, divertedBy, type FlowChange } from './diversions.ts';
 import type { ForwardingTable, Row } from './forwarding-table.ts';
 import { heldResetsBurst, heldResetsPerSecond } from './held-resets.ts';
 import { icmpErrorTypes, type Packet, type ResetVerdict, type Verdict } from './packet.ts';
-import { noFlows, nothingStays, seenMax, type UdpFlow, udpFlowKey } from './staying.ts';
+import { noFlows, nothingStays, seenMax, type UdpFlow } from './staying.ts';
 
 /** A kernel in memory: executes the forwarding table packet by packet. Outlives the agent, as a kernel does. */
 export interface FakeDataPlane extends DataPlane {
@@ -168,7 +168,7 @@ function verdictOf(table: ForwardingTable, isOpen: (fence: Fence) => boolean, pa
 
 function freshVerdict(row: Row, slot: number, packet: Packet, { staying = nothingStays }: ForwardingTable): Verdict {
   const udp = udpFlowOf(packet);
-  const stays = (side: 'kept' | 'foreign'): boolean => udp !== null && staying[side].has(udpFlowKey(udp));
+  const stays = (side: 'kept' | 'foreign'): boolean => udp !== null && staying[side].has(flowKey(udp));
   const isShut = packet.protocol === 'udp' && staying.shut.has(slot);
   if (stays('kept')) return 'local';
   if (row.kind === 'own' || row.kind === 'new') return isShut || stays('foreign') ? 'drop' : 'local';
@@ -194,8 +194,7 @@ function createSeen(now: () => number): Seen {
       const flow = udpFlowOf(packet);
       if (udpIdleMs === undefined || flow === null) return;
       forget();
-      if (until.size < seenMax || until.has(udpFlowKey(flow)))
-        until.set(udpFlowKey(flow), { flow, at: now() + udpIdleMs });
+      if (until.size < seenMax || until.has(flowKey(flow))) until.set(flowKey(flow), { flow, at: now() + udpIdleMs });
     },
     list(): readonly UdpFlow[] {
       forget();

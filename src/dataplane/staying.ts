@@ -1,4 +1,5 @@
-import { formatIp, type IpAddress } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
+import { flowKey } from '../base/tcp-flow.ts';
 
 /** What a client's datagrams have in common that belong together: from one address and port to one port of the service. */
 export interface UdpFlow {
@@ -7,7 +8,7 @@ export interface UdpFlow {
   readonly servicePort: number;
 }
 
-/** Flows by `udpFlowKey`. */
+/** Flows by `flowKey`. */
 export type UdpFlows = ReadonlyMap<string, UdpFlow>;
 
 /**
@@ -27,13 +28,8 @@ export const nothingStays: Staying = { kept: noFlows, foreign: noFlows, shut: no
 /** As many flows as a kernel remembers to have taken of late. Those beyond are taken, and not remembered. */
 export const seenMax = 65_536;
 
-/** One text for each, as nftables writes the concatenation of client address, client port and service port. */
-export function udpFlowKey({ client, clientPort, servicePort }: UdpFlow): string {
-  return `${formatIp(client)} . ${clientPort} . ${servicePort}`;
-}
-
 export function udpFlowsOf(flows: Iterable<UdpFlow>): UdpFlows {
-  return new Map(Array.from(flows, (flow) => [udpFlowKey(flow), flow]));
+  return new Map(Array.from(flows, (flow) => [flowKey(flow), flow]));
 }
 
 export function sameStaying(a: Staying, b: Staying): boolean {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { defined } from '../../src/base/assert.ts';
+import { flowKey } from '../../src/base/tcp-flow.ts';
 import { newRow, ownRow, type Row, type ServiceEntry } from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, Verdict } from '../../src/dataplane/packet.ts';
-import { nothingStays, type Staying, type UdpFlow, udpFlowKey, udpFlowsOf } from '../../src/dataplane/staying.ts';
+import { nothingStays, type Staying, type UdpFlow, udpFlowsOf } from '../../src/dataplane/staying.ts';
 import { ip, type JudgedDataPlane, mine, packet, peer, serve, serviceWith, theirs } from './data-plane-contract.ts';
 
 const service = serviceWith('0.0.0.255', { udpIdleMs: 60_000 });
@@ -20,7 +21,7 @@ function datagram(from = mine, overrides: Partial<Packet> = {}): Packet {
 }
 
 function keys(flows: Iterable<UdpFlow>): string[] {
-  return [...flows].map(udpFlowKey).sort();
+  return [...flows].map(flowKey).sort();
 }
 
 /** What every adapter of the data plane must do with UDP flows that stay with their holder. */
@@ -144,7 +145,7 @@ export function describeStaying(name: string, open: () => JudgedDataPlane): void
       const found = defined(await open().adopt(), 'a table').staying;
       expect([found.kept.size, [...found.foreign.keys()], [...found.shut]]).toEqual([
         0,
-        [udpFlowKey(udpFlow(theirs))],
+        [flowKey(udpFlow(theirs))],
         [8],
       ]);
       expect(await judge([datagram()])).toEqual(['drop']);

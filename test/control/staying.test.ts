@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { parseIp } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
-import { type UdpFlow, udpFlowKey } from '../../src/dataplane/staying.ts';
+import { flowKey } from '../../src/base/tcp-flow.ts';
+import type { UdpFlow } from '../../src/dataplane/staying.ts';
 import { decodeMessage } from '../../src/wire/control-message.ts';
 import { keptMax } from '../../src/wire/kept-flows.ts';
 import { VirtualNetwork, type VirtualOptions } from './virtual-network.ts';
@@ -185,13 +186,13 @@ test('of more flows than a host keeps the rest follow the slot, and it says how 
   const clients = begun({}, []);
   const { net } = clients;
   const many = Array.from({ length: keptMax + 16 }, (_, i) => flowOf(0, i));
-  for (const flow of many) net.host('r1').seen.set(udpFlowKey(flow), { flow, at: net.now + 60_000 });
+  for (const flow of many) net.host('r1').seen.set(flowKey(flow), { flow, at: net.now + 60_000 });
   move(clients, 'r2');
   clients.until(owned(clients, 'r2'), 2000).run(100);
   const { kept } = net.host('r1').staying;
   expect([kept.size, net.host('r2').staying.foreign.size]).toEqual([keptMax, keptMax]);
   expect(net.events.flatMap(({ event }) => (event.kind === 'flows' ? [event.following] : []))).toEqual([16]);
-  const answeredBy = many.map((flow) => [net.datagram(flow), kept.has(udpFlowKey(flow)) ? 'r1' : 'r2']);
+  const answeredBy = many.map((flow) => [net.datagram(flow), kept.has(flowKey(flow)) ? 'r1' : 'r2']);
   expect(answeredBy.filter(([by, expected]) => by !== expected)).toEqual([]);
 });
 

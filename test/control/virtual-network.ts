@@ -5,7 +5,7 @@ import { type Control, createControl } from '../../src/control/control.ts';
 import { type Durable, decodeDurable } from '../../src/control/durable.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../../src/control/io.ts';
 import type { Rows } from '../../src/dataplane/forwarding-table.ts';
-import { noFlows, nothingStays, type Staying, type UdpFlow, udpFlowKey } from '../../src/dataplane/staying.ts';
+import { noFlows, nothingStays, type Staying, type UdpFlow } from '../../src/dataplane/staying.ts';
 import type { Policy } from '../../src/policy/index.ts';
 import { type Partition, partitionOf, slotOf } from '../../src/space/partition.ts';
 import type { Via } from '../../src/wire/envelope.ts';
@@ -218,7 +218,7 @@ export class VirtualNetwork {
 
   /** A client's datagram reaches every host at this instant: those whose kernels take it, one at most. */
   datagram(flow: UdpFlow): string | null {
-    const key = udpFlowKey(flow);
+    const key = flowKey(flow);
     const slot = slotOf(this.partition, flow.client);
     const takers = this.names.filter((name) => {
       const host = this.host(name);
