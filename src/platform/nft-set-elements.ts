@@ -1,6 +1,7 @@
 import { OperatingError } from '../base/operating-error.ts';
 import type { ReadSet } from '../dataplane/nft.ts';
-import { bind, close, linux, receive, send, setsockopt, socket } from './libc.ts';
+import { close, receive, send } from './libc.ts';
+import { netlinkAttribute, openNetlink } from './netlink.ts';
 
 /** Numbers of <linux/netlink.h>, <linux/netfilter/nfnetlink.h> and <linux/netfilter/nf_tables.h>. */
 const NETLINK_NETFILTER = 12;
@@ -41,12 +42,8 @@ export const readSetElements: ReadSet = (table, set) => {
 };
 
 function dump(table: string, set: string): { readonly keys: readonly DataView[]; readonly isWhole: boolean } {
-  const fd = socket(linux.AF_NETLINK, linux.SOCK_RAW, NETLINK_NETFILTER);
+  const fd = openNetlink(NETLINK_NETFILTER, receiveBytes);
   try {
-    const size = new Uint8Array(4);
-    new DataView(size.buffer).setInt32(0, receiveBytes, true);
-    setsockopt(fd, linux.SOL_SOCKET, linux.SO_RCVBUF, size);
-    bind(fd, Uint8Array.from([linux.AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
     send(fd, request(table, set));
     const keys: DataView[] = [];
     const buffer = new Uint8Array(receiveBytes);
@@ -75,15 +72,7 @@ function request(table: string, set: string): Uint8Array {
     [NFTA_SET_ELEM_LIST_TABLE, table],
     [NFTA_SET_ELEM_LIST_SET, set],
   ] as const;
-  const attributes = names.map(([type, text]) => {
-    const value = new TextEncoder().encode(`${text}\0`);
-    const bytes = new Uint8Array((4 + value.length + 3) & ~3);
-    const view = new DataView(bytes.buffer);
-    view.setUint16(0, 4 + value.length, true);
-    view.setUint16(2, type, true);
-    bytes.set(value, 4);
-    return bytes;
-  });
+  const attributes = names.map(([type, text]) => netlinkAttribute(type, new TextEncoder().encode(`${text}\0`)));
   const length = attributes.reduce((sum, each) => sum + each.length, headerBytes + familyBytes);
   const bytes = new Uint8Array(length);
   const view = new DataView(bytes.buffer);

@@ -1,5 +1,6 @@
 import { OperatingError } from '../base/operating-error.ts';
-import { bind, close, linux, readable, receiveNetlink, send, setsockopt, socket } from './libc.ts';
+import { close, readable, receiveNetlink, send } from './libc.ts';
+import { netlinkAttribute, openNetlink } from './netlink.ts';
 
 /** Numbers of <linux/netlink.h> and <linux/netfilter/nfnetlink_log.h>. */
 const NETLINK_NETFILTER = 12;
@@ -36,14 +37,12 @@ export function openPacketLog(
   bytesMax: number,
   handlers: { readonly onPacket: (packet: Uint8Array) => void; readonly onFailure: (error: unknown) => void },
 ): PacketLog {
-  const fd = socket(linux.AF_NETLINK, linux.SOCK_RAW, NETLINK_NETFILTER);
+  const fd = openNetlink(NETLINK_NETFILTER, queueBytes);
   try {
-    setsockopt(fd, linux.SOL_SOCKET, linux.SO_RCVBUF, u32(queueBytes, true));
-    bind(fd, Uint8Array.from([linux.AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
-    configure(fd, group, attribute(NFULA_CFG_CMD, Uint8Array.from([NFULNL_CFG_CMD_BIND])));
+    configure(fd, group, netlinkAttribute(NFULA_CFG_CMD, Uint8Array.from([NFULNL_CFG_CMD_BIND])));
     // Each packet at once: by default the kernel waits for a hundred, or a second.
-    const mode = attribute(NFULA_CFG_MODE, Uint8Array.from([...u32(bytesMax), NFULNL_COPY_PACKET, 0]));
-    configure(fd, group, Uint8Array.from([...mode, ...attribute(NFULA_CFG_QTHRESH, u32(1))]));
+    const mode = netlinkAttribute(NFULA_CFG_MODE, Uint8Array.from([...u32(bytesMax), NFULNL_COPY_PACKET, 0]));
+    configure(fd, group, Uint8Array.from([...mode, ...netlinkAttribute(NFULA_CFG_QTHRESH, u32(1))]));
   } catch (error) {
     close(fd);
     throw error;
@@ -118,18 +117,8 @@ function payloadOf(attributes: Uint8Array): Uint8Array | null {
   return null;
 }
 
-/** struct nlattr: length, type, value, padded to four bytes. */
-function attribute(type: number, value: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array((4 + value.length + 3) & ~3);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, 4 + value.length, true);
-  view.setUint16(2, type, true);
-  bytes.set(value, 4);
-  return bytes;
-}
-
-function u32(value: number, littleEndian = false): Uint8Array {
+function u32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value, littleEndian);
+  new DataView(bytes.buffer).setUint32(0, value);
   return bytes;
 }

@@ -3,7 +3,8 @@ import { OperatingError } from '../base/operating-error.ts';
 import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { Flow } from '../handoff/flow.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
-import { bind, close, linux, receive, send, setsockopt, socket } from './libc.ts';
+import { close, receive, send } from './libc.ts';
+import { openNetlink } from './netlink.ts';
 
 /** Numbers of <linux/sock_diag.h>, <linux/inet_diag.h>, <linux/netlink.h>. */
 const NETLINK_SOCK_DIAG = 4;
@@ -49,12 +50,8 @@ export function openFlowTable(service: IpAddress): FlowTable<DiagnosedFlow> {
 }
 
 function withNetlink<T>(use: (fd: number) => T): T {
-  const fd = socket(linux.AF_NETLINK, linux.SOCK_RAW, NETLINK_SOCK_DIAG);
+  const fd = openNetlink(NETLINK_SOCK_DIAG, receiveBytes);
   try {
-    const size = new Uint8Array(4);
-    new DataView(size.buffer).setInt32(0, receiveBytes, true);
-    setsockopt(fd, linux.SOL_SOCKET, linux.SO_RCVBUF, size);
-    bind(fd, Uint8Array.from([linux.AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
     return use(fd);
   } finally {
     close(fd);
