@@ -1,6 +1,6 @@
 // Moves many live connections back and forth in a lab of two replicas and says what it costs them: `node scripts/transfer.mjs --connections 2000 --moves 10`.
-// Windows with and without a move alternate, so that what else the machine does is in both. Needs root. Prints one line of JSON for the requests, and one for
-// streams at full speed; exit code 2 when a connection broke, did not move, or a byte was wrong.
+// With `--handoff forward` they stay where they are while their slots move. Windows with and without a move alternate, so that what else the machine does is in both. Needs root. Prints one line of JSON for the requests, and one for
+// streams at full speed; exit code 2 when a connection broke, was not where it should be, or a byte was wrong.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -17,9 +17,11 @@ const { values } = parseArgs({
     moves: { type: 'string', default: '10' },
     probes: { type: 'string', default: '16' },
     streams: { type: 'string', default: '1' },
+    handoff: { type: 'string', default: 'transfer' },
   },
 });
 const moves = Number(values.moves);
+const isTransfer = values.handoff === 'transfer';
 const name = `x${process.pid.toString(36)}`.slice(0, 10);
 const command = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const program = fileURLToPath(new URL('transfer-client.mjs', import.meta.url));
@@ -38,7 +40,7 @@ const size = ['--replicas', '2', '--clients', '2', '--addresses', '50', '--ports
 const serve = `${servers.map((file) => `'${process.execPath}' '${file}'`).join(' & ')} & wait`;
 manycast('lab', 'up', name, ...size, '--serve', serve);
 try {
-  writeFileSync(join(home, 'policy.yaml'), 'strategy: explicit\nshares: { r1: 0-255 }\nhandoff: transfer\n');
+  writeFileSync(join(home, 'policy.yaml'), `strategy: explicit\nshares: { r1: 0-255 }\nhandoff: ${values.handoff}\n`);
   await delay(2000);
   if (Number(values.connections) > 0) report('requests', await requests());
   if (Number(values.streams) > 0) report('streams', await streams());
@@ -93,7 +95,7 @@ async function measure(task, processes) {
     await ask(clients);
     const windows = [];
     let last = null;
-    let unmoved = 0;
+    let misplaced = 0;
     const cpu = [];
     for (let i = 0; i < moves; i++) {
       await delay(quietMs);
@@ -101,10 +103,10 @@ async function measure(task, processes) {
       const [from, to] = i % 2 === 0 ? ['r1', 'r2'] : ['r2', 'r1'];
       const spent = cpuMs();
       const done = await move(from, to, all);
-      cpu.push(...cpuSince(spent, from, done.connections));
+      if (isTransfer) cpu.push(...cpuSince(spent, from, done.connections));
       if (task.connections > 0) await delay(1100);
       last = await ask(clients);
-      unmoved += all - done.connections;
+      misplaced += isTransfer ? all - done.connections : last.moved;
       windows.push({ isMove: true, ...last, ...done });
     }
     const batches = windows.flatMap((each) => each.batches ?? []);
@@ -113,7 +115,7 @@ async function measure(task, processes) {
       windows,
       broken: last.ended,
       wrong: last.wrong,
-      unmoved,
+      misplaced,
       phasesMs: phasesOf(batches),
       cpuMsOfConnection: cpuOf(cpu),
     };
@@ -122,10 +124,11 @@ async function measure(task, processes) {
   }
 }
 
-/** Moves all slots, and returns once the log of their holder says that all connections have moved, or a while has passed. */
+/** Moves all slots, and returns once the log of their holder says that all connections have moved along, should they, or a while has passed. */
 async function move(from, to, connections) {
   const before = lines(from).length;
   manycastOn('r1', 'move', '0-255', '--to', to);
+  if (!isTransfer) return { connections: 0, movesPerSecond: 0, batches: [] };
   for (const end = performance.now() + moveMsMax; ; await delay(100)) {
     const batches = lines(from)
       .slice(before)
@@ -223,7 +226,7 @@ async function until(clients, wanted) {
 
 function report(what, result) {
   process.stdout.write(`${JSON.stringify({ what, ...result })}\n`);
-  if (result.broken + result.wrong + result.unmoved > 0) process.exitCode = failed;
+  if (result.broken + result.wrong + result.misplaced > 0) process.exitCode = failed;
 }
 
 function figures(numbers) {
