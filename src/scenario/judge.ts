@@ -40,7 +40,10 @@ export function judge(records: RunRecords, slotOfClient: (client: string) => num
     ...moveMeasures(records),
     'failover.gapMs': Math.max(0, ...Object.values(failovers)),
     ...serviceMeasures(records),
-    ...trafficMeasures(records),
+    ...trafficMeasures(
+      records,
+      new Set(records.sessions.filter((each) => isCut(each, losses)).map(({ session }) => session)),
+    ),
     'datagrams.astray': strayFlows(records, ownership, slotOfClient),
     'commands.moves': commandMoves(records, ownership, slotOfClient),
     'capture.drops': records.drops,
@@ -143,8 +146,8 @@ function connectionMeasures(
   for (const each of sessions) bySession.set(each.session, [...(bySession.get(each.session) ?? []), each]);
   for (const events of bySession.values()) {
     let lostBy: 'reset' | 'other' | null = null;
-    for (const { what, at, replica } of events) {
-      const cut = losses.some((each) => each.replica === replica && at >= each.at);
+    for (const event of events) {
+      const { what } = event;
       if (what === 'moved') {
         counts.moved++;
       } else if (what === 'open') {
@@ -152,7 +155,7 @@ function connectionMeasures(
         lostBy = null;
       } else if (what === 'failed') {
         lostBy ??= 'other';
-      } else if (cut && what !== 'wrong') {
+      } else if (isCut(event, losses)) {
         counts.cut++;
         lostBy = 'other';
       } else {
@@ -172,6 +175,12 @@ function connectionMeasures(
     'connections.cut': counts.cut,
     'connections.broken': counts.broken + neverOpened,
   };
+}
+
+/** A connection that ended with the host that had it. */
+function isCut({ what, at, replica }: SessionRecord, losses: readonly HostLoss[]): boolean {
+  const isEnd = what === 'reset' || what === 'stall' || what === 'closed';
+  return isEnd && losses.some((each) => each.replica === replica && at >= each.at);
 }
 
 /** For each step that moves slots, what the kernels did until the next step. */

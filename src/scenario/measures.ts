@@ -27,7 +27,7 @@ export const measureMeanings = {
   'ping.gapMs': 'longest pause of a connection that is never silent, after the first step that did something',
   'ping.lost': 'times that one was lost',
   'stall.p50Ms':
-    'longest time that an open session waited for an answer or for bytes and got nothing, after the first step that did something: the median of all sessions of `tcp-echo` and `stream`',
+    'longest time that an open session waited for an answer or for bytes and got nothing, after the first step that did something: the median of all sessions of `tcp-echo` and `stream`, but those that `connections.cut` counts',
   'stall.p99Ms': 'the same, of the worst in a hundred',
   'stall.maxMs': 'the same, of the worst of all',
   'bytes.checked': 'bytes of streams that arrived and were looked at, both ways',

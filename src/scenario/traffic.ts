@@ -19,10 +19,13 @@ type Traffic = Pick<
   | 'slots.unsettled'
 >;
 
-/** What became of bytes, datagrams and commands, and how long sessions waited. */
-export function trafficMeasures(records: RunRecords): Traffic {
+/** What became of bytes, datagrams and commands, and how long sessions waited, but those in `cut`, which were lost with a host. */
+export function trafficMeasures(records: RunRecords, cut: ReadonlySet<string>): Traffic {
   const { begin, steps, waits, bytes, datagrams, commands, slotsUnsettled } = records;
-  const stalls = stallsOf(waits, steps[0]?.at ?? begin);
+  const stalls = stallsOf(
+    waits.filter(({ session }) => !cut.has(session)),
+    steps[0]?.at ?? begin,
+  );
   const sum = <T>(all: readonly T[], of: (each: T) => number): number =>
     all.reduce((total, each) => total + of(each), 0);
   return {

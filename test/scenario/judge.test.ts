@@ -217,6 +217,15 @@ describe('long-lived connections', () => {
   ])('%s', (_what, sessions, counts) => {
     expect(count(sessions, { steps })).toEqual(counts);
   });
+
+  test('that were lost with the cut replica have no stall, those of others have', () => {
+    const waits = (['0', '1'] as const).map((name) => ({
+      ...({ kind: 'wait', session: name, at: 900, client: '1', waitMs: name === '0' ? 400 : 7 } as const),
+    }));
+    const sessions = [session('open', 1), session('stall', 500), session('open', 520, 'r2')];
+    expect(measure({ steps, waits, sessions, sessionsAsked: 2 })['stall.maxMs']).toBe(7);
+    expect(measure({ waits, sessions, sessionsAsked: 2 })['stall.maxMs']).toBe(400);
+  });
 });
 
 test('a move is what the kernels did between saving the policy and the next step', () => {

@@ -3,13 +3,16 @@ import type { RunRecords, WaitRecord } from '../../src/scenario/records.ts';
 import { trafficMeasures } from '../../src/scenario/traffic.ts';
 import { unsettledSlots } from '../../src/scenario/unsettled.ts';
 
-function measure(records: Partial<RunRecords>): ReturnType<typeof trafficMeasures> {
-  return trafficMeasures({
+function measure(
+  records: Partial<RunRecords>,
+  cut: ReadonlySet<string> = new Set(),
+): ReturnType<typeof trafficMeasures> {
+  const none = {
     ...{ begin: 0, end: 1000, replicas: [], sessionsAsked: 0, slotsUnsettled: 0, drops: 0 },
     ...{ requests: [], sessions: [], probes: [], pings: [], tables: [], steps: [], segments: [] },
     ...{ datagrams: [], bytes: [], waits: [], commands: [] },
-    ...records,
-  });
+  };
+  return trafficMeasures({ ...none, ...records }, cut);
 }
 
 function wait(session: number, at: number, waitMs: number): WaitRecord {
@@ -26,6 +29,11 @@ test('what a session waited before the first step is none', () => {
   const steps = [{ what: 'policy', at: 400, label: 'policy equal' }] as const;
   expect(measure({ steps, waits: [wait(0, 300, 200)] })).toMatchObject({ 'stall.maxMs': 0 });
   expect(measure({ steps, waits: [wait(0, 450, 200)] })).toMatchObject({ 'stall.maxMs': 50 });
+});
+
+test('what a session waits that was lost with its host is none', () => {
+  const waits = [wait(0, 900, 700), wait(1, 900, 3)];
+  expect(measure({ waits }, new Set(['0']))).toMatchObject({ 'stall.p50Ms': 3, 'stall.maxMs': 3 });
 });
 
 test('bytes, datagrams and commands are counted', () => {
