@@ -113,11 +113,12 @@ async function assemble(
     ...{ node: config.node, peers: Object.keys(config.control.peers), partition, witness: role.witness },
     ...{ session: channel.session, start: clock.now(), boot: bootNumber(), mac: service.ownMac, ...adopted },
     udpIdleMs: service.udpIdleMs ?? null,
-    ...{ durable: rememberedState(store, log), newIncarnation: randomIncarnation(), policy: policyFile.read() },
+    ...{ durable: rememberedState(store, log), newIncarnation: randomIncarnation() },
+    ...{ policy: policyFile.read(), routers: [] },
   });
   const running = startDriver({
     ...{ control, channel, network, dataPlane, service, store, clock },
-    ...{ flows, probe: segment.probe, letGo: resets.letGo },
+    ...{ flows, probe: segment.probe, letGo: resets.letGo, advertise: () => {} },
     onEvent: (event) => {
       logEvent(log, event);
       eventLog.record(event);

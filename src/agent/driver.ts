@@ -2,6 +2,7 @@ import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { Change } from '../control/change.ts';
 import type { Control } from '../control/control.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../control/io.ts';
+import type { Advertised } from '../control/routing.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import type { UdpFlow } from '../dataplane/staying.ts';
@@ -37,6 +38,8 @@ export interface DriverParts {
   readonly clock: Clock;
   /** Sends a reset that the kernel had held back, if its rules still let it leave. */
   readonly letGo: (reset: Uint8Array) => void;
+  /** Has the routers send the packets of these slots here. */
+  readonly advertise: (advertised: Advertised) => void;
   /** Asks whether hosts answer on the segment; each that does calls back through `alive`. */
   readonly probe: (peers: readonly string[]) => void;
   readonly onEvent: (event: DriverEvent) => void;
@@ -169,6 +172,9 @@ function performer(parts: DriverParts, kernel: KernelQueue, answers: Answers): (
         break;
       case 'program':
         kernel.program(output.revision, output.rows, output.staying);
+        break;
+      case 'advertise':
+        parts.advertise(output.advertised);
         break;
       case 'arm':
         kernel.fence((dataPlane) => dataPlane.arm(output.fence, output.mark, output.ms));

@@ -26,6 +26,7 @@ import { Questions } from './questions.ts';
 import { createRegister } from './register.ts';
 import { rememberingPolicies, usableLedger } from './remembered.ts';
 import { createRounds, type Rounds } from './rounds.ts';
+import { advertise, Routing } from './routing.ts';
 import { Share } from './share.ts';
 import { createStayingFlows } from './staying.ts';
 import { defaultTimers } from './timers.ts';
@@ -94,6 +95,7 @@ class Machine implements Control {
       membership,
       following,
       register: createRegister({ node, incarnation, voters, membership, following, held: usableLedger(config) }),
+      routing: new Routing(node, config.routers),
       share: new Share(host, config.rows, config.staying, start + timers.leaseMs),
       proposals: new Proposals(partition.slotCount, timers),
       lagging: new Lagging(timers),
@@ -107,7 +109,7 @@ class Machine implements Control {
       staying: createStayingFlows(config, membership, timers),
     };
     this.#fences = new Fences(config.session, timers);
-    this.#inbox = new Inbox(node, config.session, peers);
+    this.#inbox = new Inbox(node, config.session, peers, config.routers);
     this.#exchange = new LedgerExchange(node, membership, following, timers);
     this.#now = start;
     this.#heartbeatAt = start;
@@ -239,6 +241,7 @@ class Machine implements Control {
     share.extendLease(grantedByOneself(this.#parts, this.#rounds, now));
     this.#act();
     this.#program();
+    this.#outputs.push(...advertise(this.#parts));
     this.#leave();
     this.#outputs.push(...this.#parts.staying.step(share.confirmed, now));
     this.#tell();
@@ -278,7 +281,8 @@ class Machine implements Control {
   }
 
   #program(): void {
-    const { share, policies, staying } = this.#parts;
+    const { share, policies, staying, routing } = this.#parts;
+    share.stillGets(share.known !== null && routing.awaited(share.known).length > 0);
     const { known, wanted } = share;
     const keeps = known !== null && policies.of(known.policy).handoff !== 'reset';
     const change = share.takeChange(staying.follow(known, wanted, keeps, this.#now));

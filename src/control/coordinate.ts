@@ -1,7 +1,7 @@
 import type { Heartbeat } from '../wire/control-message.ts';
 import { compareVersions, type Holder, type Host, type Ledger, versionOf } from '../wire/ledger.ts';
 import { type Author, firstLedger, nextLedger, type Situation, takenOver } from './next-ledger.ts';
-import { type Parts, programmedEpoch } from './parts.ts';
+import { type Parts, programmedEpoch, routedEpoch } from './parts.ts';
 
 /** Writes the next ledger when this agent coordinates and there is something to write; one at a time, each committed before the next. */
 export function coordinate(parts: Parts, self: OwnState, now: number): void {
@@ -88,6 +88,7 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
         programmed(name) >= (held?.epoch ?? 0),
     ),
     programmed,
+    routed: (name) => (isSelf(name) ? routedEpoch(parts) : (membership.newest(name)?.routed ?? 0)),
     hostOf: (name) => hostOf(parts, held, name, now),
     claims: parts.claimed.take().filter(({ name, boot }) => hostOf(parts, held, name, now)?.boot === boot),
     drained: (holder, slot) =>

@@ -23,6 +23,9 @@ export function hear(
     case 'answer':
       questions.answered(said.flows);
       return null;
+    case 'routed':
+      parts.routing.hear(sender, session, said.members);
+      return null;
     case 'kept':
     case 'known':
       return staying.hear(sender, session, said.kind, said.value) ? null : 'malformed';

@@ -1,7 +1,7 @@
 import type { Heartbeat } from '../wire/control-message.ts';
 import { compareVersions, noVersion, type Version, versionOf } from '../wire/ledger.ts';
 import type { OwnState } from './coordinate.ts';
-import { type Parts, programmedEpoch } from './parts.ts';
+import { type Parts, programmedEpoch, routedEpoch } from './parts.ts';
 
 /** A heartbeat without its number, and without those heard. */
 export type Said = Omit<Heartbeat, 'round' | 'heard'>;
@@ -19,6 +19,7 @@ export function heartbeatOf(parts: Parts, { leaving, healthy }: OwnState, now: n
     committed: coordinating ? register.committed() : noVersion,
     basis: coordinating ? register.basis() : noVersion,
     programmed: programmedEpoch(parts),
+    routed: routedEpoch(parts),
     incarnation: config.incarnation,
     witness: config.witness,
     boot: config.boot,

@@ -1,4 +1,4 @@
-import { decodeMessage, type Heartbeat, type Part, type Question } from '../wire/control-message.ts';
+import { decodeMessage, type Heartbeat, type Part, type Question, type Routed } from '../wire/control-message.ts';
 import type { ControlInput } from './io.ts';
 import { createReplayGuard } from './replay.ts';
 import { createAssembly } from './transfer.ts';
@@ -9,11 +9,13 @@ type Datagram = ControlInput & { readonly kind: 'message' };
 export type Said =
   | { readonly kind: 'heartbeat'; readonly heartbeat: Heartbeat }
   | ({ readonly kind: 'question' | 'answer' } & Question)
+  | ({ readonly kind: 'routed' } & Routed)
   | { readonly kind: Part['content']; readonly value: Uint8Array };
 
 /** Why input changed nothing; a bounded set, as each is counted. */
 export type Refusal =
   | 'not a peer'
+  | 'not for a router to say'
   | 'own name elsewhere'
   | 'old session'
   | 'replayed'
@@ -28,14 +30,16 @@ export class Inbox {
   readonly #node: string;
   readonly #session: number;
   readonly #peers: ReadonlySet<string>;
+  readonly #routers: ReadonlySet<string>;
   readonly #replay = createReplayGuard();
   readonly #assembly = createAssembly();
   readonly #refused: Partial<Record<Refusal, number>> = {};
 
-  constructor(node: string, session: number, peers: readonly string[]) {
+  constructor(node: string, session: number, peers: readonly string[], routers: readonly string[]) {
     this.#node = node;
     this.#session = session;
     this.#peers = new Set(peers);
+    this.#routers = new Set(routers);
   }
 
   get refused(): Readonly<Record<string, number>> {
@@ -51,11 +55,13 @@ export class Inbox {
   open(datagram: Datagram, expects: (sender: string, content: Part['content']) => boolean): Said | null {
     const { sender, session, counter } = datagram;
     if (sender === this.#node) return this.#hearOneself(session);
-    if (!this.#peers.has(sender)) return this.refuse('not a peer');
+    const isRouter = this.#routers.has(sender);
+    if (!isRouter && !this.#peers.has(sender)) return this.refuse('not a peer');
     const stale = this.#replay.refusal(sender, session, counter);
     if (stale) return this.refuse(stale);
     const message = decodeMessage(datagram.body);
     if (!message.ok) return this.refuse('malformed');
+    if (isRouter !== (message.value.kind === 'routed')) return this.refuse('not for a router to say');
     if (message.value.kind === 'heartbeat') return { kind: 'heartbeat', heartbeat: message.value };
     if (message.value.kind !== 'part') return message.value;
     const { content } = message.value;

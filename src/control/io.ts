@@ -6,6 +6,7 @@ import type { Policy } from '../policy/schema.ts';
 import type { Via } from '../wire/envelope.ts';
 import type { Move } from '../wire/ledger.ts';
 import type { Change } from './change.ts';
+import type { Advertised } from './routing.ts';
 
 /** All that reaches the state machine from outside. `at` is monotonic milliseconds and never decreases. */
 export type ControlInput =
@@ -51,6 +52,8 @@ export type ControlOutput =
   | { readonly kind: 'persist'; readonly state: Uint8Array }
   /** The kernel is to have exactly these rows, and these flows are to stay; answered by `programmed` with the same revision. Revisions grow; only the newest counts. */
   | { readonly kind: 'program'; readonly revision: number; readonly rows: Rows; readonly staying: Staying }
+  /** The routers are to send the packets of exactly these slots here, and of no others. */
+  | { readonly kind: 'advertise'; readonly advertised: Advertised }
   /** Gives `mark` a fence in the kernel that ends by itself after `ms`; done before any later output, as asking for the lease is one. */
   | { readonly kind: 'arm'; readonly fence: Fence; readonly mark: number; readonly ms: number }
   /** The fence of `mark` is the one that counts, however the agent fares; null for none. It may be over already. */
@@ -128,6 +131,8 @@ export interface ControlView {
   readonly owners: readonly (string | null)[];
   /** Slots whose new connections this kernel was told to take. */
   readonly accepting: ReadonlySet<number>;
+  /** Routers whose kernels the moves of slots away from here wait for. */
+  readonly awaitedRouters: readonly string[];
   readonly moves: readonly {
     readonly id: number;
     readonly slots: readonly number[];

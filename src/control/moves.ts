@@ -75,15 +75,23 @@ export function redirect(ledger: Allocation, target: Owners, epoch: number, host
   return { owners, moves: [...goingOn, ...begun], nextMoveId, holders, unfinished };
 }
 
-/** Each move one phase on whose kernels have confirmed its last; null when none has. `programmed` is the epoch whose rows a kernel has. */
+/**
+ * Each move one phase on whose kernels have confirmed its last; null when none has. `programmed` is the epoch whose rows a kernel has, `routed` the same, and that up to which
+ * routers do as the ledgers say with what it gives away.
+ */
 export function advance(
   ledger: Allocation,
   epoch: number,
-  hosts: Hosts & { programmed(name: string): number },
+  hosts: Hosts & { programmed(name: string): number; routed(name: string): number },
 ): Allocation | null {
   const confirmed = ({ phase, from, to, since }: Move): boolean => {
-    const awaited = { prepare: [from, to], leave: [from], owned: [to] }[phase];
-    return awaited.every((name) => hosts.programmed(name) >= since);
+    const { programmed, routed } = hosts;
+    const awaited = {
+      prepare: [programmed(from), programmed(to)],
+      leave: [routed(from)],
+      owned: [programmed(to)],
+    }[phase];
+    return awaited.every((epoch) => epoch >= since);
   };
   if (!ledger.moves.some(confirmed)) return null;
   const owners = [...ledger.owners];

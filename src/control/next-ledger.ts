@@ -25,6 +25,8 @@ export interface Situation {
   readonly newcomers: readonly string[];
   /** The epoch whose rows the kernel of `name` has; 0 for none. */
   programmed(name: string): number;
+  /** The epoch up to which the routers do as the ledgers say with what `name` gives away. */
+  routed(name: string): number;
   /** The machine of `name` as it says itself; null when nothing is heard of it. */
   hostOf(name: string): Host | null;
   /** What hosts may hold without being known for it, each in this life of its machine. */
@@ -81,7 +83,8 @@ export function nextLedger(
   const named = [...new Set([...ledger.members, ...ledger.hosts.map(({ name }) => name)])];
   const owns = (name: string): boolean => ledger.members.includes(name) || ledger.owners.includes(name);
   const evicted = who.members.some((name) => !gone(name)) ? named.filter((name) => gone(name) && owns(name)) : [];
-  const hosts = { gone, programmed: situation.programmed, bootOf: bootsOf(ledger) };
+  const { programmed, routed } = situation;
+  const hosts = { gone, programmed, routed, bootOf: bootsOf(ledger) };
 
   const replan = (from: Allocation): Allocation => {
     const members = eligible(who);

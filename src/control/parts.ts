@@ -14,6 +14,7 @@ import type { Proposals } from './proposals.ts';
 import type { Questions } from './questions.ts';
 import type { Register } from './register.ts';
 import type { Policies } from './remembered.ts';
+import type { Routing } from './routing.ts';
 import type { Share } from './share.ts';
 import type { StayingFlows } from './staying.ts';
 import type { Timers } from './timers.ts';
@@ -25,6 +26,8 @@ export interface ControlConfig {
   /** All names, the own included. */
   readonly peers: readonly string[];
   readonly partition: Partition;
+  /** Names of the routers that send each packet to one replica; none where every replica gets every packet. */
+  readonly routers: readonly string[];
   /** Monotonic milliseconds. */
   readonly start: number;
   /** What an earlier life persisted; null when there is nothing to remember. */
@@ -59,6 +62,7 @@ export interface Parts {
   readonly following: Following;
   readonly register: Register;
   readonly share: Share;
+  readonly routing: Routing;
   readonly proposals: Proposals;
   readonly lagging: Lagging;
   readonly draining: Draining;
@@ -74,4 +78,9 @@ export interface Parts {
 /** The epoch whose rows this kernel has; 0 for none, and while a slot is being left of which the new owner does not know yet what stays. */
 export function programmedEpoch({ share, staying }: Parts): number {
   return staying.isWaiting() ? 0 : share.programmedEpoch;
+}
+
+/** The epoch up to which the routers do as the ledgers say with what this replica gives away, and this kernel takes none of that any more. */
+export function routedEpoch(parts: Parts): number {
+  return parts.share.isStillSent ? 0 : programmedEpoch(parts);
 }

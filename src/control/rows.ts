@@ -10,9 +10,10 @@ export interface ThisHost {
 
 /**
  * What the kernel of one host does under `ledger`, slot by slot. Over all hosts and at any time between two committed ledgers at most one takes the new
- * connections of a slot: the old owner, later those alone that the new one relays to it, then the new owner.
+ * connections of a slot: the old owner, later those alone that the new one relays to it, then the new owner. `isStillSent` says that routers send packets of slots here alone that
+ * this host is leaving: it takes them until they do no more.
  */
-export function rowsOf(ledger: Ledger, { node, boot }: ThisHost): Rows {
+export function rowsOf(ledger: Ledger, { node, boot }: ThisHost, isStillSent = false): Rows {
   const rows = new Map<number, Row>();
   const held = new Set(ledger.holders.flatMap(({ slots }) => slots));
   for (const { name, boot: heldBy, slots } of ledger.holders) {
@@ -27,7 +28,7 @@ export function rowsOf(ledger: Ledger, { node, boot }: ThisHost): Rows {
     const toMac = macs.get(to) ?? null;
     for (const slot of slots) {
       if (to === node && phase !== 'owned') rows.set(slot, { kind: fromMac ? 'relay' : 'old', peer: fromMac });
-      if (from === node && phase === 'leave') rows.set(slot, { kind: 'old', peer: toMac });
+      if (from === node && phase === 'leave' && !isStillSent) rows.set(slot, { kind: 'old', peer: toMac });
       // Until the new owner's kernel has confirmed, it may still relay.
       if (from === node && phase === 'owned' && rows.has(slot)) rows.set(slot, { kind: 'old', peer: toMac });
     }

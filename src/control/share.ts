@@ -30,6 +30,7 @@ export class Share {
   /** What the newest ledger known asks for; null until it is worked out. */
   #wanted: Rows | null;
   #staying: Staying;
+  #isStillSent = false;
   #taking: ReadonlySet<number>;
   #revision = 0;
   #confirmed = 0;
@@ -126,6 +127,17 @@ export class Share {
     this.#wanted = null;
   }
 
+  /** Routers send packets of slots here that it is leaving, as far as the kernel was told. */
+  get isStillSent(): boolean {
+    return this.#isStillSent;
+  }
+
+  stillGets(isStillSent: boolean): void {
+    if (isStillSent === this.#isStillSent) return;
+    this.#isStillSent = isStillSent;
+    this.#wanted = null;
+  }
+
   /** Has no rows from now on, whatever the ledger says. */
   close(): void {
     this.#closed = true;
@@ -139,7 +151,7 @@ export class Share {
   /** The rows that the kernel is to have: those it was told last, unless they differ. */
   get wanted(): Rows {
     if (this.#wanted) return this.#wanted;
-    const wanted: Rows = this.#known && !this.#closed ? rowsOf(this.#known, this.#host) : new Map();
+    const wanted: Rows = this.#known && !this.#closed ? rowsOf(this.#known, this.#host, this.#isStillSent) : new Map();
     this.#wanted = sameRows(wanted, this.#rows) ? this.#rows : wanted;
     return this.#wanted;
   }

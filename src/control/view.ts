@@ -24,6 +24,7 @@ export function viewOf(parts: Parts, observed: Observed, refused: Readonly<Recor
     members: map?.members ?? [],
     owners: map?.owners ?? [],
     accepting: share.taking,
+    awaitedRouters: map ? parts.routing.awaited(map) : [],
     moves: map?.moves ?? [],
     holders: map ? holdersIn(map, parts, observed.now) : [],
     draining: map ? drainingTo(map, parts) : new Map(),

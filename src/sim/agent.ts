@@ -50,6 +50,7 @@ export function startAgent(world: World, host: Host): void {
       ...{ session, node: host.name, peers: names, partition: service.partition },
       ...(adopted ?? { rows: new Map(), staying: nothingStays }),
       udpIdleMs: service.udpIdleMs ?? null,
+      routers: [],
       ...{ start: clock.now(), durable: remembered(world, host), policy: world.firstPolicy },
       newIncarnation: world.newIncarnation(),
       witness: false,
@@ -61,6 +62,7 @@ export function startAgent(world: World, host: Host): void {
       network: world.controlLan.openFor(host, life),
       flows: host.stack.tableFor(life),
       letGo: (reset) => life.effect(() => host.stack.letGo(reset)),
+      advertise: () => {},
       probe: (peers) => probe(world, host, peers),
       onEvent: (event) => onDriverEvent(world, host, event),
     });

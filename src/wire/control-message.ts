@@ -44,6 +44,8 @@ const heartbeat = record({
   basis: version,
   /** Epoch whose rows the sender's kernel has; 0 before the first of this life. */
   programmed: u48,
+  /** Epoch up to which the routers do as the ledger says with slots that the sender gives away; `programmed` where there are no routers. */
+  routed: u48,
   /** Number of the sender's memory as a voter: another one has forgotten what this one promised. */
   incarnation: u48,
   /** The sender votes and serves nothing. */
@@ -103,6 +105,9 @@ const question = record({ kind: known('question'), flows: list(askedFlowsMax, tc
 /** The sender has these, of the flows that it was asked about. */
 const answer = record({ kind: known('answer'), flows: list(askedFlowsMax, tcpFlow) });
 
+/** From a router: of each member, the newest epoch of its joins that the router's kernel goes by. */
+const routed = record({ kind: known('routed'), members: list(heardMax, record({ name: nodeName, epoch: u48 })) });
+
 const claim = record({
   /** The life of the sender's machine. */
   boot: u48,
@@ -115,15 +120,17 @@ export type Part = Omit<ValueOf<typeof part>, 'kind'>;
 export type Proposal = ValueOf<typeof proposal>;
 export type Drained = ValueOf<typeof drained>;
 export type Claim = ValueOf<typeof claim>;
+export type Routed = Omit<ValueOf<typeof routed>, 'kind'>;
 export type Question = Omit<ValueOf<typeof question>, 'kind'>;
 export type ControlMessage =
   | ValueOf<typeof heartbeat>
   | ValueOf<typeof part>
   | ValueOf<typeof question>
-  | ValueOf<typeof answer>;
+  | ValueOf<typeof answer>
+  | ValueOf<typeof routed>;
 
-const messages = { heartbeat, part, question, answer };
-const kinds = oneOf(['heartbeat', 'part', 'question', 'answer']);
+const messages = { heartbeat, part, question, answer, routed };
+const kinds = oneOf(['heartbeat', 'part', 'question', 'answer', 'routed']);
 
 export function encodeMessage(message: ControlMessage): Uint8Array {
   const writer = new Writer();
@@ -140,6 +147,9 @@ export function encodeMessage(message: ControlMessage): Uint8Array {
       break;
     case 'answer':
       answer.write(writer, message);
+      break;
+    case 'routed':
+      routed.write(writer, message);
   }
   return writer.finish();
 }
@@ -197,6 +207,7 @@ export function heartbeatFits(peers: readonly string[]): boolean {
     committed: none,
     basis: none,
     programmed: 0,
+    routed: 0,
     incarnation: 0,
     witness: false,
     boot: 0,

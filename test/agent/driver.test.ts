@@ -31,6 +31,7 @@ function idle(): {
       },
     },
     letGo() {},
+    advertise() {},
     probe() {},
     onEvent() {},
   };

@@ -473,6 +473,7 @@ describe('the control channel', () => {
         rows: new Map(),
         staying: nothingStays,
         udpIdleMs: null,
+        routers: [],
       }),
     ).toThrow(OperatingError);
   });

@@ -8,7 +8,7 @@ const { heartbeatMs, deadMs } = defaultTimers;
 const second = 1000 / heartbeatMs;
 
 const said: Said = {
-  ...{ term: 1, follow: 'r1', coordinating: false, leaving: false, programmed: 1 },
+  ...{ term: 1, follow: 'r1', coordinating: false, leaving: false, programmed: 1, routed: 1 },
   held: { term: 1, epoch: 1 },
   committed: { term: 0, epoch: 0 },
   basis: { term: 0, epoch: 0 },

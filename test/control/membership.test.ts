@@ -7,7 +7,7 @@ import { noVersion } from '../../src/wire/ledger.ts';
 const { heartbeatMs, silenceMs, stableMs, stableMsMax, forgivenMs } = defaultTimers;
 
 const heartbeat = (round: number): Heartbeat => ({
-  ...{ round, term: 1, follow: null, coordinating: false, leaving: false, heard: [], programmed: 0 },
+  ...{ round, term: 1, follow: null, coordinating: false, leaving: false, heard: [], programmed: 0, routed: 0 },
   ...{ held: noVersion, committed: noVersion, basis: noVersion, incarnation: 1, witness: false, boot: 1 },
   ...{ mac: '02:00:00:00:00:01', healthy: true },
 });

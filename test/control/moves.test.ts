@@ -6,7 +6,7 @@ import type { Row } from '../../src/dataplane/forwarding-table.ts';
 import type { Ledger } from '../../src/wire/ledger.ts';
 
 const hosts = { gone: (_name: string) => false, bootOf: (_name: string) => 1 };
-const confirming = (programmed: (name: string) => number) => ({ ...hosts, programmed });
+const confirming = (programmed: (name: string) => number, routed = programmed) => ({ ...hosts, programmed, routed });
 const settled: Allocation = { owners: ['a', 'a', 'b', 'b'], moves: [], nextMoveId: 1, holders: [], unfinished: false };
 const moving = redirect(settled, ['a', 'b', 'b', 'b'], 2, hosts);
 const left =
@@ -191,7 +191,8 @@ test('whatever is wanted, gone and confirmed, in any order: one host takes a slo
           each === gone ? (['a', 'b', 'c'].find((other) => other !== gone) ?? 'a') : each,
         );
         if (redirects) now = redirect(now, wanted, i + 2, world);
-        now = advance(now, i + 2, { ...world, programmed: (each) => (confirmed.includes(each) ? 99 : 0) }) ?? now;
+        const programmed = (each: string): number => (confirmed.includes(each) ? 99 : 0);
+        now = advance(now, i + 2, { ...world, programmed, routed: programmed }) ?? now;
         if (drained) now = settle(now, () => true) ?? now;
         for (const [slot, owner] of now.owners.entries()) {
           const rows = ['a', 'b', 'c'].map((node) => row(now, node, slot));

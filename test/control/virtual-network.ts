@@ -4,6 +4,7 @@ import { flowKey, type TcpFlow } from '../../src/base/tcp-flow.ts';
 import { type Control, createControl } from '../../src/control/control.ts';
 import { type Durable, decodeDurable } from '../../src/control/durable.ts';
 import type { ControlEvent, ControlInput, ControlOutput } from '../../src/control/io.ts';
+import type { Advertised } from '../../src/control/routing.ts';
 import type { Rows } from '../../src/dataplane/forwarding-table.ts';
 import { noFlows, nothingStays, type Staying, type UdpFlow } from '../../src/dataplane/staying.ts';
 import type { Policy } from '../../src/policy/index.ts';
@@ -27,6 +28,8 @@ export interface VirtualOptions {
   readonly duplication?: number;
   /** UDP flows stay with their holder for so long. */
   readonly udpIdleMs?: number;
+  /** Who sends each packet to one replica alone. */
+  readonly routers?: readonly string[];
 }
 
 /** As the driver waits for packets on their way. */
@@ -74,6 +77,8 @@ export class VirtualNetwork {
   /** Resets that were let go. */
   readonly letGo: { readonly at: number; readonly node: string; readonly reset: Uint8Array }[] = [];
   now = 1000;
+  /** What a replica tells the routers. */
+  onAdvertise: (node: string, advertised: Advertised) => void = () => {};
   loss: number;
   multicastBlocked = false;
   /** A disk was lost in this run. */
@@ -150,6 +155,7 @@ export class VirtualNetwork {
         rows: host.rows,
         staying: host.staying,
         udpIdleMs: this.#options.udpIdleMs ?? null,
+        routers: this.#options.routers ?? [],
       });
       this.input(name, { kind: 'tick', at: this.now });
     }
@@ -237,6 +243,10 @@ export class VirtualNetwork {
   #seenBy({ seen }: Host): UdpFlow[] {
     const since = this.now - (this.#options.udpIdleMs ?? 0);
     return [...seen.values()].flatMap(({ flow, at }) => (at > since ? [flow] : []));
+  }
+
+  isLeased(name: string): boolean {
+    return this.#isLeased(this.host(name));
   }
 
   #isLeased({ armed, current }: Host): boolean {
@@ -363,6 +373,9 @@ export class VirtualNetwork {
         break;
       case 'program':
         this.#program(host, output);
+        break;
+      case 'advertise':
+        this.onAdvertise(host.name, output.advertised);
         break;
       case 'arm':
         if (output.fence === 'hold') break;
@@ -512,7 +525,12 @@ export class VirtualNetwork {
       if (this.now < host.stoppedUntil) this.#schedule(host, host.stoppedUntil, run);
       else run();
     };
-    const entry = { at, order: this.#order++, run: turn };
+    this.at(at, turn);
+  }
+
+  /** Has something done at a time, whoever lives then. */
+  at(at: number, run: () => void): void {
+    const entry = { at, order: this.#order++, run };
     let low = 0;
     let high = this.#queue.length;
     while (low < high) {

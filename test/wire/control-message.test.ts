@@ -34,6 +34,7 @@ const heartbeat: fc.Arbitrary<ControlMessage> = fc.record(
     committed: version,
     basis: version,
     programmed: u48,
+    routed: u48,
     incarnation: u48,
     witness: fc.boolean(),
     boot: u48,
@@ -74,7 +75,14 @@ const question: fc.Arbitrary<ControlMessage> = fc.record(
   },
   { noNullPrototype: true },
 );
-const message = fc.oneof(heartbeat, part, question);
+const routed: fc.Arbitrary<ControlMessage> = fc.record(
+  {
+    kind: fc.constant('routed' as const),
+    members: fc.array(fc.record({ name, epoch: u48 }, { noNullPrototype: true }), { maxLength: 20 }),
+  },
+  { noNullPrototype: true },
+);
+const message = fc.oneof(heartbeat, part, question, routed);
 
 describe('a control message', () => {
   test('is read as it was written, from the middle of a dirty buffer too', () => {
@@ -110,7 +118,7 @@ describe('a control message', () => {
   });
 
   test.each([
-    ['a kind that is not known', [9], 'kind: 9, at most 3'],
+    ['a kind that is not known', [9], 'kind: 9, at most 4'],
     ['a part of nothing', [1, 0, 0, 0, 0, 1, 0, 0, 0, 0], 'length: 0 bytes'],
     ['a part of too much', [1, 0, 0, 0, 0, 1, 0xff, 0, 0, 0], 'length: 4278190080 bytes'],
     ['a flag that is neither', [0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2], 'coordinating: 2 is neither 0 nor 1'],

@@ -1,0 +1,70 @@
+import type { Ledger } from '../wire/ledger.ts';
+import type { ControlOutput } from './io.ts';
+import type { Parts } from './parts.ts';
+
+/** What a replica has the routers send it. */
+export interface Advertised {
+  /** Of the ledger that says so. */
+  readonly epoch: number;
+  /** Ascending. */
+  readonly slots: readonly number[];
+}
+
+/** What the routers are to be told, once the kernel takes what they are to send. */
+export function advertise({ share, routing }: Parts): ControlOutput[] {
+  const advertised = share.known && share.confirmed ? routing.takeAdvertisement(share.known) : null;
+  return advertised ? [{ kind: 'advertise', advertised }] : [];
+}
+
+/** Slots whose packets the routers are to send to `node`: those that it owns and is not leaving, and those that another leaves to it. */
+export function advertisedSlots({ owners, moves }: Ledger, node: string): number[] {
+  const receivers = [...owners];
+  for (const { phase, to, slots } of moves) {
+    if (phase === 'leave') for (const slot of slots) receivers[slot] = to;
+  }
+  return receivers.flatMap((name, slot) => (name === node ? [slot] : []));
+}
+
+/**
+ * Routers send each packet to one replica alone, the one whose join covers it. So in phase `leave` of a move the new owner joins for the slots, the old one no longer
+ * does, and the move goes on when every router's kernel goes by both joins.
+ */
+export class Routing {
+  readonly #node: string;
+  readonly #routers: readonly string[];
+  /** By router, what this life of it has said: of each member the epoch of the newest join that the router's kernel goes by. */
+  readonly #heard = new Map<string, { readonly session: number; readonly epochs: Map<string, number> }>();
+  #told: Advertised | null = null;
+
+  constructor(node: string, routers: readonly string[]) {
+    this.#node = node;
+    this.#routers = routers;
+  }
+
+  /** What the routers are to be told now; null when they were told already, or there are none. */
+  takeAdvertisement(ledger: Ledger): Advertised | null {
+    if (this.#routers.length === 0) return null;
+    const { epoch } = ledger;
+    const slots = advertisedSlots(ledger, this.#node);
+    if (this.#told?.slots.join() === slots.join()) return null;
+    this.#told = { epoch, slots };
+    return this.#told;
+  }
+
+  /** All that `router` goes by. What it said earlier may come later. */
+  hear(router: string, session: number, members: readonly { readonly name: string; readonly epoch: number }[]): void {
+    const before = this.#heard.get(router);
+    const epochs = before?.session === session ? before.epochs : new Map<string, number>();
+    for (const { name, epoch } of members) epochs.set(name, Math.max(epoch, epochs.get(name) ?? 0));
+    this.#heard.set(router, { session, epochs });
+  }
+
+  /** The routers that still send packets here of slots that this replica leaves under `ledger`. */
+  awaited({ moves }: Ledger): readonly string[] {
+    const leaving = moves.filter(({ phase, from }) => phase === 'leave' && from === this.#node);
+    return this.#routers.filter((router) => {
+      const epochOf = (name: string): number => this.#heard.get(router)?.epochs.get(name) ?? 0;
+      return leaving.some(({ since, from, to }) => epochOf(from) < since || epochOf(to) < since);
+    });
+  }
+}
