@@ -151,7 +151,8 @@ export function withSignature(unsigned: Uint8Array, signature: Uint8Array): Uint
 
 /** What the signature covers of a message that was decoded and has an authentication. */
 export function signedPartOf(message: Uint8Array): Uint8Array {
-  const signed = message.slice(0, -signatureBytes);
+  // A copy, also of a Buffer, whose slice is none.
+  const signed = new Uint8Array(message.subarray(0, -signatureBytes));
   writeChecksum(signed, checksumAt, 0);
   return signed;
 }
