@@ -22,6 +22,7 @@ const packagesOfTests = {
   'openssh-server': 'sshd',
   postgresql: 'pg_ctlcluster',
   iperf3: 'iperf3',
+  tshark: 'tshark',
 };
 /** Services that their packages would start, and start again with the machine. */
 const services = ['nginx', 'ssh', 'postgresql'];

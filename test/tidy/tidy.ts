@@ -7,16 +7,17 @@ import { join } from 'node:path';
  */
 const layers: Readonly<Record<string, { readonly imports: readonly string[]; readonly node?: true }>> = {
   base: { imports: [] },
-  wire: { imports: ['base'] },
   space: { imports: ['base'] },
+  wire: { imports: ['base', 'space'] },
   policy: { imports: ['base', 'space'] },
-  identity: { imports: ['base'] },
+  identity: { imports: ['base', 'space', 'wire'] },
+  router: { imports: ['base', 'space', 'wire', 'identity'] },
   dataplane: { imports: ['base', 'space'] },
   control: { imports: ['base', 'wire', 'space', 'policy', 'dataplane'] },
   handoff: { imports: ['base', 'wire', 'space'] },
   ports: { imports: ['base', 'wire', 'space', 'policy', 'control', 'handoff', 'dataplane'] },
   platform: {
-    imports: ['base', 'wire', 'space', 'policy', 'identity', 'control', 'handoff', 'dataplane', 'ports'],
+    imports: ['base', 'wire', 'space', 'policy', 'identity', 'router', 'control', 'handoff', 'dataplane', 'ports'],
     node: true,
   },
   sdk: { imports: ['base', 'platform'], node: true },

@@ -1,0 +1,232 @@
+import { formatIp, type IpAddress, sameIp } from '../base/address.ts';
+import type { Partition } from '../space/partition.ts';
+import type { IgmpQuery } from '../wire/igmp.ts';
+import { Claims, type Owner } from './claims.ts';
+import type { AcceptedJoin } from './join-checks.ts';
+import { type MembershipTimers, membershipIntervalMs, membershipTimers } from './membership-timers.ts';
+import { Querier } from './querier.ts';
+import { slotsOfFilters } from './slots-of-filters.ts';
+
+export interface MembershipsConfig {
+  /** Each with this router's own address there. */
+  readonly links: readonly { readonly name: string; readonly address: IpAddress }[];
+  readonly groups: readonly { readonly address: IpAddress; readonly partition: Partition }[];
+  readonly timers?: MembershipTimers;
+  /** Of one group: more are refused. */
+  readonly membersMax?: number;
+}
+
+/** Who owns each slot of a group that somebody owns. */
+export type Owners = ReadonlyMap<number, Owner>;
+
+export type MembershipOutput =
+  /** To all hosts of the link, 224.0.0.1. */
+  | { readonly kind: 'query'; readonly link: string; readonly query: IgmpQuery }
+  | { readonly kind: 'owners'; readonly group: IpAddress; readonly owners: Owners }
+  | { readonly kind: 'event'; readonly event: MembershipEvent };
+
+/** `member` is the replica's name, or the address of a member of a public group. */
+export type MembershipEvent =
+  | {
+      readonly event: 'joined' | 'left' | 'expired';
+      readonly group: IpAddress;
+      readonly member: string;
+      readonly link: string;
+    }
+  /** Two members claim slots under one epoch: the one that claimed them first keeps them. */
+  | {
+      readonly event: 'conflict';
+      readonly group: IpAddress;
+      readonly holder: string;
+      readonly claimant: string;
+      readonly epoch: number;
+      readonly slots: readonly number[];
+    }
+  /** A join that counts and says nothing of use, or has no room. */
+  | { readonly event: 'unusable'; readonly group: IpAddress; readonly member: string; readonly reason: string }
+  /** Who asks on the link now; null is this router. */
+  | { readonly event: 'querier'; readonly link: string; readonly address: IpAddress | null };
+
+interface Member {
+  readonly name: string;
+  readonly claims: Claims;
+  endsMs: number;
+  /** Nobody has asked for it in time: this router has, whoever the querier is. */
+  isAskedFor: boolean;
+}
+
+interface Group {
+  readonly address: IpAddress;
+  readonly partition: Partition;
+  readonly members: Map<string, Member>;
+  owners: Owners;
+  /** Those of the owners at present, as text. */
+  conflicts: ReadonlySet<string>;
+}
+
+const membersMaxDefault = 1024;
+
+/**
+ * The soft state of a router (RFC 3376, section 6): who is a member of which group, until when, and so who owns each slot. It differs from the RFC where a
+ * message that nobody has signed would change it: timers follow this router's own configuration, whatever a querier says, and are never lowered by the
+ * query of another; and a member that no querier asks for in time is asked for by each router.
+ */
+export class Memberships {
+  readonly #timers: MembershipTimers;
+  readonly #membersMax: number;
+  readonly #queriers: ReadonlyMap<string, Querier>;
+  readonly #groups: ReadonlyMap<string, Group>;
+
+  /** The first queries are due at once: see `wake`. */
+  constructor(config: MembershipsConfig, nowMs: number) {
+    const { timers = membershipTimers, membersMax = membersMaxDefault } = config;
+    this.#timers = timers;
+    this.#membersMax = membersMax;
+    this.#queriers = new Map(config.links.map(({ name, address }) => [name, new Querier(address, timers, nowMs)]));
+    this.#groups = new Map(
+      config.groups.map((group) => [
+        formatIp(group.address),
+        { ...group, members: new Map(), owners: new Map(), conflicts: new Set() },
+      ]),
+    );
+  }
+
+  owners(group: IpAddress): Owners {
+    return this.#groups.get(formatIp(group))?.owners ?? new Map();
+  }
+
+  /** Those who have not left, by name. */
+  members(
+    group: IpAddress,
+  ): ReadonlyMap<string, Owner & { readonly epoch: number; readonly slots: readonly number[] }> {
+    const members = [...(this.#groups.get(formatIp(group))?.members ?? [])];
+    return new Map(members.filter(([, { claims }]) => !claims.isLeave).map(([name, { claims }]) => [name, claims]));
+  }
+
+  /** When `wake` is to be called, if nothing comes before. */
+  get wakeAtMs(): number {
+    let at = Infinity;
+    for (const querier of this.#queriers.values()) at = Math.min(at, querier.wakeAtMs);
+    for (const { members } of this.#groups.values()) {
+      for (const member of members.values()) {
+        at = Math.min(at, member.isAskedFor ? member.endsMs : this.#askAtMs(member));
+      }
+    }
+    return at;
+  }
+
+  /** A join that was checked. Of groups that this router does not serve it changes nothing. */
+  joined(join: AcceptedJoin, nowMs: number): MembershipOutput[] {
+    const group = this.#groups.get(formatIp(join.group));
+    if (!group) return [];
+    const name = join.replica ?? formatIp(join.address);
+    const unusable = (reason: string): MembershipOutput[] => [
+      { kind: 'event', event: { event: 'unusable', group: group.address, member: name, reason } },
+    ];
+    const slots = slotsOfFilters(group.partition, join.isLeave ? { permit: [], prohibit: [] } : join.filters);
+    if (!slots.ok) return unusable(slots.reason);
+    const known = group.members.get(name);
+    if (!known && group.members.size >= this.#membersMax) return unusable(`more than ${this.#membersMax} members`);
+    const member = known ?? { name, claims: new Claims(join), endsMs: 0, isAskedFor: false };
+    group.members.set(name, member);
+    const wasMember = known !== undefined && !known.claims.isLeave;
+    const isChanged = member.claims.take(join, slots.value);
+    // Those who left are remembered for as long, so that no earlier join brings them back.
+    member.endsMs = nowMs + membershipIntervalMs(this.#timers);
+    member.isAskedFor = member.claims.isLeave;
+    if (!isChanged) return [];
+    const outputs: MembershipOutput[] = [];
+    const { isLeave, link } = member.claims;
+    if (wasMember === isLeave) {
+      outputs.push({
+        kind: 'event',
+        event: { event: isLeave ? 'left' : 'joined', group: group.address, member: name, link },
+      });
+    }
+    return [...outputs, ...settle(group)];
+  }
+
+  /** A query of another router, or of a switch. */
+  queried(link: string, source: IpAddress, nowMs: number): MembershipOutput[] {
+    const isNew = this.#queriers.get(link)?.heard(source, nowMs) ?? false;
+    return isNew ? [{ kind: 'event', event: { event: 'querier', link, address: source } }] : [];
+  }
+
+  /** What time alone brings: queries, and the end of members. */
+  wake(nowMs: number): MembershipOutput[] {
+    const outputs: MembershipOutput[] = [];
+    const asked = new Set<string>();
+    const ask = (link: string, query: IgmpQuery): void => {
+      asked.add(link);
+      outputs.push({ kind: 'query', link, query });
+    };
+    for (const [link, querier] of this.#queriers) {
+      const { query, isOver } = querier.due(nowMs);
+      if (isOver) outputs.push({ kind: 'event', event: { event: 'querier', link, address: null } });
+      if (query) ask(link, query);
+    }
+    for (const group of this.#groups.values()) {
+      const ended = [...group.members.values()].filter(({ endsMs }) => nowMs >= endsMs);
+      for (const { name, claims } of ended) {
+        group.members.delete(name);
+        if (claims.isLeave) continue;
+        const event = { event: 'expired', group: group.address, member: name, link: claims.link } as const;
+        outputs.push({ kind: 'event', event });
+      }
+      if (ended.length > 0) outputs.push(...settle(group));
+      for (const member of group.members.values()) {
+        if (member.isAskedFor || nowMs < this.#askAtMs(member)) continue;
+        member.isAskedFor = true;
+        const { link } = member.claims;
+        const querier = this.#queriers.get(link);
+        if (querier && !asked.has(link)) ask(link, querier.generalQuery(this.#timers.queryResponseMs));
+      }
+    }
+    return outputs;
+  }
+
+  /** With two response times to go: a querier would have asked before. */
+  #askAtMs({ endsMs }: Member): number {
+    return endsMs - 2 * this.#timers.queryResponseMs;
+  }
+}
+
+/** Gives each slot its owner anew. */
+function settle(group: Group): MembershipOutput[] {
+  const holders = new Map<number, Member>();
+  const conflicts = new Map<string, { holder: string; claimant: string; epoch: number; slots: number[] }>();
+  for (const member of group.members.values()) {
+    for (const slot of member.claims.slots) {
+      const other = holders.get(slot);
+      const isFirst = !other || member.claims.goesBefore(other.claims, slot);
+      if (isFirst) holders.set(slot, member);
+      if (other?.claims.epoch !== member.claims.epoch) continue;
+      const [holder, claimant] = isFirst ? [member.name, other.name] : [other.name, member.name];
+      const key = `${holder} ${claimant} ${member.claims.epoch}`;
+      const conflict = conflicts.get(key) ?? { holder, claimant, epoch: member.claims.epoch, slots: [] };
+      conflict.slots.push(slot);
+      conflicts.set(key, conflict);
+    }
+  }
+  const outputs: MembershipOutput[] = [];
+  for (const [key, conflict] of conflicts) {
+    if (group.conflicts.has(key)) continue;
+    outputs.push({ kind: 'event', event: { event: 'conflict', group: group.address, ...conflict } });
+  }
+  group.conflicts = new Set(conflicts.keys());
+  const owners = new Map(
+    [...holders].map(([slot, { claims }]) => [slot, { address: claims.address, link: claims.link }]),
+  );
+  if (sameOwners(owners, group.owners)) return outputs;
+  group.owners = owners;
+  return [...outputs, { kind: 'owners', group: group.address, owners }];
+}
+
+function sameOwners(a: Owners, b: Owners): boolean {
+  if (a.size !== b.size) return false;
+  for (const [slot, { address, link }] of a) {
+    const other = b.get(slot);
+    if (!other || other.link !== link || !sameIp(other.address, address)) return false;
+  }
+  return true;
+}
