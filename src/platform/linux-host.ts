@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { formatIp, type IpAddress, ipBytes } from '../base/address.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import type { HostNeeds, HostSetup } from '../ports/host-setup.ts';
 import type { StateStore } from '../ports/state-store.ts';
+import { runIp } from './ip-command.ts';
 import { deviceAddresses } from './libc.ts';
 
 /**
@@ -126,16 +126,7 @@ function isJoined(group: IpAddress, device: string): boolean {
 }
 
 function ip(...args: string[]): string {
-  try {
-    return execFileSync('ip', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-  } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
-    const said = String((cause as { stderr?: unknown }).stderr ?? messageOf(cause)).trim();
-    throw new OperatingError('ip', missing ? 'the command "ip" is not installed' : `ip ${args.join(' ')}: ${said}`, {
-      cause,
-      ...(missing ? { remedy: 'install it: apt-get install iproute2' } : {}),
-    });
-  }
+  return runIp(args);
 }
 
 function readSysctl(name: string): string {

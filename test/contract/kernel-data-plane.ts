@@ -1,12 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { FlowCounters } from '../../src/dataplane/data-plane.ts';
 import type { ForwardingTable, Row } from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, ResetVerdict, Verdict } from '../../src/dataplane/packet.ts';
 import { type Staying, type UdpFlow, udpFlowsOf } from '../../src/dataplane/staying.ts';
 import type { JudgedDataPlane } from './data-plane-contract.ts';
+import { openNamespaceHost } from './namespace-host.ts';
 
 /** A real kernel's data plane in a namespace that ends with its process. */
 export interface KernelDataPlane extends JudgedDataPlane {
@@ -25,10 +23,7 @@ export interface KernelDataPlane extends JudgedDataPlane {
 }
 
 export function openKernelDataPlane(): KernelDataPlane {
-  const host = fileURLToPath(new URL('kernel-host.mjs', import.meta.url));
-  const flags = process.getuid?.() === 0 ? '-n' : '-Urn';
-  const child = spawn('unshare', [flags, process.execPath, host], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const ask = lineProtocol(child);
+  const { ask, close } = openNamespaceHost(fileURLToPath(new URL('kernel-host.mjs', import.meta.url)));
   return {
     apply: async (table: ForwardingTable) =>
       void (await ask('apply', {
@@ -58,10 +53,7 @@ export function openKernelDataPlane(): KernelDataPlane {
     glance: async () => (await ask('glance')) as boolean,
     runByOthers: async (commands) => void (await ask('runByOthers', { commands })),
     tables: async () => (await ask('ruleset')) as string[],
-    async close(): Promise<void> {
-      child.stdin?.end();
-      if (child.exitCode === null) await once(child, 'exit');
-    },
+    close,
   };
 }
 
@@ -74,38 +66,4 @@ interface Listed {
 
 function stayingOf({ kept, foreign, shut }: Listed): Staying {
   return { kept: udpFlowsOf(kept), foreign: udpFlowsOf(foreign), shut: new Set(shut) };
-}
-
-/** Addresses are numbers of any size. */
-function revive(_key: string, value: unknown): unknown {
-  return typeof value === 'string' && /^\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value;
-}
-
-type Ask = (operation: string, argument?: unknown) => Promise<unknown>;
-
-/** Requests one at a time: the answer to a request is the next line. */
-function lineProtocol(child: ChildProcess): Ask {
-  let ended: Error | null = null;
-  const waiting: { resolve: (value: unknown) => void; reject: (error: Error) => void }[] = [];
-  child.once('exit', (code) => {
-    ended = new Error(`the kernel host ended with ${code}`);
-    for (const each of waiting.splice(0)) each.reject(ended);
-  });
-  if (child.stdout) {
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      const answer = JSON.parse(line, revive) as { value?: unknown; error?: string };
-      const next = waiting.shift();
-      if (answer.error === undefined) next?.resolve(answer.value);
-      else next?.reject(new Error(answer.error));
-    });
-  }
-  return (operation, argument) =>
-    new Promise((resolve, reject) => {
-      if (ended) return reject(ended);
-      waiting.push({ resolve, reject });
-      const request = JSON.stringify({ operation, argument }, (_key, value) =>
-        typeof value === 'bigint' ? `${value}n` : value,
-      );
-      child.stdin?.write(`${request}\n`);
-    });
 }

@@ -1,0 +1,177 @@
+import { parseIp } from '../base/address.ts';
+import { OperatingError } from '../base/operating-error.ts';
+import { slotOf } from '../space/partition.ts';
+import type { EdgeCounters, EdgePlane, EdgeService, EdgeTable, NextHop } from './edge.ts';
+import { createEdgeHops, type EdgeHops } from './edge-hops.ts';
+import type { RunIp } from './edge-routes.ts';
+import type { RunNft } from './nft.ts';
+import { changeEdge, edgeFingerprint, edgeTableName, installEdge, removeEdge } from './nft-edge.ts';
+
+/** What an edge needs of its kernel. */
+export interface EdgeKernel {
+  readonly nft: RunNft;
+  readonly ip: RunIp;
+}
+
+/** The Linux edge: for each service one nftables table that marks its packets with their next hop; for each next hop a route of its own, by that mark. */
+export function createEdgePlane({ nft, ip }: EdgeKernel): EdgePlane {
+  let wanted: EdgeTable = { services: [] };
+  const hops = createEdgeHops(ip);
+  const tables = createTables(nft, hops);
+  return {
+    apply(table: EdgeTable): void {
+      hops.name(table);
+      const before = wanted;
+      wanted = table;
+      const gone = before.services.filter(({ name }) => !table.services.some((each) => each.name === name));
+      // One next hop that cannot be had keeps nobody from the others.
+      allOf([
+        () => hops.add(table),
+        ...gone.map((service) => () => tables.remove(service)),
+        ...table.services.map((service) => () => tables.program(service)),
+        () => hops.drop(table, before),
+      ]);
+    },
+    adopt(services: readonly EdgeService[]): EdgeTable {
+      hops.adopt();
+      wanted = { services: services.flatMap((service) => tables.adopt(service) ?? []) };
+      return wanted;
+    },
+    repair(): boolean {
+      const wasRouted = !hops.repair(wanted);
+      const changed = wanted.services.filter((service) => tables.repair(service));
+      return !wasRouted || changed.length > 0;
+    },
+    counters: (name) => countersOf(nft, edgeTableName({ name })),
+    remove(): void {
+      for (const service of wanted.services) tables.remove(service);
+      wanted = { services: [] };
+      hops.remove();
+    },
+  };
+}
+
+/** Does each, also when one before it failed; throws the first failure then. */
+function allOf(works: readonly (() => void)[]): void {
+  const failures: unknown[] = [];
+  for (const work of works) {
+    try {
+      work();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
+/** The nftables tables, one for each service. */
+interface Tables {
+  program(service: EdgeService): void;
+  /** True when it was not as programmed. */
+  repair(service: EdgeService): boolean;
+  /** What stands of it; null for nothing. */
+  adopt(service: EdgeService): EdgeService | null;
+  remove(service: EdgeService): void;
+}
+
+function createTables(nft: RunNft, hops: EdgeHops): Tables {
+  /** What the kernel is known to hold, by name. */
+  const known = new Map<string, EdgeService>();
+
+  function run(service: EdgeService, transactions: readonly string[]): void {
+    known.delete(service.name);
+    for (const each of transactions) nft(each);
+    known.set(service.name, service);
+  }
+
+  function program(service: EdgeService): void {
+    const from = known.get(service.name);
+    if (from && edgeFingerprint(from) === edgeFingerprint(service)) {
+      try {
+        run(service, changeEdge(from, service, hops.marks()));
+        return;
+      } catch {
+        // Somebody else changed or flushed our table, and the kernel refused the change: say it all again.
+      }
+    }
+    run(service, installEdge(service, hops.marks()));
+  }
+
+  return {
+    program,
+    repair(service: EdgeService): boolean {
+      const there = standingService(nft, service, hops.byMark());
+      if (there && changeEdge(there, service, hops.marks()).length === 0) return false;
+      run(service, installEdge(service, hops.marks()));
+      return true;
+    },
+    adopt(service: EdgeService): EdgeService | null {
+      const there = standingService(nft, service, hops.byMark());
+      known.delete(service.name);
+      if (there) known.set(service.name, there);
+      return there;
+    },
+    remove(service: EdgeService): void {
+      known.delete(service.name);
+      nft(removeEdge(service));
+    },
+  };
+}
+
+/** The part of libnftables-json(5) that is read here. */
+interface Listing {
+  readonly nftables: readonly {
+    readonly chain?: { readonly table: string; readonly name: string };
+    readonly counter?: { readonly name: string; readonly packets: number };
+    readonly map?: { readonly name: string; readonly elem?: readonly [Key, number][] };
+  }[];
+}
+
+/** A masked address, or the fields of a tag. */
+type Key = string | { readonly concat: readonly (string | number)[] };
+
+/** The service with the owners and tags that the kernel has; null when that is not wholly a table of these rules. */
+function standingService(nft: RunNft, service: EdgeService, hops: ReadonlyMap<number, NextHop>): EdgeService | null {
+  const table = edgeTableName(service);
+  try {
+    const { nftables } = JSON.parse(nft(`list table ip ${table}`)) as Listing;
+    if (!nftables.some(({ chain }) => chain?.name === edgeFingerprint(service))) return null;
+    const elements = (name: string) => nftables.find(({ map }) => map?.name === name)?.map?.elem ?? [];
+    const hopOf = (mark: number): NextHop => {
+      const hop = hops.get(mark);
+      if (!hop) throw new OperatingError('edge', `no route for mark ${mark}`);
+      return hop;
+    };
+    const owners = elements('owners').map(([key, mark]) => [slotOfKey(service, key), hopOf(mark)] as const);
+    const tags = elements('tags').map(([key, mark]) => [tagOfKey(key), hopOf(mark)] as const);
+    return { ...service, owners: new Map(owners), tags: new Map(tags) };
+  } catch {
+    return null;
+  }
+}
+
+function slotOfKey({ partition }: EdgeService, key: Key): number {
+  const masked = parseIp(String(key));
+  if (!masked.ok) throw new OperatingError('edge', `${String(key)} is no address`);
+  return slotOf(partition, masked.value);
+}
+
+function tagOfKey(key: Key): string {
+  return typeof key === 'string' ? key : key.concat.join(' . ');
+}
+
+function countersOf(nft: RunNft, table: string): EdgeCounters | null {
+  try {
+    const { nftables } = JSON.parse(nft(`list counters table ip ${table}`)) as Listing;
+    const packets = new Map(nftables.flatMap(({ counter }) => (counter ? [[counter.name, counter.packets]] : [])));
+    const count = (name: string): number => packets.get(name) ?? 0;
+    return {
+      forwarded: count('forwarded'),
+      tagged: count('tagged'),
+      errors: count('errors'),
+      dropped: count('dropped'),
+    };
+  } catch {
+    return null;
+  }
+}
