@@ -14,6 +14,7 @@ export type Said =
 /** Why input changed nothing; a bounded set, as each is counted. */
 export type Refusal =
   | 'not a peer'
+  | 'revoked'
   | 'own name elsewhere'
   | 'old session'
   | 'replayed'
@@ -28,14 +29,16 @@ export class Inbox {
   readonly #node: string;
   readonly #session: number;
   readonly #peers: ReadonlySet<string>;
+  readonly #isRevoked: (name: string) => boolean;
   readonly #replay = createReplayGuard();
   readonly #assembly = createAssembly();
   readonly #refused: Partial<Record<Refusal, number>> = {};
 
-  constructor(node: string, session: number, peers: readonly string[]) {
+  constructor(node: string, session: number, peers: readonly string[], isRevoked: (name: string) => boolean) {
     this.#node = node;
     this.#session = session;
     this.#peers = new Set(peers);
+    this.#isRevoked = isRevoked;
   }
 
   get refused(): Readonly<Record<string, number>> {
@@ -52,6 +55,7 @@ export class Inbox {
     const { sender, session, counter } = datagram;
     if (sender === this.#node) return this.#hearOneself(session);
     if (!this.#peers.has(sender)) return this.refuse('not a peer');
+    if (this.#isRevoked(sender)) return this.refuse('revoked');
     const stale = this.#replay.refusal(sender, session, counter);
     if (stale) return this.refuse(stale);
     const message = decodeMessage(datagram.body);
