@@ -6,7 +6,7 @@ import { VirtualNetwork } from './virtual-network.ts';
 /**
  * Faults that the protocol holds against: crashed hosts (whose kernels go with them), restarts, lost, doubled, late and overtaken
  * datagrams, cuts between any two agents in one or both directions, a multicast that does not get through, leaving agents, agents that
- * are killed or stopped while their kernel goes on, the loss of a voter's disk. Not here: clocks that run at different speeds, by more than the
+ * are killed or stopped while their kernel goes on, the loss of a voter's disk, lists of revoked certificates that some have and others not. Not here: clocks that run at different speeds, by more than the
  * 300 ms between `leaseMs` and `deadMs` allow.
  */
 const seeds = Number(process.env.CONTROL_SEEDS ?? 200);
@@ -40,9 +40,29 @@ function survive(seed: number): void {
     // Without faults nothing moves.
     expect(net.control('n1').view().epoch).toBe(epoch);
     expect(net.healthy()).toBe(true);
+    expel(net);
   } catch (error) {
     throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : error}`, { cause: error });
   }
+}
+
+/** Where the others can go on without it, the last voter is revoked: they serve everything, and it has neither share nor vote. */
+function expel(net: VirtualNetwork): void {
+  const { voters } = net.control('n1').view();
+  const last = voters.at(-1)?.name;
+  if (last === undefined || voters.length < 3) return;
+  for (const name of net.names) net.revoke(name, [last]);
+  const others = net.names.filter((name) => name !== last);
+  net.runUntil(
+    () =>
+      net.healthy(others) &&
+      others.every((name) => {
+        const view = net.control(name).view();
+        return !view.members.includes(last) && !view.voters.some((voter) => voter.name === last);
+      }),
+    8000,
+  );
+  expect(net.accepting(last).size).toBe(0);
 }
 
 function networkOf(seed: number): VirtualNetwork {
@@ -82,8 +102,15 @@ function disturb(net: VirtualNetwork): void {
     () => net.input(name, { kind: 'propose', at: net.now, change: { kind: 'policy', policy: anyPolicy(net) } }),
     () => net.input(name, { kind: 'propose', at: net.now, change: anyChange(net) }),
     () => net.input(name, { kind: 'leave', at: net.now }),
+    () => net.revoke(name, net.random() < 0.3 ? [] : [net.pick(net.names)]),
+    () => revokeEverywhere(net, name),
   ];
   net.pick(actions)();
+}
+
+/** All of them, itself included, learn at once that it is revoked, as far as their agents run. */
+function revokeEverywhere(net: VirtualNetwork, name: string): void {
+  for (const each of net.names) net.revoke(each, [name]);
 }
 
 /** A voter's disk is lost, once in a run and where the others can still seat it anew. */
@@ -123,6 +150,7 @@ function calm(net: VirtualNetwork): void {
   net.healAll();
   net.multicastBlocked = false;
   net.loss = 0;
+  for (const name of net.names) net.revoke(name, []);
   // Whoever was stopped goes on by then, and whoever leaves has left.
   net.run(6400);
   for (const name of net.names) if (!net.host(name).control) net.start(name);

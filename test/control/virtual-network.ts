@@ -64,6 +64,8 @@ interface Host {
   stoppedUntil: number;
   epoch: number;
   left: boolean;
+  /** Whose certificates this host knows to be revoked; other lives of its agent too. */
+  revoked: readonly string[];
 }
 
 /** Control state machines, kernels, disks and a network in virtual time; every choice comes from one seed, and every step is checked. */
@@ -117,7 +119,7 @@ export class VirtualNetwork {
           epoch: 0,
           left: false,
         },
-        stoppedUntil: 0,
+        ...{ stoppedUntil: 0, revoked: [] },
       });
     }
   }
@@ -152,6 +154,7 @@ export class VirtualNetwork {
         udpIdleMs: this.#options.udpIdleMs ?? null,
       });
       this.input(name, { kind: 'tick', at: this.now });
+      this.input(name, { kind: 'revoked', at: this.now, names: host.revoked });
     }
     return this;
   }
@@ -249,6 +252,12 @@ export class VirtualNetwork {
     host.seen.clear();
     host.armed.clear();
     host.current = 0;
+  }
+
+  /** The list of revoked certificates that `host` has names these, and no others. */
+  revoke(host: string, names: readonly string[]): void {
+    this.host(host).revoked = names;
+    this.input(host, { kind: 'revoked', at: this.now, names });
   }
 
   loseDisk(name: string): void {
