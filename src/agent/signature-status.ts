@@ -51,7 +51,7 @@ export function signatureLines({ mode, unsigned, refused, revoked }: SignatureSt
   for (const [name, reason] of Object.entries(refused)) {
     if (revoked.includes(name)) continue;
     const remedy = remedies.find(([begin]) => reason.startsWith(begin))?.[1];
-    lines.push(`${name} is not believed: ${reason}${remedy ? `; ${remedy}` : ''}`);
+    lines.push(`in the name of ${name}, not believed: ${reason}${remedy ? `; ${remedy}` : ''}`);
   }
   return lines;
 }

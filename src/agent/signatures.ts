@@ -19,8 +19,9 @@ import type { SignatureStatus } from './signature-status.ts';
 const membersRecord = 'members';
 const membersSchema = z.array(z.tuple([z.string(), z.base64()]));
 
-/** Who is refused now was refused this shortly before. */
-const latelyMs = 5000;
+/** What is said in the name of a peer is told for so long. */
+const latelyMs = 10_000;
+const unknown: Disbelief = 'certificate not known';
 
 export interface SignaturesOptions {
   readonly config: AgentConfig;
@@ -73,7 +74,8 @@ export class Signatures {
     if (!isSignedBy(key.value, signature.over, signature.bytes)) return this.#noted(sender, 'wrong signature');
     this.#members.used(sender, print);
     this.#replay.refusal(sender, session, counter);
-    this.#refused.delete(sender);
+    // It has shown its certificate now; anything else is worth telling, as somebody may speak for it beside it.
+    if (this.#refused.get(sender)?.reason === unknown) this.#refused.delete(sender);
     this.#unsigned.delete(sender);
     return null;
   }

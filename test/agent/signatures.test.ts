@@ -99,7 +99,7 @@ describe('a signed control channel', () => {
     expect(opened(r2, agent('r1', null).channel.seal(body))).toBe('not signed');
     expect(r2.signatures?.status().refused).toEqual({ r1: 'not signed' });
     expect(signatureLines(defined(r2.signatures?.status(), 'a status'))).toContainEqual(
-      expect.stringMatching(/^r1 is not believed: not signed; name certificates in its agent.yaml/),
+      expect.stringMatching(/^in the name of r1, not believed: not signed; name certificates in its agent.yaml/),
     );
   });
 

@@ -101,16 +101,32 @@ function disturb(net: VirtualNetwork): void {
     () => net.input(name, { kind: 'propose', at: net.now, change: { kind: 'policy', policy: anyPolicy(net) } }),
     () => net.input(name, { kind: 'propose', at: net.now, change: { kind: 'policy', policy: anyPolicy(net) } }),
     () => net.input(name, { kind: 'propose', at: net.now, change: anyChange(net) }),
-    () => net.input(name, { kind: 'leave', at: net.now }),
-    () => net.revoke(name, net.random() < 0.3 ? [] : [net.pick(net.names)]),
+    () => leave(net, name),
+    () => revokeSomewhere(net, name),
     () => revokeEverywhere(net, name),
   ];
   net.pick(actions)();
 }
 
+/**
+ * Whoever is revoked, and written out of the voters, is missed by a voter that is to be seated anew; and voters that all leave have nobody to coordinate in the place of
+ * one that is revoked.
+ */
+function mayRevoke(net: VirtualNetwork): boolean {
+  return !net.forgotten && net.running().every((name) => net.control(name).view().verdict !== 'leaving');
+}
+
+function revokeSomewhere(net: VirtualNetwork, name: string): void {
+  if (mayRevoke(net)) net.revoke(name, net.random() < 0.3 ? [] : [net.pick(net.names)]);
+}
+
 /** All of them, itself included, learn at once that it is revoked, as far as their agents run. */
 function revokeEverywhere(net: VirtualNetwork, name: string): void {
-  for (const each of net.names) net.revoke(each, [name]);
+  if (mayRevoke(net)) for (const each of net.names) net.revoke(each, [name]);
+}
+
+function leave(net: VirtualNetwork, name: string): void {
+  if (net.names.every((each) => net.host(each).revoked.length === 0)) net.input(name, { kind: 'leave', at: net.now });
 }
 
 /** A voter's disk is lost, once in a run and where the others can still seat it anew. */
@@ -119,7 +135,7 @@ function forget(net: VirtualNetwork, name: string): void {
   const seated = views.every(({ voters }) => voters.length >= 3 && voters.every(({ state }) => state !== 'forgetful'));
   if (views.length < 2 || !seated || net.names.some((each) => net.host(each).session > 1 && !net.host(each).disk))
     return;
-  if (net.forgotten) return;
+  if (net.forgotten || net.names.some((each) => net.host(each).revoked.length > 0)) return;
   net.forgotten = true;
   net.crash(name);
   net.loseDisk(name);

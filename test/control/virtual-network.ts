@@ -344,7 +344,9 @@ export class VirtualNetwork {
       this.#schedule(host, host.stoppedUntil, () => this.input(name, { ...input, at: this.now }));
       return;
     }
-    for (const output of host.control.handle(input)) this.#perform(host, output);
+    // An agent that was stopped reads the list that there is by then.
+    const read = input.kind === 'revoked' ? { ...input, names: host.revoked } : input;
+    for (const output of host.control.handle(read)) this.#perform(host, output);
     const lateness = this.#between(this.#options.latenessMs ?? [0, 0]);
     const at = Math.max(this.now, host.control.nextTimeout() + lateness);
     if (at === host.ticksAt) return;
