@@ -121,6 +121,12 @@ export const agentSchema = z.strictObject({
         .record(name, unicast)
         .describe('Address of every replica by name, this one included: for when multicast does not get through.'),
       keyring: z.string().min(1).describe('File with the keys of the control channel, made by `manycast keyring new`.'),
+      signatures: z
+        .enum(['required', 'accepted'])
+        .default('required')
+        .describe(
+          'With `certificates`, whether every message must be signed by the replica it speaks for; `accepted` hears unsigned ones too, while a cluster is being changed over.',
+        ),
     })
     .describe('How the agents talk.'),
   certificates: z
@@ -140,7 +146,9 @@ export const agentSchema = z.strictObject({
         ),
     })
     .optional()
-    .describe('With what this replica proves its name to the others.'),
+    .describe(
+      'With what this replica proves its name to the others: it signs its control messages, and hears only what is signed.',
+    ),
   sdk: z
     .strictObject({
       socket: z

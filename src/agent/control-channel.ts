@@ -1,44 +1,86 @@
 import { timingSafeEqual } from 'node:crypto';
 import { defined } from '../base/assert.ts';
-import type { Result } from '../base/result.ts';
+import { ok, type Result, refuse } from '../base/result.ts';
 import { hmacSha256, type Keyring, sha256 } from '../platform/keyring.ts';
 import type { StateStore } from '../ports/state-store.ts';
-import { type Envelope, openEnvelope, sealEnvelope } from '../wire/envelope.ts';
+import { type Envelope, openEnvelope, sealEnvelope, sealIntroduction } from '../wire/envelope.ts';
 import type { AgentConfig } from './config.ts';
+import type { Signatures } from './signatures.ts';
 
 const sessionRecord = 'session';
 
-/** Seals what this agent says and opens what others say: only holders of the cluster's key are heard. */
+/** Seals what this agent says and opens what others say: only holders of the cluster's key are heard, and, with certificates, members. */
 export interface ControlChannel {
   /** Number of this life of the agent. */
   readonly session: number;
   seal(body: Uint8Array): Uint8Array;
   /** Another keyring from now on. */
   rekey(keyring: Keyring): void;
-  /** Authenticates before anything inside is parsed. */
-  open(datagram: Uint8Array): Result<Envelope>;
+  /** Authenticates before anything inside is parsed. Null when nothing is said to the agent: the datagram shows a certificate. */
+  open(datagram: Uint8Array): Result<Envelope | null>;
+}
+
+export interface ControlChannelOptions {
+  /** Null without certificates: then only the keyring says who is heard. */
+  readonly signatures?: Signatures | null;
+  /** A holder of the cluster's key speaks for another agent, in a life of it that was not heard before. */
+  readonly onNewSession?: (sender: string) => void;
 }
 
 /**
  * Each life of an agent is a session with a number of its own, one higher than the last and on disk before the first datagram, so
  * that nothing recorded from an earlier life is taken for new. Where the disk forgot, the Unix time in seconds is higher.
  */
-export function createControlChannel(config: AgentConfig, keyring: Keyring, store: StateStore): ControlChannel {
+export function createControlChannel(
+  config: AgentConfig,
+  keyring: Keyring,
+  store: StateStore,
+  { signatures = null, onNewSession = () => {} }: ControlChannelOptions = {},
+): ControlChannel & {
+  /** A datagram that shows the own certificate, of an agent that signs. */
+  introduction(): Uint8Array;
+} {
   const session = nextSession(store);
   const clusterId = clusterIdOf(config);
   let keys = keyring;
-  const signing = (bytes: Uint8Array) => hmacSha256(defined(keys[0], 'the key that signs'), bytes);
+  const hmac = (bytes: Uint8Array) => hmacSha256(defined(keys[0], 'the key that signs'), bytes);
   const verify = (bytes: Uint8Array, mac: Uint8Array) =>
     keys.some((key) => timingSafeEqual(hmacSha256(key, bytes), mac));
+  const sessions = new Map<string, number>();
   let counter = 0;
+  const enveloped = (body: Uint8Array) => ({ clusterId, sender: config.node, session, counter: counter++, body });
+
+  function note(sender: string, itsSession: number): void {
+    if (sender === config.node || sessions.get(sender) === itsSession || !isPeer(config, sender)) return;
+    sessions.set(sender, itsSession);
+    onNewSession(sender);
+  }
+
   return {
     session,
-    seal: (body) => sealEnvelope({ clusterId, sender: config.node, session, counter: counter++, body }, signing),
+    seal: (body) => sealEnvelope(enveloped(body), hmac, signatures?.signing ?? null),
+    introduction: () =>
+      sealIntroduction(enveloped(defined(signatures, 'a certificate to show').signing.certificate), hmac),
     rekey: (next) => {
       keys = next;
     },
-    open: (datagram) => openEnvelope(datagram, { clusterId, verify }),
+    open(datagram) {
+      const opened = openEnvelope(datagram, { clusterId, verify });
+      if (!opened.ok) return opened;
+      const { sender } = opened.value;
+      note(sender, opened.value.session);
+      if (opened.value.form === 'introduction') {
+        const refusal = signatures?.introduce(sender, opened.value.body) ?? null;
+        return refusal === null ? ok(null) : refuse(refusal);
+      }
+      const refusal = signatures?.objectionTo(opened.value) ?? null;
+      return refusal === null ? opened : refuse(refusal);
+    },
   };
+}
+
+function isPeer({ control }: AgentConfig, name: string): boolean {
+  return Object.hasOwn(control.peers, name);
 }
 
 /** Replicas that disagree about what a slot is must not hear each other: the name stands for the service and its partition too. */

@@ -21,7 +21,7 @@ import type { StateStore } from '../ports/state-store.ts';
 import type { Partition } from '../space/partition.ts';
 import type { Via } from '../wire/envelope.ts';
 import { type AgentConfig, addressOf, healthChecksOf, serviceOf } from './config.ts';
-import { type ControlChannel, createControlChannel } from './control-channel.ts';
+import type { ControlChannel } from './control-channel.ts';
 import { openControlSocket } from './control-socket.ts';
 import { type Driver, startDriver, stateRecord } from './driver.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
@@ -30,6 +30,7 @@ import { type HeldResets, noResets, openHeldResets } from './held-resets.ts';
 import { type TakenHost, takeHost, watchHost } from './host.ts';
 import { noLinks } from './link-status.ts';
 import { logEvent } from './log-event.ts';
+import { type MemberChannel, type MemberChannelParts, openMemberChannel } from './member-channel.ts';
 import { type PolicyFile, watchPolicyFile } from './policy-file.ts';
 import { agentRoutes } from './routes.ts';
 import { openSdk, type Sdk } from './sdk.ts';
@@ -107,8 +108,8 @@ async function assemble(
 
   const policyFile = watchPolicy(config, partition, log, (policy) => driver?.propose({ kind: 'policy', policy }));
   closers.push(() => policyFile.close());
-  const channel = createControlChannel(config, keyring, store);
-  closers.push(watchKeyring(config.control.keyring, channel, log));
+  const channel = openChannel(config, { keyring, store, network, clock }, log, () => driver);
+  closers.push(() => channel.close(), watchKeyring(config.control.keyring, channel, log));
   const control = createControl({
     ...{ node: config.node, peers: Object.keys(config.control.peers), partition, witness: role.witness },
     ...{ session: channel.session, start: clock.now(), boot: bootNumber(), mac: service.ownMac, ...adopted },
@@ -126,6 +127,7 @@ async function assemble(
     },
   });
   driver = running;
+  running.revoke(channel.signatures().revoked);
   closers.push(() => running.stop());
   let sdk: Sdk | null = null;
   if (!role.witness) {
@@ -133,7 +135,7 @@ async function assemble(
     closers.push(watchServer(config, log, running), () => sdk?.close());
     sdk = await openSdk(config, { service, dataPlane, flows, clock, view: () => control.view() }, log);
   }
-  const asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk };
+  const asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk, channel };
   const socket = await openAdministration(config, version, asked);
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address, adopted: adopted.rows.size }, 'agent started');
@@ -162,6 +164,17 @@ function rememberedState(store: StateStore, log: Logger): Durable | null {
     `the stored state is damaged: ${durable.reason}; it is kept as ${stateRecord}.damaged, and this replica begins anew`,
   );
   return null;
+}
+
+function openChannel(
+  config: AgentConfig,
+  parts: Pick<MemberChannelParts, 'keyring' | 'store' | 'network' | 'clock'>,
+  log: Logger,
+  driver: () => Driver | null,
+): MemberChannel {
+  const nothing: ReadonlySet<string> = new Set();
+  const onRevoked = (names: readonly string[]): void => driver()?.revoke(names);
+  return openMemberChannel(config, { ...parts, now: () => Date.now(), revokedSerials: () => nothing, onRevoked }, log);
 }
 
 /** The link address of a witness, which carries nothing. */
@@ -218,19 +231,21 @@ interface Asked {
   readonly eventLog: EventLog;
   readonly driver: Driver;
   readonly sdk: Sdk | null;
+  readonly channel: MemberChannel;
 }
 
 function openAdministration(
   config: AgentConfig,
   version: string,
-  { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk }: Asked,
+  { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk, channel }: Asked,
 ): ReturnType<typeof openControlSocket> {
   const status = async (): Promise<AgentStatus> => {
     const view = control.view();
     const packets = await dataPlane.counters().catch(() => null);
     const file = policyFile.compare(view.policy);
     const parts = { config, version, partition, view, packets, policyFile: file };
-    return statusOf({ ...parts, refused: driver.refused(), resets, links: sdk?.links() ?? noLinks });
+    const signatures = channel.signatures();
+    return statusOf({ ...parts, refused: driver.refused(), resets, links: sdk?.links() ?? noLinks, signatures });
   };
   const routes = agentRoutes({
     ...{ partition, status },

@@ -15,6 +15,7 @@ import type { StateStore } from '../ports/state-store.ts';
 import { slotOf } from '../space/partition.ts';
 import type { Via } from '../wire/envelope.ts';
 import type { ControlChannel } from './control-channel.ts';
+import { createControlSender } from './control-sender.ts';
 import { createKernelQueue, type KernelQueue } from './kernel-queue.ts';
 
 /** What happened on this replica, for logs, `status` and whoever watches. */
@@ -57,6 +58,8 @@ export interface Driver {
   unknown(flow: TcpFlow, reset: Uint8Array): void;
   /** The local server answers its checks, or does not. */
   health(healthy: boolean): void;
+  /** Of these peers the authority has taken the certificate back, and of no others. */
+  revoke(names: readonly string[]): void;
   /** Somebody may have changed the kernel's table. */
   inspect(): void;
   /** Hands everything off; resolves when nothing is left to wait for. */
@@ -93,10 +96,8 @@ export function startDriver(parts: DriverParts): Driver {
 
   function feed(input: ControlInput): void {
     if (stopped) return;
-    for (const output of control.handle(input)) perform(output);
-    for (let next = answers.shift(); next; next = answers.shift()) {
-      for (const output of control.handle(next)) perform(output);
-    }
+    perform(control.handle(input));
+    for (let next = answers.shift(); next; next = answers.shift()) perform(control.handle(next));
     if (!stopped) ticks.next(control.nextTimeout());
   }
 
@@ -108,6 +109,7 @@ export function startDriver(parts: DriverParts): Driver {
         refused.set(opened.reason, (refused.get(opened.reason) ?? 0) + 1);
         return;
       }
+      if (opened.value === null) return;
       const { sender, session, counter, body } = opened.value;
       feed({ kind: 'message', at: clock.now(), via, sender, session, counter, body });
     },
@@ -116,6 +118,7 @@ export function startDriver(parts: DriverParts): Driver {
     alive: (peer) => feed({ kind: 'alive', at: clock.now(), peer }),
     unknown: (flow, reset) => feed({ kind: 'unknown', at: clock.now(), flow, reset }),
     health: (healthy) => feed({ kind: 'health', at: clock.now(), healthy }),
+    revoke: (names) => feed({ kind: 'revoked', at: clock.now(), names }),
     inspect: () => kernel.inspect(),
     leave: () =>
       new Promise((resolve) => {
@@ -159,13 +162,18 @@ interface Answers {
   had(asker: string, flows: readonly TcpFlow[]): void;
 }
 
-/** Carries out one output. */
-function performer(parts: DriverParts, kernel: KernelQueue, answers: Answers): (output: ControlOutput) => void {
-  const { channel, network, store, onEvent } = parts;
-  return (output) => {
+/** Carries out what an input leads to. */
+function performer(
+  parts: DriverParts,
+  kernel: KernelQueue,
+  answers: Answers,
+): (outputs: readonly ControlOutput[]) => void {
+  const { store, onEvent } = parts;
+  const sender = createControlSender(parts.channel, parts.network);
+  const perform = (output: ControlOutput): void => {
     switch (output.kind) {
       case 'send':
-        send(network, output.to, channel.seal(output.body));
+        sender.send(output);
         break;
       case 'persist':
         store.write(stateRecord, output.state);
@@ -207,11 +215,10 @@ function performer(parts: DriverParts, kernel: KernelQueue, answers: Answers): (
         void kernel.idle().then(answers.left);
     }
   };
-}
-
-function send(network: ControlNetwork, to: (ControlOutput & { kind: 'send' })['to'], datagram: Uint8Array): void {
-  if (to === 'group') network.multicast(datagram);
-  else network.unicast(to.peer, datagram);
+  return (outputs) => {
+    for (const output of outputs) perform(output);
+    sender.forget();
+  };
 }
 
 /** When the flows cannot be listed, every slot may have some. */

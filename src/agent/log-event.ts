@@ -10,7 +10,7 @@ export function logEvent(log: Logger, event: DriverEvent): void {
       log[event.verdict === 'fenced' ? 'warn' : 'info']({ verdict: event.verdict }, event.cause);
       break;
     case 'peer':
-      log[event.state === 'silent' ? 'warn' : 'info'](`${event.name} is ${event.state}`);
+      log[event.state === 'silent' || event.state === 'revoked' ? 'warn' : 'info'](`${event.name} is ${event.state}`);
       break;
     case 'ledger':
       log.info({ epoch: event.epoch, by: event.by, changed: event.changed }, event.cause);

@@ -6,6 +6,7 @@ import type { AgentConfig } from './config.ts';
 import { type LinkStatus, linkLines } from './link-status.ts';
 import type { PolicyFileState } from './policy-file.ts';
 import { type ShareStatus, sharesOf } from './shares.ts';
+import { type SignatureStatus, signatureLines } from './signature-status.ts';
 
 /** What `GET /v1/status` answers. */
 export interface AgentStatus {
@@ -53,6 +54,7 @@ export interface AgentStatus {
   readonly refused: Readonly<Record<string, number>>;
   /** What is wrong with the links by which connections move. */
   readonly links: LinkStatus;
+  readonly signatures: SignatureStatus;
 }
 
 export interface StatusParts {
@@ -66,10 +68,11 @@ export interface StatusParts {
   /** Datagrams that were not authentic, by reason. */
   readonly refused: ReadonlyMap<string, number>;
   readonly links: LinkStatus;
+  readonly signatures: SignatureStatus;
 }
 
 export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
-  const { config, version, partition, view, policyFile, packets, refused, links } = parts;
+  const { config, version, partition, view, policyFile, packets, refused, links, signatures } = parts;
   const { verdict, cause, epoch, coordinator, voters, leased, settled, policy, peers, unhealthy, drained } = view;
   const { name, address, ports } = config.service;
   return {
@@ -97,6 +100,7 @@ export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
     resetUnasked: parts.resets.problem,
     refused: { ...view.refused, ...Object.fromEntries(refused) },
     links,
+    signatures,
   };
 }
 
@@ -123,7 +127,7 @@ export function formatStatus(status: AgentStatus): string {
     lines.push(`unknown connections are reset without asking the others: ${status.resetUnasked}`);
   const silent = status.peers.filter((peer) => peer.state !== 'heard');
   for (const peer of silent) lines.push(`${peer.name}: ${peer.state}`);
-  lines.push(...linkLines(status.links));
+  lines.push(...signatureLines(status.signatures), ...linkLines(status.links));
   if (status.owners.length > 0) lines.push('', ...shareTable(status.owners));
   if (status.unowned !== '') lines.push(`nobody: ${status.unowned}`);
   if (status.packets) lines.push('', `packets accepted ${status.packets.accepted}, dropped ${status.packets.dropped}`);

@@ -3,7 +3,7 @@ import { encodeMessage, heartbeatFits } from '../wire/control-message.ts';
 import { compareVersions, type Ledger, type Voter, versionOf } from '../wire/ledger.ts';
 import { type Change, titleOf } from './change.ts';
 import { Claimed, Claims } from './claims.ts';
-import { coordinate, mayStand, type OwnState } from './coordinate.ts';
+import { coordinate, makesRoom, mayStand, type OwnState } from './coordinate.ts';
 import { Drained, Draining } from './draining.ts';
 import { encodeDurable } from './durable.ts';
 import { Fences } from './fences.ts';
@@ -109,7 +109,7 @@ class Machine implements Control {
       staying: createStayingFlows(config, membership, timers),
     };
     this.#fences = new Fences(config.session, timers);
-    this.#inbox = new Inbox(node, config.session, peers, config.routers);
+    this.#inbox = new Inbox(config, membership.isRevoked);
     this.#exchange = new LedgerExchange(node, membership, following, timers);
     this.#now = start;
     this.#heartbeatAt = start;
@@ -156,6 +156,9 @@ class Machine implements Control {
         break;
       case 'health':
         this.#healthy = input.healthy;
+        break;
+      case 'revoked':
+        this.#parts.membership.revoke(input.names);
         break;
       case 'propose':
         this.#propose(input.change);
@@ -234,9 +237,7 @@ class Machine implements Control {
     const now = this.#now;
     following.step(now, mayStand(this.#parts, this.#own(), now));
     coordinate(this.#parts, this.#own(), now);
-    // A coordinator that votes no more makes room once the others know.
-    const isDone = compareVersions(register.committed(), versionOf(register.held)) === 0;
-    if (following.name === config.node && !this.#parts.voters.isVoter && isDone) following.resign(now);
+    if (following.name === config.node && makesRoom(this.#parts)) following.resign(now);
     this.#persist();
     share.extendLease(grantedByOneself(this.#parts, this.#rounds, now));
     this.#act();

@@ -32,11 +32,17 @@ export interface OwnState {
   readonly healthy: boolean;
 }
 
-/** Whether this agent may stand: it stays, and knows a ledger, hears everybody, or has waited for them. */
+/** Whether this agent may stand: it stays, is not revoked, and knows a ledger, hears everybody, or has waited for them. */
 export function mayStand({ config, timers, membership, register }: Parts, { leaving }: OwnState, now: number): boolean {
-  if (leaving) return false;
+  if (leaving || membership.isRevoked(config.node)) return false;
   const complete = membership.others.every((peer) => membership.heard(peer, now));
   return register.held !== null || complete || now >= config.start + timers.gatherMs;
+}
+
+/** A coordinator that votes no more makes room once the others know; one that is revoked does at once. */
+export function makesRoom({ config, membership, register, voters }: Parts): boolean {
+  const isDone = compareVersions(register.committed(), versionOf(register.held)) === 0;
+  return membership.isRevoked(config.node) || (!voters.isVoter && isDone);
 }
 
 function writeFirst(parts: Parts, author: Author, self: OwnState, now: number): void {
@@ -77,6 +83,7 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
     incarnationOf: (name) => (isSelf(name) ? config.incarnation : (lately(name)?.incarnation ?? null)),
     gone: (name) => settledIn && isGone(parts, name, now),
     leaving: (name) => isLeaving(parts, self, name),
+    revoked: membership.isRevoked,
     hears: (name) => isSelf(name) || membership.heard(name, now),
     healthy: (name) => (isSelf(name) ? self.healthy : (lately(name)?.healthy ?? null)),
     newcomers: [config.node, ...membership.others].filter(
@@ -116,7 +123,7 @@ function isGone({ config, membership, lagging, share, timers }: Parts, name: str
 }
 
 function hasDrained(
-  { config, drained, probing, timers }: Parts,
+  { config, membership, drained, probing, timers }: Parts,
   holder: Holder,
   slot: number,
   session: number,
@@ -124,7 +131,9 @@ function hasDrained(
   now: number,
 ): boolean {
   if (holder.name === config.node && holder.boot !== config.boot) return true;
+  // What a revoked host holds it does not serve for this cluster: its clients are reset by the owner, and reach that.
   return (
+    membership.isRevoked(holder.name) ||
     drained.reported(holder, slot) ||
     probing.isGone(holder, session, now) ||
     drained.msLeft(holder, deadlineMs + timers.overdueMs, now) <= 0

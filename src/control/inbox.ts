@@ -1,5 +1,6 @@
 import { decodeMessage, type Heartbeat, type Part, type Question, type Routed } from '../wire/control-message.ts';
 import type { ControlInput } from './io.ts';
+import type { ControlConfig } from './parts.ts';
 import { createReplayGuard } from './replay.ts';
 import { createAssembly } from './transfer.ts';
 
@@ -16,6 +17,7 @@ export type Said =
 export type Refusal =
   | 'not a peer'
   | 'not for a router to say'
+  | 'revoked'
   | 'own name elsewhere'
   | 'old session'
   | 'replayed'
@@ -31,15 +33,20 @@ export class Inbox {
   readonly #session: number;
   readonly #peers: ReadonlySet<string>;
   readonly #routers: ReadonlySet<string>;
+  readonly #isRevoked: (name: string) => boolean;
   readonly #replay = createReplayGuard();
   readonly #assembly = createAssembly();
   readonly #refused: Partial<Record<Refusal, number>> = {};
 
-  constructor(node: string, session: number, peers: readonly string[], routers: readonly string[]) {
+  constructor(
+    { node, session, peers, routers }: Pick<ControlConfig, 'node' | 'session' | 'peers' | 'routers'>,
+    isRevoked: (name: string) => boolean,
+  ) {
     this.#node = node;
     this.#session = session;
     this.#peers = new Set(peers);
     this.#routers = new Set(routers);
+    this.#isRevoked = isRevoked;
   }
 
   get refused(): Readonly<Record<string, number>> {
@@ -57,6 +64,7 @@ export class Inbox {
     if (sender === this.#node) return this.#hearOneself(session);
     const isRouter = this.#routers.has(sender);
     if (!isRouter && !this.#peers.has(sender)) return this.refuse('not a peer');
+    if (this.#isRevoked(sender)) return this.refuse('revoked');
     const stale = this.#replay.refusal(sender, session, counter);
     if (stale) return this.refuse(stale);
     const message = decodeMessage(datagram.body);

@@ -38,6 +38,8 @@ export type ControlInput =
   | { readonly kind: 'alive'; readonly at: number; readonly peer: string }
   /** The server of this replica answers its checks, or does not; it does at the start. */
   | { readonly kind: 'health'; readonly at: number; readonly healthy: boolean }
+  /** Of these peers the authority has taken the certificate back, and of no others: they have no say, and get no lease. */
+  | { readonly kind: 'revoked'; readonly at: number; readonly names: readonly string[] }
   /** A person saved or applied this at this agent. */
   | { readonly kind: 'propose'; readonly at: number; readonly change: Change }
   /** A person wants a new cluster, begun by this agent. */
@@ -110,7 +112,7 @@ export type ControlEvent =
 /** `waiting`: no map yet, or not enough voters heard; `fenced`: takes nothing new because the coordinator is not heard. */
 export type Verdict = 'serving' | 'waiting' | 'fenced' | 'leaving';
 
-export type PeerState = 'heard' | 'silent' | 'leaving';
+export type PeerState = 'heard' | 'silent' | 'leaving' | 'revoked';
 
 /** What `status` shows. */
 export interface ControlView {

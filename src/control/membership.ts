@@ -2,9 +2,15 @@ import type { Heartbeat } from '../wire/control-message.ts';
 import type { Via } from '../wire/envelope.ts';
 import type { Timers } from './timers.ts';
 
-/** Who is heard, since when, how, and what each said last. The own name is never among the peers here. */
+/**
+ * Who is heard, since when, how, and what each said last. The own name is never among the peers here. Whoever is revoked counts as not heard at
+ * all, save for how long its silence lasts: a lease that it was granted before may still run.
+ */
 export interface Membership {
   readonly others: readonly string[];
+  /** The authority has taken the certificates of these back, and of no others. */
+  revoke(names: readonly string[]): void;
+  isRevoked(name: string): boolean;
   /** Notes a heartbeat; false when a newer one of the same session was noted before. */
   hear(name: string, session: number, heartbeat: Heartbeat, via: Via, now: number): boolean;
   newest(name: string): Heartbeat | null;
@@ -46,18 +52,24 @@ interface Contact {
 export function createMembership(node: string, peers: readonly string[], timers: Timers, start: number): Membership {
   const others = peers.filter((peer) => peer !== node).sort();
   const contacts = new Map<string, Contact>();
+  let revoked: ReadonlySet<string> = new Set();
+  /** What it said last counts. */
+  const believed = (name: string) => (revoked.has(name) ? undefined : contacts.get(name));
 
   const silence = (name: string, now: number) => now - (contacts.get(name)?.at ?? start);
-  const heard = (name: string, now: number) =>
-    now - (contacts.get(name)?.at ?? Number.NEGATIVE_INFINITY) <= timers.heardMs;
+  const heard = (name: string, now: number) => now - (believed(name)?.at ?? Number.NEGATIVE_INFINITY) <= timers.heardMs;
   const multicastHeard = (name: string, now: number) =>
     now - (contacts.get(name)?.multicastAt ?? Number.NEGATIVE_INFINITY) <= timers.heardMs;
 
   return {
     others,
+    revoke: (names) => {
+      revoked = new Set(names);
+    },
+    isRevoked: (name) => revoked.has(name),
     silence,
     heard,
-    answers: (name) => contacts.get(name)?.answer !== undefined,
+    answers: (name) => believed(name)?.answer !== undefined,
     unanswered: (name, now) => now - (contacts.get(name)?.answeredAt ?? start),
     hear(name, session, heartbeat, via, now) {
       const last = contacts.get(name);
@@ -66,24 +78,21 @@ export function createMembership(node: string, peers: readonly string[], timers:
         if (via === 'multicast') last.multicastAt = now;
         return false;
       }
-      const answer = heartbeat.heard.find((each) => each.name === node);
-      const goesOn = last !== undefined && now - last.at <= timers.silenceMs;
-      contacts.set(name, {
+      const contact = contactAfter(last, timers, {
+        node,
         session,
         heartbeat,
-        answer,
-        at: now,
-        answeredAt: answer ? now : (last?.answeredAt ?? start),
-        since: goesOn ? last.since : now,
-        relapses: goesOn ? last.relapses : relapsesAfter(last, timers),
-        multicastAt: via === 'multicast' ? now : (last?.multicastAt ?? Number.NEGATIVE_INFINITY),
+        multicast: via === 'multicast',
+        start,
+        now,
       });
+      contacts.set(name, contact);
       return true;
     },
-    newest: (name) => contacts.get(name)?.heartbeat ?? null,
+    newest: (name) => believed(name)?.heartbeat ?? null,
     session: (name) => contacts.get(name)?.session ?? 0,
     stable(name, now) {
-      const contact = contacts.get(name);
+      const contact = believed(name);
       return (
         contact !== undefined &&
         silence(name, now) <= timers.silenceMs &&
@@ -91,16 +100,41 @@ export function createMembership(node: string, peers: readonly string[], timers:
       );
     },
     via: (name, now) => (heard(name, now) ? (multicastHeard(name, now) ? 'multicast' : 'unicast') : null),
-    unreachedByMulticast: (now) => others.filter((name) => !heard(name, now) || !contacts.get(name)?.answer?.multicast),
-    heardList(now) {
-      return others
+    unreachedByMulticast: (now) =>
+      others.filter((name) => !revoked.has(name) && (!heard(name, now) || !contacts.get(name)?.answer?.multicast)),
+    heardList: (now) =>
+      others
         .filter((name) => heard(name, now))
-        .map((name) => ({
-          name,
-          round: contacts.get(name)?.heartbeat.round ?? 0,
-          multicast: multicastHeard(name, now),
-        }));
-    },
+        .map((name) => ({ name, round: roundOf(contacts.get(name)), multicast: multicastHeard(name, now) })),
+  };
+}
+
+function roundOf(contact: Contact | undefined): number {
+  return contact?.heartbeat.round ?? 0;
+}
+
+function contactAfter(
+  last: Contact | undefined,
+  timers: Timers,
+  heard: Pick<Contact, 'session' | 'heartbeat'> & {
+    readonly node: string;
+    readonly multicast: boolean;
+    readonly start: number;
+    readonly now: number;
+  },
+): Contact {
+  const { node, session, heartbeat, multicast, start, now } = heard;
+  const answer = heartbeat.heard.find((each) => each.name === node);
+  const goesOn = last !== undefined && now - last.at <= timers.silenceMs;
+  return {
+    session,
+    heartbeat,
+    answer,
+    at: now,
+    answeredAt: answer ? now : (last?.answeredAt ?? start),
+    since: goesOn ? last.since : now,
+    relapses: goesOn ? last.relapses : relapsesAfter(last, timers),
+    multicastAt: multicast ? now : (last?.multicastAt ?? Number.NEGATIVE_INFINITY),
   };
 }
 

@@ -18,6 +18,8 @@ export interface Situation {
   /** Silent for so long that its kernel takes nothing new any more. */
   gone(name: string): boolean;
   leaving(name: string): boolean;
+  /** Its certificate is revoked: it is heard no more. */
+  revoked(name: string): boolean;
   /** Its server answers; null when nothing is heard of it. */
   healthy(name: string): boolean | null;
   hears(name: string): boolean;
@@ -116,6 +118,7 @@ export function nextLedger(
       evicted,
       changes,
       reinstated !== null ? situation.claims : [],
+      situation.revoked,
     ).slice(0, ledgerBounds.causeBytes),
     policy: proposed ? canonicalPolicy(proposed) : ledger.policy,
     policyEpoch: proposed ? epoch : ledger.policyEpoch,
@@ -142,16 +145,23 @@ function moveAsked(
   return { ...redirect(from, target, epoch, hosts), unfinished: from.unfinished };
 }
 
-/** The voters after one change of them, or null when there is none. A voter that has lost its memory is seated anew before anything else that is wanted. */
+/**
+ * The voters after one change of them, or null when there is none. A voter that is revoked loses its seat, and one that has lost its memory is seated anew, before anything
+ * else that is wanted.
+ */
 function votersAfter(ledger: Ledger, situation: Situation): Pick<Ledger, 'voters' | 'formerVoters'> | null {
   const { voters, formerVoters } = ledger;
-  const { incarnationOf, changes, hears } = situation;
+  const { incarnationOf, changes, hears, revoked, gone } = situation;
   // Once the former voters have committed a change they have no say in the next ledger.
   if (formerVoters.length > 0) return { voters, formerVoters: [] };
-  const forgetful = voters.find(({ name, incarnation }) => (incarnationOf(name) ?? incarnation) !== incarnation);
-  const asked = changes.find((change) => change.kind === 'voters') ?? null;
+  // Not before its last lease, and what it may have coordinated, is over.
+  const expelled = voters.find((voter) => revoked(voter.name) && gone(voter.name));
+  const forgetful = expelled
+    ? undefined
+    : voters.find(({ name, incarnation }) => (incarnationOf(name) ?? incarnation) !== incarnation);
+  const asked = expelled ? null : (changes.find((change) => change.kind === 'voters') ?? null);
   const name = forgetful?.name ?? asked?.name ?? null;
-  const instead = forgetful?.name ?? asked?.instead ?? null;
+  const instead = expelled?.name ?? forgetful?.name ?? asked?.instead ?? null;
   const incarnation = name === null ? null : incarnationOf(name);
   if ((name === null && instead === null) || (name !== null && incarnation === null)) return null;
   const staying = voters.filter((voter) => voter.name !== instead);
@@ -217,6 +227,7 @@ function causeOf(
   evicted: readonly string[],
   changes: readonly Change[],
   claims: Situation['claims'],
+  revoked: Situation['revoked'],
 ): string {
   const list = (names: readonly string[], what: string): string =>
     names.length > 0 ? `${names.join(', ')} ${what}` : '';
@@ -231,7 +242,8 @@ function causeOf(
   const causes = [
     changes.some(({ kind }) => kind === 'policy') ? 'policy changed' : '',
     changes.some(({ kind }) => kind === 'move') ? 'slots moved by hand' : '',
-    list(evicted, 'gone'),
+    list(evicted.filter(revoked), 'revoked'),
+    list(minus(evicted, evicted.filter(revoked)), 'gone'),
     list(minus(after.members, before.members), 'joined'),
     list(minus(minus(before.members, after.members), evicted), 'leaving'),
     list(minus(after.unhealthy, before.unhealthy), 'unhealthy'),

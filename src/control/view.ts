@@ -95,6 +95,7 @@ function voterStates({ config, voters, membership }: Parts, now: number): Contro
 }
 
 export function peerState({ membership, timers }: Parts, name: string, now: number): PeerState {
+  if (membership.isRevoked(name)) return 'revoked';
   const said = membership.newest(name);
   if (said === null || membership.silence(name, now) > timers.silenceMs) return 'silent';
   return said.leaving ? 'leaving' : 'heard';

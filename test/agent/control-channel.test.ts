@@ -6,13 +6,14 @@ import { createMemoryStore } from './memory-store.ts';
 const key = new Uint8Array(32).fill(7);
 const otherKey = new Uint8Array(32).fill(8);
 const body = Uint8Array.of(1, 2, 3);
+const control = { peers: { r1: '10.0.0.1', r2: '10.0.0.2' } };
 
 function channel(
   node: string,
   overrides: { cluster?: string; partition?: string; keyring?: Uint8Array[] } = {},
 ): ControlChannel {
   const service = { name: 'web', address: '203.0.113.10', partition: overrides.partition ?? '0.0.0.255' };
-  const config = { cluster: overrides.cluster ?? 'site1', node, service } as AgentConfig;
+  const config = { cluster: overrides.cluster ?? 'site1', node, service, control } as unknown as AgentConfig;
   return createControlChannel(config, overrides.keyring ?? [key], createMemoryStore());
 }
 
@@ -26,7 +27,7 @@ describe('the control channel', () => {
     const [sender, receiver] = [channel('r1'), channel('r2')];
     const counters = [1, 2, 3].map(() => {
       const opened = receiver.open(sender.seal(body));
-      return opened.ok ? opened.value.counter : opened.reason;
+      return opened.ok ? opened.value?.counter : opened.reason;
     });
     expect(counters).toEqual([0, 1, 2]);
   });

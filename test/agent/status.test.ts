@@ -35,6 +35,7 @@ const serving: AgentStatus = {
   resetUnasked: null,
   refused: {},
   links: { refused: {}, unreachable: {} },
+  signatures: { mode: 'required', unsigned: [], refused: {}, revoked: [] },
 };
 
 describe('status', () => {
@@ -55,6 +56,7 @@ describe('status', () => {
       'r3 may still hold connections of 10 slots it gave away, for 42 s at most',
       'unhealthy: r2',
       'drained: r3',
+      'control messages are signed',
       '',
       'replica  slots',
       'r1         128  0-127',

@@ -6,7 +6,7 @@ import { VirtualNetwork } from './virtual-network.ts';
 /**
  * Faults that the protocol holds against: crashed hosts (whose kernels go with them), restarts, lost, doubled, late and overtaken
  * datagrams, cuts between any two agents in one or both directions, a multicast that does not get through, leaving agents, agents that
- * are killed or stopped while their kernel goes on, the loss of a voter's disk. Not here: clocks that run at different speeds, by more than the
+ * are killed or stopped while their kernel goes on, the loss of a voter's disk, lists of revoked certificates that some have and others not. Not here: clocks that run at different speeds, by more than the
  * 300 ms between `leaseMs` and `deadMs` allow.
  */
 const seeds = Number(process.env.CONTROL_SEEDS ?? 200);
@@ -40,9 +40,29 @@ function survive(seed: number): void {
     // Without faults nothing moves.
     expect(net.control('n1').view().epoch).toBe(epoch);
     expect(net.healthy()).toBe(true);
+    expel(net);
   } catch (error) {
     throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : error}`, { cause: error });
   }
+}
+
+/** Where the others can go on without it, the last voter is revoked: they serve everything, and it has neither share nor vote. */
+function expel(net: VirtualNetwork): void {
+  const { voters } = net.control('n1').view();
+  const last = voters.at(-1)?.name;
+  if (last === undefined || voters.length < 3) return;
+  for (const name of net.names) net.revoke(name, [last]);
+  const others = net.names.filter((name) => name !== last);
+  net.runUntil(
+    () =>
+      net.healthy(others) &&
+      others.every((name) => {
+        const view = net.control(name).view();
+        return !view.members.includes(last) && !view.voters.some((voter) => voter.name === last);
+      }),
+    8000,
+  );
+  expect(net.accepting(last).size).toBe(0);
 }
 
 function networkOf(seed: number): VirtualNetwork {
@@ -81,9 +101,32 @@ function disturb(net: VirtualNetwork): void {
     () => net.input(name, { kind: 'propose', at: net.now, change: { kind: 'policy', policy: anyPolicy(net) } }),
     () => net.input(name, { kind: 'propose', at: net.now, change: { kind: 'policy', policy: anyPolicy(net) } }),
     () => net.input(name, { kind: 'propose', at: net.now, change: anyChange(net) }),
-    () => net.input(name, { kind: 'leave', at: net.now }),
+    () => leave(net, name),
+    () => revokeSomewhere(net, name),
+    () => revokeEverywhere(net, name),
   ];
   net.pick(actions)();
+}
+
+/**
+ * Whoever is revoked, and written out of the voters, is missed by a voter that is to be seated anew; and voters that all leave have nobody to coordinate in the place of
+ * one that is revoked.
+ */
+function mayRevoke(net: VirtualNetwork): boolean {
+  return !net.forgotten && net.running().every((name) => net.control(name).view().verdict !== 'leaving');
+}
+
+function revokeSomewhere(net: VirtualNetwork, name: string): void {
+  if (mayRevoke(net)) net.revoke(name, net.random() < 0.3 ? [] : [net.pick(net.names)]);
+}
+
+/** All of them, itself included, learn at once that it is revoked, as far as their agents run. */
+function revokeEverywhere(net: VirtualNetwork, name: string): void {
+  if (mayRevoke(net)) for (const each of net.names) net.revoke(each, [name]);
+}
+
+function leave(net: VirtualNetwork, name: string): void {
+  if (net.names.every((each) => net.host(each).revoked.length === 0)) net.input(name, { kind: 'leave', at: net.now });
 }
 
 /** A voter's disk is lost, once in a run and where the others can still seat it anew. */
@@ -92,7 +135,7 @@ function forget(net: VirtualNetwork, name: string): void {
   const seated = views.every(({ voters }) => voters.length >= 3 && voters.every(({ state }) => state !== 'forgetful'));
   if (views.length < 2 || !seated || net.names.some((each) => net.host(each).session > 1 && !net.host(each).disk))
     return;
-  if (net.forgotten) return;
+  if (net.forgotten || net.names.some((each) => net.host(each).revoked.length > 0)) return;
   net.forgotten = true;
   net.crash(name);
   net.loseDisk(name);
@@ -123,6 +166,7 @@ function calm(net: VirtualNetwork): void {
   net.healAll();
   net.multicastBlocked = false;
   net.loss = 0;
+  for (const name of net.names) net.revoke(name, []);
   // Whoever was stopped goes on by then, and whoever leaves has left.
   net.run(6400);
   for (const name of net.names) if (!net.host(name).control) net.start(name);

@@ -67,6 +67,8 @@ interface Host {
   stoppedUntil: number;
   epoch: number;
   left: boolean;
+  /** Whose certificates this host knows to be revoked; other lives of its agent too. */
+  revoked: readonly string[];
 }
 
 /** Control state machines, kernels, disks and a network in virtual time; every choice comes from one seed, and every step is checked. */
@@ -122,7 +124,7 @@ export class VirtualNetwork {
           epoch: 0,
           left: false,
         },
-        stoppedUntil: 0,
+        ...{ stoppedUntil: 0, revoked: [] },
       });
     }
   }
@@ -158,6 +160,7 @@ export class VirtualNetwork {
         routers: this.#options.routers ?? [],
       });
       this.input(name, { kind: 'tick', at: this.now });
+      this.input(name, { kind: 'revoked', at: this.now, names: host.revoked });
     }
     return this;
   }
@@ -261,6 +264,12 @@ export class VirtualNetwork {
     host.current = 0;
   }
 
+  /** The list of revoked certificates that `host` has names these, and no others. */
+  revoke(host: string, names: readonly string[]): void {
+    this.host(host).revoked = names;
+    this.input(host, { kind: 'revoked', at: this.now, names });
+  }
+
   loseDisk(name: string): void {
     this.host(name).disk = null;
   }
@@ -345,7 +354,9 @@ export class VirtualNetwork {
       this.#schedule(host, host.stoppedUntil, () => this.input(name, { ...input, at: this.now }));
       return;
     }
-    for (const output of host.control.handle(input)) this.#perform(host, output);
+    // An agent that was stopped reads the list that there is by then.
+    const read = input.kind === 'revoked' ? { ...input, names: host.revoked } : input;
+    for (const output of host.control.handle(read)) this.#perform(host, output);
     const lateness = this.#between(this.#options.latenessMs ?? [0, 0]);
     const at = Math.max(this.now, host.control.nextTimeout() + lateness);
     if (at === host.ticksAt) return;

@@ -127,10 +127,10 @@ describe('a control message', () => {
     expect(decodeMessage(Uint8Array.from(bytes))).toEqual({ ok: false, reason });
   });
 
-  test('fits a datagram with 28 of the longest names, and the limit is known', () => {
+  test('fits a signed datagram with 22 of the longest names, and the limit is known', () => {
     const names = (count: number) => Array.from({ length: count }, (_, i) => `${i}`.padStart(32, 'n'));
-    expect(heartbeatFits(names(28))).toBe(true);
-    expect(heartbeatFits(names(40))).toBe(false);
+    expect(heartbeatFits(names(22))).toBe(true);
+    expect(heartbeatFits(names(24))).toBe(false);
     const part = { kind: 'part', content: 'ledger', transfer: 1, length: 1024, index: 0 } as const;
     expect(encodeMessage({ ...part, bytes: new Uint8Array(partBytesMax) }).length).toBeLessThanOrEqual(bodyBytesMax);
   });

@@ -1,0 +1,57 @@
+/** Whether the members of the cluster sign what they say, and who is not believed. */
+export interface SignatureStatus {
+  /** `none`: this replica has no certificates. `accepted`: unsigned messages are heard too. */
+  readonly mode: 'none' | 'accepted' | 'required';
+  /** Peers that are heard and do not sign. */
+  readonly unsigned: readonly string[];
+  /** Peers in whose name something came of late, authenticated by the cluster's key, and was not believed: why the last was not. */
+  readonly refused: Readonly<Record<string, string>>;
+  /** Replicas whose certificate is revoked. */
+  readonly revoked: readonly string[];
+}
+
+export const noSignatures: SignatureStatus = { mode: 'none', unsigned: [], refused: {}, revoked: [] };
+
+const modes: Readonly<Record<SignatureStatus['mode'], string>> = {
+  none: 'control messages are not signed: agent.yaml names no certificates',
+  accepted: 'control messages are signed; unsigned ones are heard too (control.signatures: accepted)',
+  required: 'control messages are signed',
+};
+
+/** By the beginning of the reason. */
+const remedies: readonly (readonly [string, string])[] = [
+  [
+    'not signed',
+    'name certificates in its agent.yaml, or set control.signatures: accepted here while the cluster is being changed over',
+  ],
+  ['certificate not known', 'it has not shown its certificate yet'],
+  ['certificate expired', 'issue it a new one (manycast keys issue), or look at the clocks'],
+  ['certificate not in force', 'look at the clocks'],
+  ['certificate of another authority', 'compare `ca` in agent.yaml'],
+  [
+    'certificate of another',
+    'somebody with the keyring speaks for it, or its agent.yaml names the certificate of another',
+  ],
+  [
+    'wrong signature',
+    'somebody with the keyring speaks for it: change the keyring (manycast keyring add, use, remove)',
+  ],
+];
+
+/** The mode, and one line for each thing that is wrong. */
+export function signatureLines({ mode, unsigned, refused, revoked }: SignatureStatus): string[] {
+  const lines = [modes[mode]];
+  if (unsigned.length > 0) lines.push(`heard without a signature: ${unsigned.join(', ')}`);
+  for (const name of revoked) {
+    const speaks = refused[name] === undefined ? '' : ' and still speaks with the keyring';
+    lines.push(
+      `${name}: its certificate is revoked${speaks}; it knows the keyring: change it everywhere else (manycast keyring add, use, remove)`,
+    );
+  }
+  for (const [name, reason] of Object.entries(refused)) {
+    if (revoked.includes(name)) continue;
+    const remedy = remedies.find(([begin]) => reason.startsWith(begin))?.[1];
+    lines.push(`in the name of ${name}, not believed: ${reason}${remedy ? `; ${remedy}` : ''}`);
+  }
+  return lines;
+}
