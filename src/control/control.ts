@@ -10,7 +10,7 @@ import { Fences } from './fences.ts';
 import { Following } from './following.ts';
 import { objectionToFounding } from './founding.ts';
 import { grantedByCoordinator, grantedByOneself } from './granting.ts';
-import { hear } from './hearing.ts';
+import { hear, isExpected } from './hearing.ts';
 import { heartbeatOf, type Said, sameFields, saysSame, unicastTo } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
@@ -185,14 +185,8 @@ class Machine implements Control {
 
   /** False when nothing follows from it but, maybe, a longer lease. */
   #receive(datagram: ControlInput & { readonly kind: 'message' }): boolean {
-    const { membership, following, config, share, staying } = this.#parts;
-    const said = this.#inbox.open(datagram, (sender, content) =>
-      content === 'ledger'
-        ? following.name === sender || membership.newest(sender)?.follow === config.node
-        : content === 'kept' || content === 'known'
-          ? staying.isUsed
-          : following.hasAuthority(this.#now),
-    );
+    const { membership, following, share } = this.#parts;
+    const said = this.#inbox.open(datagram, (...part) => isExpected(this.#parts, ...part, this.#now));
     const { sender } = datagram;
     if (said?.kind === 'heartbeat') {
       const before = membership.heard(sender, this.#now) ? membership.newest(sender) : null;

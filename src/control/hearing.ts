@@ -1,6 +1,18 @@
+import type { Part } from '../wire/control-message.ts';
 import { decodeLedger } from '../wire/ledger.ts';
 import type { Refusal, Said } from './inbox.ts';
 import type { Parts } from './parts.ts';
+
+/** Whether a value that comes in parts is of use now: none else takes memory. */
+export function isExpected(
+  { config, following, membership, staying }: Parts,
+  sender: string,
+  content: Part['content'],
+  now: number,
+): boolean {
+  if (content === 'ledger') return following.name === sender || membership.newest(sender)?.follow === config.node;
+  return content === 'kept' || content === 'known' ? staying.isUsed : following.hasAuthority(now);
+}
 
 /** Takes in what a peer says besides its heartbeats; why it is refused, or null. */
 export function hear(
