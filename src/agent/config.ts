@@ -13,13 +13,15 @@ import { type MemberFiles, readMember } from '../platform/certificates.ts';
 import { partitionOf } from '../space/partition.ts';
 import type { ScheduledCheck } from './health.ts';
 
-const name = z.string().regex(namePattern, nameRule);
+/** Of clusters, replicas, routers and services. */
+export const nameSchema = z.string().regex(namePattern, nameRule);
+const name = nameSchema;
 
 const ipv4 = z
   .string()
   .refine((text) => !text.includes(':'), { error: 'an IPv4 address: IPv6 is not built yet', abort: true })
   .refine((text) => parseIp(text).ok, { error: 'an IPv4 address', abort: true });
-const unicast = ipv4.refine((text) => !isMulticast(addressOf(text)), 'a unicast address');
+export const unicastSchema = ipv4.refine((text) => !isMulticast(addressOf(text)), 'a unicast address');
 const group = ipv4.refine((text) => isMulticast(addressOf(text)), 'a multicast address, 224.0.0.0 to 239.255.255.255');
 
 const port = z
@@ -38,7 +40,7 @@ const status = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/;
 /** Of every kind of health check. */
 const healthCheck = {
   port: z.number().int().min(1).max(65_535).describe('TCP port asked; without `address` one of `service.ports`.'),
-  address: unicast
+  address: unicastSchema
     .optional()
     .describe(
       'Address of this host asked; by default the service address itself, which reaches a server bound to it or to any address.',
@@ -84,6 +86,73 @@ const httpCheck = z
   })
   .describe('A GET request over HTTP/1.1, on a connection of its own.');
 
+/** What clients reach: of a replica, and of a router that sends packets to one. */
+export const serviceSchema = z
+  .strictObject({
+    name: name.describe('Name of the service; also names the kernel table.'),
+    address: unicastSchema.describe('Service address, what clients connect to. The agent puts it on `lo`.'),
+    ports: z
+      .array(port)
+      .min(1)
+      .max(64)
+      .describe('What is served, such as `80/tcp`; every other port of the address drops.'),
+    group: group.describe('Multicast group whose link address the service address resolves to.'),
+    partition: ipv4
+      .default('0.0.0.255')
+      .describe('Bits of a client address that make its slot, at most 16, the same on every replica.'),
+    udpIdle: seconds
+      .optional()
+      .describe(
+        'UDP flows stay with their replica while their slot moves, until nothing was heard of them for this long, such as `30s`; the same on every replica. Without it they follow the slot.',
+      ),
+  })
+  .describe('What clients reach.');
+
+export const controlSchema = z
+  .strictObject({
+    group: group.describe('Multicast group on which the agents talk.'),
+    port: z.number().int().min(1).max(65_535).describe('UDP port of the control channel.'),
+    peers: z
+      .record(name, unicastSchema)
+      .describe('Address of every replica by name, this one included: for when multicast does not get through.'),
+    keyring: z.string().min(1).describe('File with the keys of the control channel, made by `manycast keyring new`.'),
+    signatures: z
+      .enum(['required', 'accepted'])
+      .default('required')
+      .describe(
+        'With `certificates`, whether every message must be signed by the replica it speaks for; `accepted` hears unsigned ones too, while a cluster is being changed over.',
+      ),
+  })
+  .describe('How the agents talk.');
+
+export const routersSchema = z
+  .record(nameSchema, unicastSchema)
+  .default({})
+  .describe(
+    'Address on the control channel of every router that sends packets to one replica each, by name: a move waits until all of them follow.',
+  );
+
+export const certificatesSchema = z
+  .strictObject({
+    ca: z
+      .string()
+      .min(1)
+      .describe("File with the certificate of the cluster's authority, made by `manycast keys init`."),
+    certificate: z.string().min(1).describe("File with this replica's own, made by `manycast keys issue`."),
+    key: z.string().min(1).describe('File with the private key of it, which its owner alone may read.'),
+    revoked: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'File with the certificates that are not believed any more: `ca.crl` of the authority, as `manycast keys revoke` writes it. A saved file counts at once, also for links that are open.',
+      ),
+  })
+  .optional()
+  .describe(
+    'With what this replica proves its name to the others: it signs its control messages, and hears only what is signed.',
+  );
+
 /** `agent.yaml`, field by field: check, default, documentation. */
 export const agentSchema = z.strictObject({
   cluster: name.describe('Name of the cluster; agents of other clusters are not heard.'),
@@ -93,62 +162,10 @@ export const agentSchema = z.strictObject({
     .min(1)
     .max(15)
     .describe('Network device that carries the service: the bond or VLAN device, not its parts.'),
-  service: z
-    .strictObject({
-      name: name.describe('Name of the service; also names the kernel table.'),
-      address: unicast.describe('Service address, what clients connect to. The agent puts it on `lo`.'),
-      ports: z
-        .array(port)
-        .min(1)
-        .max(64)
-        .describe('What is served, such as `80/tcp`; every other port of the address drops.'),
-      group: group.describe('Multicast group whose link address the service address resolves to.'),
-      partition: ipv4
-        .default('0.0.0.255')
-        .describe('Bits of a client address that make its slot, at most 16, the same on every replica.'),
-      udpIdle: seconds
-        .optional()
-        .describe(
-          'UDP flows stay with their replica while their slot moves, until nothing was heard of them for this long, such as `30s`; the same on every replica. Without it they follow the slot.',
-        ),
-    })
-    .describe('What clients reach.'),
-  control: z
-    .strictObject({
-      group: group.describe('Multicast group on which the agents talk.'),
-      port: z.number().int().min(1).max(65_535).describe('UDP port of the control channel.'),
-      peers: z
-        .record(name, unicast)
-        .describe('Address of every replica by name, this one included: for when multicast does not get through.'),
-      keyring: z.string().min(1).describe('File with the keys of the control channel, made by `manycast keyring new`.'),
-      signatures: z
-        .enum(['required', 'accepted'])
-        .default('required')
-        .describe(
-          'With `certificates`, whether every message must be signed by the replica it speaks for; `accepted` hears unsigned ones too, while a cluster is being changed over.',
-        ),
-    })
-    .describe('How the agents talk.'),
-  certificates: z
-    .strictObject({
-      ca: z
-        .string()
-        .min(1)
-        .describe("File with the certificate of the cluster's authority, made by `manycast keys init`."),
-      certificate: z.string().min(1).describe("File with this replica's own, made by `manycast keys issue`."),
-      key: z.string().min(1).describe('File with the private key of it, which its owner alone may read.'),
-      revoked: z
-        .string()
-        .min(1)
-        .optional()
-        .describe(
-          'File with the certificates that are not believed any more: `ca.crl` of the authority, as `manycast keys revoke` writes it. A saved file counts at once, also for links that are open.',
-        ),
-    })
-    .optional()
-    .describe(
-      'With what this replica proves its name to the others: it signs its control messages, and hears only what is signed.',
-    ),
+  service: serviceSchema,
+  control: controlSchema,
+  routers: routersSchema,
+  certificates: certificatesSchema,
   sdk: z
     .strictObject({
       socket: z
@@ -180,6 +197,14 @@ export const agentSchema = z.strictObject({
 
 /** `agent.yaml` as read: paths absolute, values checked. */
 export type AgentConfig = z.output<typeof agentSchema>;
+
+/** The part of it that the control channel works with. */
+export type MemberConfig = Pick<AgentConfig, 'cluster' | 'node' | 'service' | 'control' | 'routers' | 'certificates'>;
+
+/** Everybody who may say something on the control channel. */
+export function speakersOf({ control, routers }: MemberConfig): readonly string[] {
+  return [...Object.keys(control.peers), ...Object.keys(routers)];
+}
 
 /** Reads and checks the file; relative paths in it are relative to it. Throws an OperatingError of one clear line. */
 export function readAgentConfig(path: string): AgentConfig {
@@ -213,7 +238,7 @@ export function readAgentConfig(path: string): AgentConfig {
  * The files of `certificates` as PEM; null when there are none. Throws an OperatingError of one clear line unless they belong together, are in
  * force, and name this node of this cluster.
  */
-export function readCertificates({ certificates, cluster, node }: AgentConfig): MemberFiles | null {
+export function readCertificates({ certificates, cluster, node }: MemberConfig): MemberFiles | null {
   return certificates ? readMember(certificates, { cluster, replica: node }) : null;
 }
 
@@ -268,6 +293,10 @@ function disagreement(config: AgentConfig): string | null {
   if (!partition.ok) return `service.partition: ${partition.reason}`;
   if (!Object.hasOwn(control.peers, node)) return `control.peers: "${node}", this node, is missing`;
   if (control.group === service.group) return 'control.group: must differ from service.group';
+  if (Object.keys(config.routers).length > 0 && !config.certificates)
+    return 'routers: needs certificates: joins are signed';
+  const both = Object.keys(control.peers).find((name) => Object.hasOwn(config.routers, name));
+  if (both !== undefined) return `routers: "${both}" is also a replica in control.peers`;
   if (Object.values(control.peers).includes(service.address))
     return 'service.address: is also a replica in control.peers';
   return strayPort(config);

@@ -4,7 +4,7 @@ import { ok, type Result, refuse } from '../base/result.ts';
 import { hmacSha256, type Keyring, sha256 } from '../platform/keyring.ts';
 import type { StateStore } from '../ports/state-store.ts';
 import { type Envelope, openEnvelope, sealEnvelope, sealIntroduction } from '../wire/envelope.ts';
-import type { AgentConfig } from './config.ts';
+import { type MemberConfig, speakersOf } from './config.ts';
 import type { Signatures } from './signatures.ts';
 
 const sessionRecord = 'session';
@@ -32,7 +32,7 @@ export interface ControlChannelOptions {
  * that nothing recorded from an earlier life is taken for new. Where the disk forgot, the Unix time in seconds is higher.
  */
 export function createControlChannel(
-  config: AgentConfig,
+  config: MemberConfig,
   keyring: Keyring,
   store: StateStore,
   { signatures = null, onNewSession = () => {} }: ControlChannelOptions = {},
@@ -79,13 +79,13 @@ export function createControlChannel(
   };
 }
 
-function isPeer({ control }: AgentConfig, name: string): boolean {
-  return Object.hasOwn(control.peers, name);
+function isPeer(config: MemberConfig, name: string): boolean {
+  return speakersOf(config).includes(name);
 }
 
 /** Replicas that disagree about what a slot is must not hear each other: the name stands for the service and its partition too. */
 /** What agents must agree on before they may hear each other. */
-function clusterIdOf({ cluster, service }: AgentConfig): Uint8Array {
+function clusterIdOf({ cluster, service }: MemberConfig): Uint8Array {
   const idle = service.udpIdle === undefined ? [] : [`udpIdle ${service.udpIdle}`];
   return sha256([cluster, service.name, service.address, service.partition, ...idle].join('\n')).slice(0, 8);
 }

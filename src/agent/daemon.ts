@@ -172,9 +172,8 @@ function openChannel(
   log: Logger,
   driver: () => Driver | null,
 ): MemberChannel {
-  const nothing: ReadonlySet<string> = new Set();
   const onRevoked = (names: readonly string[]): void => driver()?.revoke(names);
-  return openMemberChannel(config, { ...parts, now: () => Date.now(), revokedSerials: () => nothing, onRevoked }, log);
+  return openMemberChannel(config, { ...parts, now: () => Date.now(), onRevoked }, log);
 }
 
 /** The link address of a witness, which carries nothing. */

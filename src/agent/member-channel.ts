@@ -1,9 +1,10 @@
 import type { Logger } from 'pino';
 import type { Keyring } from '../platform/keyring.ts';
+import { noRevocations, watchRevocations } from '../platform/revocations.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ControlNetwork } from '../ports/control-network.ts';
 import type { StateStore } from '../ports/state-store.ts';
-import { type AgentConfig, readCertificates } from './config.ts';
+import { type MemberConfig, readCertificates } from './config.ts';
 import { type ControlChannel, createControlChannel } from './control-channel.ts';
 import { type Introductions, startIntroductions } from './introductions.ts';
 import { noSignatures, type SignatureStatus } from './signature-status.ts';
@@ -16,8 +17,6 @@ export interface MemberChannelParts {
   readonly clock: Clock;
   /** Unix milliseconds. */
   readonly now: () => number;
-  /** Serial numbers that the authority has taken back, as node:crypto prints them. */
-  readonly revokedSerials: () => ReadonlySet<string>;
   /** Of whom the certificate is revoked, whenever that changes. */
   readonly onRevoked: (names: readonly string[]) => void;
 }
@@ -25,17 +24,24 @@ export interface MemberChannelParts {
 /** The control channel of an agent, signed where the configuration names certificates. */
 export interface MemberChannel extends ControlChannel {
   signatures(): SignatureStatus;
-  /** The list of revoked certificates has changed. */
-  look(): void;
   close(): void;
 }
 
 /** Throws an OperatingError when there are certificates, and they cannot be used. */
-export function openMemberChannel(config: AgentConfig, parts: MemberChannelParts, log: Logger): MemberChannel {
+export function openMemberChannel(config: MemberConfig, parts: MemberChannelParts, log: Logger): MemberChannel {
   const files = readCertificates(config);
+  const revocations =
+    files?.revoked === undefined ? noRevocations : watchRevocations(files.revoked, files.ca, (line) => log.error(line));
   const { keyring, store, network, clock } = parts;
   const signatures: Signatures | null =
-    files && new Signatures({ ...parts, config, files, onRevoked: (names) => revoked(names) });
+    files &&
+    new Signatures({
+      ...parts,
+      config,
+      files,
+      revokedSerials: revocations.serials,
+      onRevoked: (names) => revoked(names),
+    });
   let introductions: Introductions | null = null;
   const channel = createControlChannel(config, keyring, store, {
     signatures,
@@ -58,7 +64,9 @@ export function openMemberChannel(config: AgentConfig, parts: MemberChannelParts
   return {
     ...channel,
     signatures: () => signatures?.status() ?? noSignatures,
-    look: () => signatures?.look(),
-    close: () => introductions?.stop(),
+    close(): void {
+      introductions?.stop();
+      revocations.close();
+    },
   };
 }

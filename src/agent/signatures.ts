@@ -12,7 +12,7 @@ import {
 } from '../platform/member-signatures.ts';
 import type { StateStore } from '../ports/state-store.ts';
 import type { Opened } from '../wire/envelope.ts';
-import type { AgentConfig } from './config.ts';
+import { type MemberConfig, speakersOf } from './config.ts';
 import type { SignatureStatus } from './signature-status.ts';
 
 /** The members' certificates as they were shown to an earlier life: one that starts again within its lease hears the others at once. */
@@ -24,7 +24,7 @@ const latelyMs = 10_000;
 const unknown: Disbelief = 'certificate not known';
 
 export interface SignaturesOptions {
-  readonly config: AgentConfig;
+  readonly config: MemberConfig;
   /** As PEM. */
   readonly files: MemberFiles;
   readonly store: StateStore;
@@ -53,7 +53,7 @@ export class Signatures {
     this.#options = options;
     this.signing = memberSigning(files);
     this.#members = new KnownMembers<KeyObject>({
-      ...{ cluster: config.cluster, peers: Object.keys(config.control.peers), revokedSerials, now },
+      ...{ cluster: config.cluster, peers: speakersOf(config), revokedSerials, now },
       read: certificateReader(files.ca),
       fingerprintOf,
     });
@@ -124,7 +124,7 @@ export class Signatures {
   }
 
   #isPeer(name: string): boolean {
-    return Object.hasOwn(this.#options.config.control.peers, name);
+    return speakersOf(this.#options.config).includes(name);
   }
 }
 

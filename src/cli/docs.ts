@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { agentSchema } from '../agent/config.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { jsonSchemaOf, markdownReference } from '../base/schema-reference.ts';
+import { routerSchema } from '../edge/config.ts';
 import { policySchema } from '../policy/index.ts';
 import { measureMeanings, scenarioSchema } from '../scenario/index.ts';
 
@@ -15,6 +16,11 @@ const files = [
     name: 'agent',
     schema: agentSchema,
     intro: 'One file for each replica, read by `manycast agent -c FILE`. Paths in it are relative to it.',
+  },
+  {
+    name: 'router',
+    schema: routerSchema,
+    intro: 'One file for each router, read by `manycast router -c FILE`. Paths in it are relative to it.',
   },
   {
     name: 'policy',

@@ -26,6 +26,22 @@ program
   .addOption(new Option('--log-level <level>', 'what to log').choices(logLevels).default('info'))
   .action(async (options) => (await import('./agent.ts')).runAgent(options, { witness: true }));
 
+const router = program
+  .command('router')
+  .description('send each packet of a service to the one replica whose verified join covers it')
+  .option('-c, --config <file>', 'router.yaml')
+  .addOption(new Option('--log-level <level>', 'what to log').choices(logLevels).default('info'))
+  .action(async (options) => {
+    if (options.config === undefined) router.error("error: required option '-c, --config <file>' not specified");
+    await (await import('./router.ts')).runRouter(options);
+  });
+router
+  .command('status')
+  .description('ask the running router: who has joined, what is sent where, what was refused')
+  .option('--socket <path>', "the router's socket", process.env.MANYCAST_ROUTER_SOCKET ?? '/run/manycast/router.sock')
+  .option('--json', 'everything, as JSON')
+  .action(async (options) => (await import('./router.ts')).showRouter(options));
+
 program
   .command('status')
   .description('ask the running agent: its verdict, the shares, what disagrees')

@@ -143,7 +143,7 @@ export class KnownMembers<Key> {
 
   #doubt({ serial, notBefore, notAfter }: MemberCertificate<Key>): Disbelief | null {
     const now = this.#config.now();
-    if (this.#config.revokedSerials().has(serial)) return 'certificate revoked';
+    if (this.#config.revokedSerials().has(serial.toLowerCase())) return 'certificate revoked';
     if (now > notAfter) return 'certificate expired';
     return now < notBefore ? 'certificate not in force yet' : null;
   }

@@ -8,10 +8,12 @@ import { contentOf, watchFile } from './watched-file.ts';
 export interface Revocations {
   /** By serial, in hexadecimal of either case. */
   has(serial: string): boolean;
+  /** All of them, in lower case. */
+  serials(): ReadonlySet<string>;
   close(): void;
 }
 
-export const noRevocations: Revocations = { has: () => false, close() {} };
+export const noRevocations: Revocations = { has: () => false, serials: () => new Set(), close() {} };
 
 /**
  * Follows a file of revocation lists. A saved list counts at once; one that is damaged, or signed by nobody known, is told of and changes
@@ -35,7 +37,7 @@ export function watchRevocations(
     watched.close();
     throw error;
   }
-  return { has: (serial) => serials.has(serial.toLowerCase()), close: () => watched.close() };
+  return { has: (serial) => serials.has(serial.toLowerCase()), serials: () => serials, close: () => watched.close() };
 }
 
 /** Serials in a file, of lists that one of `authorities` (PEM) has signed; lower case. Throws an OperatingError when there is no such list. */

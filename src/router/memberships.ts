@@ -103,6 +103,12 @@ export class Memberships {
     return new Map(members.filter(([, { claims }]) => !claims.isLeave).map(([name, { claims }]) => [name, claims]));
   }
 
+  /** Of every member the epoch of its newest join, also of one that has left. */
+  epochs(group: IpAddress): readonly { readonly name: string; readonly epoch: number }[] {
+    const members = [...(this.#groups.get(formatIp(group))?.members ?? [])];
+    return members.map(([name, { claims }]) => ({ name, epoch: claims.epoch }));
+  }
+
   /** When `wake` is to be called, if nothing comes before. */
   get wakeAtMs(): number {
     let at = Infinity;

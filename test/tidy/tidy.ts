@@ -34,21 +34,41 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
     node: true,
   },
   dns: { imports: ['base', 'wire', 'identity', 'registry', 'platform'], node: true },
+  edge: {
+    imports: [
+      ...['base', 'wire', 'space', 'router', 'dataplane', 'platform'],
+      ...['agent/config.ts', 'agent/control-socket.ts', 'agent/member-channel.ts'],
+    ],
+    node: true,
+  },
   sim: { imports: ['base', 'wire', 'space', 'policy', 'control', 'handoff', 'dataplane', 'ports', 'agent/driver.ts'] },
   cli: {
     imports: [
-      ...['base', 'space', 'policy', 'identity', 'registry', 'platform', 'lab', 'scenario', 'agent', 'dns', 'sim'],
+      ...[
+        'base',
+        'space',
+        'policy',
+        'identity',
+        'registry',
+        'platform',
+        'lab',
+        'scenario',
+        'agent',
+        'edge',
+        'dns',
+        'sim',
+      ],
     ],
     node: true,
   },
 };
 
 const libraries: Readonly<Record<string, readonly string[]>> = {
-  zod: ['base', 'policy', 'registry', 'platform', 'scenario', 'agent'],
+  zod: ['base', 'policy', 'registry', 'platform', 'scenario', 'agent', 'edge'],
   yaml: ['base', 'dns', 'lab', 'scenario'],
   koffi: ['platform'],
   'node-forge': ['identity'],
-  pino: ['agent', 'cli'],
+  pino: ['agent', 'edge', 'cli'],
   commander: ['cli'],
 };
 

@@ -1,0 +1,35 @@
+import { encodeMessage } from '../wire/control-message.ts';
+
+/** How often the router says again by which joins its kernel goes: a datagram may be lost, and an agent may have begun since. */
+const repeatMs = 250;
+
+export interface AnnouncerParts {
+  readonly seal: (body: Uint8Array) => Uint8Array;
+  /** To every replica of the service. */
+  readonly send: (datagram: Uint8Array) => void;
+  readonly wakeAfter: (ms: number, callback: () => void) => () => void;
+}
+
+/** Tells the replicas of one service by which of their joins the router's kernel goes. */
+export interface Announcer {
+  say(members: readonly { readonly name: string; readonly epoch: number }[]): void;
+  stop(): void;
+}
+
+export function startAnnouncer({ seal, send, wakeAfter }: AnnouncerParts): Announcer {
+  let said: Parameters<Announcer['say']>[0] = [];
+  let cancel = (): void => {};
+  const tell = (): void => {
+    cancel();
+    send(seal(encodeMessage({ kind: 'routed', members: said })));
+    cancel = wakeAfter(repeatMs, tell);
+  };
+  tell();
+  return {
+    say(members) {
+      said = members;
+      tell();
+    },
+    stop: () => cancel(),
+  };
+}

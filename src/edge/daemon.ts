@@ -1,0 +1,118 @@
+import type { Logger } from 'pino';
+import { openControlSocket } from '../agent/control-socket.ts';
+import { openMemberChannel } from '../agent/member-channel.ts';
+import { defined } from '../base/assert.ts';
+import { messageOf } from '../base/operating-error.ts';
+import { createEdgePlane } from '../dataplane/edge-plane.ts';
+import { runIp } from '../platform/ip-command.ts';
+import { readKeyring } from '../platform/keyring.ts';
+import { openNftables } from '../platform/libnftables.ts';
+import { monotonicClock } from '../platform/monotonic-clock.ts';
+import { openStateDirectory } from '../platform/state-directory.ts';
+import { openUdpControlNetwork } from '../platform/udp-control-network.ts';
+import { openAccess } from './access.ts';
+import { type Announcer, startAnnouncer } from './announcer.ts';
+import type { RoutedService, RouterConfig } from './config.ts';
+import { startEdge } from './edge.ts';
+import { statusOf } from './status.ts';
+
+/** A running router. */
+export interface Router {
+  /** Undoes all that was done to the host: its services are served no more. */
+  stop(): Promise<void>;
+  /** Ends at once and leaves the kernel as it is: the next start goes on from there. */
+  detach(): Promise<void>;
+}
+
+/** Throws an OperatingError of one clear line when it cannot start; then nothing is left open. */
+export async function startRouter(config: RouterConfig, version: string, log: Logger): Promise<Router> {
+  const closers: (() => unknown)[] = [];
+  const close = async (): Promise<void> => {
+    for (let next = closers.pop(); next; next = closers.pop()) {
+      await Promise.resolve(next()).catch((error: unknown) => log.error(`closing: ${messageOf(error)}`));
+    }
+  };
+  try {
+    const plane = createEdgePlane({ nft: openNftables(), ip: runIp });
+    const announcers = new Map<string, Announcer>();
+    const services = config.services.map((each) => ({ config: each, access: openAccess(each, log) }));
+    closers.push(
+      ...services.map(
+        ({ access }) =>
+          () =>
+            access.close(),
+      ),
+    );
+    for (const each of config.services) {
+      const announcer = await openAnnouncer(config, each, log, closers);
+      if (announcer) announcers.set(each.service.name, announcer);
+    }
+    const edge = startEdge({
+      ...{ links: config.links, services, plane, log },
+      onStanding: (service, members) => announcers.get(service)?.say(members),
+    });
+    closers.push(() => edge.stop());
+    const status = () => statusOf({ node: config.node, version }, services, edge.memberships(), plane, edge.refused());
+    const socket = await openControlSocket(
+      config.socket,
+      new Map([['GET /v1/router', async (_body, say) => say(status())]]),
+    );
+    closers.push(() => socket.close());
+    log.info({ version, services: config.services.map(({ service }) => service.name) }, 'router started');
+    return {
+      async stop(): Promise<void> {
+        await close();
+        plane.remove();
+        log.info('router stopped, the host is as it was');
+      },
+      async detach(): Promise<void> {
+        await close();
+        log.info('router ended, its kernel goes on');
+      },
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Null for a service whose replicas want to hear nothing. */
+async function openAnnouncer(
+  { node, stateDir }: RouterConfig,
+  { cluster, service, control, routers, certificates }: RoutedService,
+  log: Logger,
+  closers: (() => unknown)[],
+): Promise<Announcer | null> {
+  if (!control) return null;
+  const { group, port, peers } = control;
+  const member = { cluster, node, service, control, routers, ...(certificates && { certificates }) };
+  const network = await openUdpControlNetwork({
+    ...{ address: defined(routers[node], 'the checked address of this router'), group, port },
+    peers: new Map(Object.entries(peers)),
+    // Nothing that they say is for a router, but that they do not know its certificate yet.
+    onDatagram: (datagram) => void channel?.open(datagram),
+    onSendFailure: (reason) => log.debug(`control channel: ${reason}`),
+  });
+  closers.push(() => network.close());
+  const channel = openMemberChannel(
+    member,
+    {
+      ...{ keyring: readKeyring(control.keyring), network, clock: monotonicClock },
+      store: openStateDirectory(`${stateDir}/${service.name}`),
+      now: () => Date.now(),
+      onRevoked: () => {},
+    },
+    log,
+  );
+  closers.push(() => channel.close());
+  const announcer = startAnnouncer({
+    seal: channel.seal,
+    send(datagram) {
+      network.multicast(datagram);
+      for (const peer of Object.keys(peers)) network.unicast(peer, datagram);
+    },
+    wakeAfter: (ms, callback) => monotonicClock.wakeAt(monotonicClock.now() + ms, callback),
+  });
+  closers.push(() => announcer.stop());
+  return announcer;
+}

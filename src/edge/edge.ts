@@ -1,0 +1,256 @@
+import type { Logger } from 'pino';
+import { addressOf } from '../agent/config.ts';
+import { formatIp, type IpAddress, parseIp } from '../base/address.ts';
+import { assert, defined } from '../base/assert.ts';
+import { messageOf } from '../base/operating-error.ts';
+import type { EdgePlane, EdgeService, NextHop } from '../dataplane/edge.ts';
+import { type IgmpSocket, openIgmpSocket } from '../platform/igmp-socket.ts';
+import { joinCryptography } from '../platform/join-signatures.ts';
+import { isOnLink, ownAddress } from '../platform/link-addresses.ts';
+import { JoinChecks, type RefusalReason } from '../router/join-checks.ts';
+import { type MembershipOutput, Memberships, type Owners } from '../router/memberships.ts';
+import { StandingOwners } from '../router/standing-owners.ts';
+import { partitionOf } from '../space/partition.ts';
+import { encodeQuery } from '../wire/igmp.ts';
+import { encodeIgmpPacket } from '../wire/igmp-packet.ts';
+import type { Access } from './access.ts';
+import type { RoutedService } from './config.ts';
+
+/** A slot that one member has given up and none has taken yet goes on to the former for so long. */
+const keepMs = 3000;
+/** What an earlier process left stands for so long, by when the members have answered this one's first queries. */
+const startMs = 5000;
+/** How often the kernel is looked at, in case somebody else has changed its rules. */
+const lookMs = 2000;
+
+export interface EdgeParts {
+  readonly links: readonly string[];
+  readonly services: readonly { readonly config: RoutedService; readonly access: Access }[];
+  readonly plane: EdgePlane;
+  readonly log: Logger;
+  /** The kernel goes by these joins now. */
+  readonly onStanding: (service: string, members: ReturnType<Memberships['epochs']>) => void;
+}
+
+/** A running router: hears joins, checks them, and makes the kernel send each packet to the one replica whose join covers it. */
+export interface Edge {
+  memberships(): Memberships;
+  refused(): ReadonlyMap<RefusalReason, number>;
+  /** Ends at once; the kernel goes on. */
+  stop(): Promise<void>;
+}
+
+export function startEdge(parts: EdgeParts): Edge {
+  return new RunningEdge(parts);
+}
+
+/** One service, and what of it stands in the kernel. */
+interface Served {
+  readonly service: Omit<EdgeService, 'owners' | 'tags'>;
+  readonly group: IpAddress;
+  readonly access: Access;
+  readonly standing: StandingOwners;
+}
+
+class RunningEdge implements Edge {
+  readonly #parts: EdgeParts;
+  readonly #served: readonly Served[];
+  readonly #checks: JoinChecks;
+  readonly #memberships: Memberships;
+  readonly #sockets: ReadonlyMap<string, IgmpSocket>;
+  readonly #looking: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | null = null;
+  #applying: NodeJS.Immediate | null = null;
+  #isStopped = false;
+  /** The kernel has refused what is to stand. */
+  #isBehind = false;
+
+  constructor(parts: EdgeParts) {
+    const { links, services, plane } = parts;
+    const now = performance.now();
+    this.#parts = parts;
+    this.#served = servedBy(services, plane, now);
+    const groups = this.#served.map(({ group, service }) => ({ address: group, partition: service.partition }));
+    this.#memberships = new Memberships(
+      { links: links.map((name) => ({ name, address: ownAddress(name) })), groups },
+      now,
+    );
+    this.#checks = new JoinChecks({
+      ...joinCryptography,
+      isOnLink,
+      groupRecord: (group) => this.#ofGroup(group)?.access.record() ?? null,
+    });
+    this.#sockets = this.#openSockets(links);
+    this.#looking = setInterval(() => this.#look(), lookMs);
+    this.#apply();
+    this.#wake();
+  }
+
+  memberships(): Memberships {
+    return this.#memberships;
+  }
+
+  refused(): ReadonlyMap<RefusalReason, number> {
+    return this.#checks.refused;
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearInterval(this.#looking);
+    if (this.#timer) clearTimeout(this.#timer);
+    if (this.#applying) clearImmediate(this.#applying);
+    await Promise.all([...this.#sockets.values()].map((socket) => socket.close()));
+  }
+
+  #openSockets(links: readonly string[]): ReadonlyMap<string, IgmpSocket> {
+    const { log } = this.#parts;
+    const opened = new Map<string, IgmpSocket>();
+    try {
+      for (const link of links) {
+        const handlers = {
+          onPacket: (packet: Uint8Array): void => this.#receive(packet, link),
+          onFailure: (error: unknown): void => log.error(`joins on ${link}: ${messageOf(error)}`),
+        };
+        opened.set(link, openIgmpSocket(link, { listen: [allRouters] }, handlers));
+      }
+      return opened;
+    } catch (error) {
+      for (const socket of opened.values()) void socket.close();
+      throw error;
+    }
+  }
+
+  #receive(packet: Uint8Array, link: string): void {
+    const monotonicMs = performance.now();
+    const judgement = this.#checks.receive(packet, link, { wallMs: Date.now(), monotonicMs });
+    if (judgement.kind === 'query') {
+      this.#perform(this.#memberships.queried(link, judgement.source, monotonicMs));
+    } else {
+      for (const { reason, detail } of judgement.refusals) this.#parts.log.debug({ reason }, `join refused: ${detail}`);
+      for (const join of judgement.joins) this.#perform(this.#memberships.joined(join, monotonicMs));
+      // Also of a join that changes no owner the replicas wait to hear.
+      if (judgement.joins.length > 0) this.#applySoon();
+    }
+    this.#sleep();
+  }
+
+  #wake(): void {
+    this.#timer = null;
+    const now = performance.now();
+    this.#perform(this.#memberships.wake(now));
+    if (this.#served.some(({ standing }) => now >= standing.nextMs)) this.#applySoon();
+    this.#sleep();
+  }
+
+  #sleep(): void {
+    if (this.#isStopped) return;
+    if (this.#timer) clearTimeout(this.#timer);
+    const next = Math.min(this.#memberships.wakeAtMs, ...this.#served.map(({ standing }) => standing.nextMs));
+    this.#timer = setTimeout(
+      () => this.#wake(),
+      Math.min(maxTimerMs, Math.max(0, Math.ceil(next - performance.now()))),
+    );
+  }
+
+  #perform(outputs: readonly MembershipOutput[]): void {
+    for (const output of outputs) {
+      if (output.kind === 'query') {
+        const source = ownAddress(output.link);
+        const message = encodeQuery(output.query);
+        this.#sockets.get(output.link)?.send(encodeIgmpPacket({ source, destination: allHosts, message }));
+      } else if (output.kind === 'owners') {
+        this.#ofGroup(output.group)?.standing.claim(output.owners, performance.now());
+        this.#applySoon();
+      } else {
+        const { event, ...said } = output.event;
+        this.#parts.log.info(plain(said), `group: ${event}`);
+      }
+    }
+  }
+
+  /** Once for all joins of one turn. */
+  #applySoon(): void {
+    if (this.#isStopped) return;
+    this.#applying ??= setImmediate(() => this.#apply());
+  }
+
+  #apply(): void {
+    this.#applying = null;
+    const now = performance.now();
+    const services = this.#served.map(({ service, standing }) => ({
+      ...service,
+      owners: nextHopsOf(standing.owners(now)),
+      tags: new Map<string, NextHop>(),
+    }));
+    try {
+      this.#parts.plane.apply({ services });
+    } catch (error) {
+      this.#isBehind = true;
+      this.#parts.log.error(`the kernel refused: ${messageOf(error)}`);
+      return;
+    }
+    this.#isBehind = false;
+    for (const { service, group } of this.#served) {
+      this.#parts.onStanding(service.name, this.#memberships.epochs(group));
+    }
+  }
+
+  #look(): void {
+    if (this.#isBehind) this.#apply();
+    else this.#repair();
+  }
+
+  #repair(): void {
+    try {
+      if (this.#parts.plane.repair()) this.#parts.log.warn('somebody else had changed the rules; they are back');
+    } catch (error) {
+      this.#parts.log.error(`the kernel refused: ${messageOf(error)}`);
+    }
+  }
+
+  #ofGroup(group: IpAddress): Served | undefined {
+    return this.#served.find((each) => formatIp(each.group) === formatIp(group));
+  }
+}
+
+const allHosts = fixed('224.0.0.1');
+/** Where reports of version 3 go (RFC 3376, section 4.2.14). */
+const allRouters = fixed('224.0.0.22');
+/** What a timer of Node can wait. */
+const maxTimerMs = 2 ** 31 - 1;
+
+function fixed(text: string): IpAddress {
+  const address = parseIp(text);
+  return defined(address.ok ? address.value : null, text);
+}
+
+function servedBy(services: EdgeParts['services'], plane: EdgePlane, now: number): Served[] {
+  const wanted = services.map(({ config: { service }, access }) => {
+    const partition = partitionOf(addressOf(service.partition));
+    assert(partition.ok, 'a checked partition');
+    const edge = { name: service.name, address: addressOf(service.address), partition: partition.value };
+    return { service: edge, group: addressOf(service.group), access };
+  });
+  const none = { owners: new Map<number, NextHop>(), tags: new Map<string, NextHop>() };
+  const left = plane.adopt(wanted.map(({ service }) => ({ ...service, ...none }))).services;
+  return wanted.map((each) => {
+    const owners = left.find(({ name }) => name === each.service.name)?.owners ?? none.owners;
+    const standing = new Map([...owners].map(([slot, { address, device }]) => [slot, { address, link: device }]));
+    return { ...each, standing: new StandingOwners(keepMs, standing, now + startMs) };
+  });
+}
+
+function nextHopsOf(owners: Owners): ReadonlyMap<number, NextHop> {
+  return new Map([...owners].map(([slot, { address, link }]) => [slot, { address, device: link }]));
+}
+
+/** Addresses as text. */
+function plain(said: object): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(said).map(([key, value]) => [key, isAddress(value) ? formatIp(value) : value]),
+  );
+}
+
+function isAddress(value: unknown): value is IpAddress {
+  return typeof value === 'object' && value !== null && 'family' in value && 'value' in value;
+}

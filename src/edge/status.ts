@@ -1,0 +1,73 @@
+import { addressOf } from '../agent/config.ts';
+import { formatIp } from '../base/address.ts';
+import { assert } from '../base/assert.ts';
+import type { EdgeCounters, EdgePlane } from '../dataplane/edge.ts';
+import type { Memberships } from '../router/memberships.ts';
+import { coverSlots, formatFilter, formatSlots, type Partition } from '../space/index.ts';
+import { partitionOf } from '../space/partition.ts';
+import type { EdgeParts } from './edge.ts';
+
+/** What `manycast router status` shows. */
+export interface RouterStatus {
+  readonly node: string;
+  readonly version: string;
+  readonly services: readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly group: string;
+    /** Who may join, and whether that is known. */
+    readonly access: 'public' | 'private' | 'unknown';
+    readonly members: readonly {
+      readonly name: string;
+      readonly address: string;
+      readonly link: string;
+      readonly epoch: number;
+      readonly slots: string;
+      readonly filters: readonly string[];
+    }[];
+    /** Slots that nobody has joined for. */
+    readonly unclaimed: string;
+    readonly packets: EdgeCounters | null;
+  }[];
+  /** Joins that do not count, by reason. */
+  readonly refused: Readonly<Record<string, number>>;
+}
+
+export function statusOf(
+  { node, version }: Pick<RouterStatus, 'node' | 'version'>,
+  services: EdgeParts['services'],
+  memberships: Memberships,
+  plane: EdgePlane,
+  refused: ReadonlyMap<string, number>,
+): RouterStatus {
+  return {
+    node,
+    version,
+    services: services.map(({ config: { service }, access }) => {
+      const group = addressOf(service.group);
+      const partition = partitionOf(addressOf(service.partition));
+      assert(partition.ok, 'a checked partition');
+      const owners = memberships.owners(group);
+      const record = access.record();
+      return {
+        ...{ name: service.name, address: service.address, group: service.group },
+        access: record === null ? 'unknown' : record.isPublic ? 'public' : 'private',
+        members: membersOf(memberships, group, partition.value),
+        unclaimed: formatSlots([...Array(partition.value.slotCount).keys()].filter((slot) => !owners.has(slot))),
+        packets: plane.counters(service.name),
+      };
+    }),
+    refused: Object.fromEntries(refused),
+  };
+}
+
+function membersOf(
+  memberships: Memberships,
+  group: Parameters<Memberships['members']>[0],
+  partition: Partition,
+): RouterStatus['services'][number]['members'] {
+  return [...memberships.members(group)].map(([name, { address, link, epoch, slots }]) => ({
+    ...{ name, address: formatIp(address), link, epoch, slots: formatSlots(slots) },
+    filters: coverSlots(partition, slots).map(formatFilter),
+  }));
+}
