@@ -84,7 +84,7 @@ class Machine implements Control {
     this.#founders = earlier.founders;
     const founders = (): readonly Voter[] => this.#founders;
     const held = (): Ledger | null => this.#parts?.register.held ?? usableLedger(config);
-    const host = { node, boot: config.boot };
+    const host = { node, boot: config.boot, copies: config.copies ?? false };
     const voters = createVoters({ node, incarnation, founders, membership, held });
     const following = new Following({ node, voters, timers, membership, rounds: this.#rounds, start, term, name });
     this.#parts = {

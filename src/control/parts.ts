@@ -48,6 +48,8 @@ export interface ControlConfig {
   readonly staying: Staying;
   /** UDP flows stay with their holder until they were silent for this long; null when they follow the slot. */
   readonly udpIdleMs: number | null;
+  /** Frames of its slots reach this host alone, and holders need copies. Absent: every host sees every frame. */
+  readonly copies?: boolean;
 }
 
 /** The pieces of one agent's state; each has one file. */

@@ -1,4 +1,5 @@
-import { newRow, ownRow, type Row, type Rows, sameRow } from '../dataplane/forwarding-table.ts';
+import type { MacAddress } from '../base/mac.ts';
+import { holdersMax, newRow, ownRow, type Row, type Rows, sameRow } from '../dataplane/forwarding-table.ts';
 import type { Ledger } from '../wire/ledger.ts';
 
 /** The host whose rows are asked for. */
@@ -6,13 +7,16 @@ export interface ThisHost {
   readonly node: string;
   /** Another life of the machine than the one a holder is named by holds nothing. */
   readonly boot: number;
+  /** Frames of its slots reach this host alone: rows name the holders, which need copies. Absent: every host sees every frame. */
+  readonly copies?: boolean;
 }
 
 /**
  * What the kernel of one host does under `ledger`, slot by slot. Over all hosts and at any time between two committed ledgers at most one takes the new
  * connections of a slot: the old owner, later those alone that the new one relays to it, then the new owner.
  */
-export function rowsOf(ledger: Ledger, { node, boot }: ThisHost): Rows {
+export function rowsOf(ledger: Ledger, host: ThisHost): Rows {
+  const { node, boot } = host;
   const rows = new Map<number, Row>();
   const held = new Set(ledger.holders.flatMap(({ slots }) => slots));
   for (const { name, boot: heldBy, slots } of ledger.holders) {
@@ -31,6 +35,29 @@ export function rowsOf(ledger: Ledger, { node, boot }: ThisHost): Rows {
       // Until the new owner's kernel has confirmed, it may still relay.
       if (from === node && phase === 'owned' && rows.has(slot)) rows.set(slot, { kind: 'old', peer: toMac });
     }
+  }
+  return host.copies ? withHolders(rows, ledger, node) : rows;
+}
+
+/**
+ * Rows that are new or arriving name who else may hold connections: the holders, and the owner that is still to leave. Who is leaving takes all that comes still, as whatever comes to the new owner is relayed: a
+ * packet reaches one of the two, and nobody knows the instant from which it is the other.
+ */
+function withHolders(rows: Map<number, Row>, ledger: Ledger, node: string): Rows {
+  for (const { phase, from, slots } of ledger.moves) {
+    if (from === node && phase === 'leave') for (const slot of slots) rows.set(slot, newRow);
+  }
+  const macs = new Map(ledger.hosts.map(({ name, mac }) => [name, mac]));
+  const held = new Map<number, Set<MacAddress>>();
+  for (const { name, slots } of ledger.holders) {
+    const mac = macs.get(name);
+    if (name === node || mac === undefined) continue;
+    for (const slot of slots) held.set(slot, (held.get(slot) ?? new Set()).add(mac));
+  }
+  for (const [slot, row] of rows) {
+    if (row.kind !== 'new' && row.kind !== 'relay') continue;
+    const all = new Set([...(held.get(slot) ?? []), ...(row.peer === null ? [] : [row.peer])]);
+    if (all.size > 0) rows.set(slot, { ...row, holders: [...all].sort().slice(0, holdersMax) });
   }
   return rows;
 }
