@@ -102,7 +102,11 @@ export const agentSchema = z.strictObject({
         .min(1)
         .max(64)
         .describe('What is served, such as `80/tcp`; every other port of the address drops.'),
-      group: group.describe('Multicast group whose link address the service address resolves to.'),
+      group: group
+        .optional()
+        .describe(
+          'Multicast group whose link address the service address resolves to; needed in delivery `segment`, and not in delivery `router`.',
+        ),
       partition: ipv4
         .default('0.0.0.255')
         .describe('Bits of a client address that make its slot, at most 16, the same on every replica.'),
@@ -151,9 +155,11 @@ export const agentSchema = z.strictObject({
   socket: z.string().min(1).describe('Unix socket on which `manycast status` and `policy` ask.'),
   policy: z.string().min(1).describe('Policy file; saving it triggers a reallocation.'),
   delivery: z
-    .literal('segment')
+    .enum(['segment', 'router'])
     .default('segment')
-    .describe('How packets reach the replicas: every replica on the segment gets every frame.'),
+    .describe(
+      'How packets reach the replicas, the same on all: `segment`, every replica on the segment gets every frame; `router`, an edge router sends each packet to the owner of its slot.',
+    ),
   health: z
     .array(z.discriminatedUnion('kind', [tcpCheck, httpCheck]))
     .max(8)
@@ -212,7 +218,8 @@ export function serviceOf(config: AgentConfig, ownMac: MacAddress): ServiceEntry
     partition: defined(partition.ok ? partition.value : null, 'a checked partition'),
     device: config.interface,
     ownMac,
-    groupMac: multicastMac(addressOf(service.group)),
+    groupMac: service.group === undefined ? null : multicastMac(addressOf(service.group)),
+    ...(config.delivery === 'router' ? { delivery: config.delivery } : {}),
     ...(service.udpIdle === undefined ? {} : { udpIdleMs: Number.parseInt(service.udpIdle, 10) * 1000 }),
   };
 }
@@ -226,6 +233,11 @@ export function healthChecksOf({ health, service }: AgentConfig): ScheduledCheck
     const { path, host = address, expect } = check;
     return { ...check, name: `${name}${path}`, address, host, expect: rangeOf(expect) };
   });
+}
+
+/** The group whose link address the service address resolves to; null where it is routed. */
+export function groupOf({ service }: AgentConfig): IpAddress | null {
+  return service.group === undefined ? null : addressOf(service.group);
 }
 
 /** An address that the schema has checked. */
@@ -251,6 +263,10 @@ function disagreement(config: AgentConfig): string | null {
   const partition = partitionOf(addressOf(service.partition));
   if (!partition.ok) return `service.partition: ${partition.reason}`;
   if (!Object.hasOwn(control.peers, node)) return `control.peers: "${node}", this node, is missing`;
+  if (config.delivery === 'segment' && service.group === undefined)
+    return 'service.group: missing, delivery segment needs a multicast group';
+  if (config.delivery === 'router' && service.group !== undefined)
+    return 'service.group: is for delivery segment only; in delivery router the address is routed';
   if (control.group === service.group) return 'control.group: must differ from service.group';
   if (Object.values(control.peers).includes(service.address))
     return 'service.address: is also a replica in control.peers';
