@@ -4,7 +4,7 @@ import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import type { LinkSocket } from '../ports/link-socket.ts';
 import { decodeArp, encodeArp } from '../wire/arp.ts';
 
-/** Answers ARP for the service address with the group's link address, so that every replica gets every frame; asks whether other hosts are there. */
+/** Answers ARP for the service address with the group's link address, so that every replica gets every frame, and nobody where the address is routed; asks whether other hosts are there. */
 export interface ArpResponder {
   onFrame(frame: Uint8Array): void;
   /** An unsolicited request (RFC 5227 section 3): corrects whoever learned a host's own link address for the service. */
@@ -30,7 +30,8 @@ export function createArpResponder(
       if (!socket || !request.ok) return;
       const { operation, senderMac, senderIp, targetIp } = request.value;
       if (operation === 'reply') onReply?.(senderIp);
-      if (operation !== 'request' || !sameIp(targetIp, address) || sameIp(senderIp, address)) return;
+      if (groupMac === null || operation !== 'request') return;
+      if (!sameIp(targetIp, address) || sameIp(senderIp, address)) return;
       socket.send(
         encodeArp({
           ethernetSource: socket.mac,
@@ -44,6 +45,7 @@ export function createArpResponder(
       );
     },
     announce(socket: LinkSocket): void {
+      if (groupMac === null) return;
       socket.send(
         encodeArp({
           ethernetSource: socket.mac,

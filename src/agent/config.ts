@@ -96,7 +96,9 @@ export const serviceSchema = z
       .min(1)
       .max(64)
       .describe('What is served, such as `80/tcp`; every other port of the address drops.'),
-    group: group.describe('Multicast group whose link address the service address resolves to.'),
+    group: group.describe(
+      'Multicast group of the replicas. In delivery `segment` the service address resolves to its link address; in delivery `router` they join it, and routers hear for which slots.',
+    ),
     partition: ipv4
       .default('0.0.0.255')
       .describe('Bits of a client address that make its slot, at most 16, the same on every replica.'),
@@ -183,9 +185,11 @@ export const agentSchema = z.strictObject({
   socket: z.string().min(1).describe('Unix socket on which `manycast status` and `policy` ask.'),
   policy: z.string().min(1).describe('Policy file; saving it triggers a reallocation.'),
   delivery: z
-    .literal('segment')
+    .enum(['segment', 'router'])
     .default('segment')
-    .describe('How packets reach the replicas: every replica on the segment gets every frame.'),
+    .describe(
+      'How packets reach the replicas, the same on all: `segment`, every replica on the segment gets every frame; `router`, an edge router sends each packet to the owner of its slot.',
+    ),
   health: z
     .array(z.discriminatedUnion('kind', [tcpCheck, httpCheck]))
     .max(8)
@@ -199,7 +203,10 @@ export const agentSchema = z.strictObject({
 export type AgentConfig = z.output<typeof agentSchema>;
 
 /** The part of it that the control channel works with. */
-export type MemberConfig = Pick<AgentConfig, 'cluster' | 'node' | 'service' | 'control' | 'routers' | 'certificates'>;
+export type MemberConfig = Pick<
+  AgentConfig,
+  'cluster' | 'node' | 'service' | 'control' | 'routers' | 'certificates' | 'delivery'
+>;
 
 /** Everybody who may say something on the control channel. */
 export function speakersOf({ control, routers }: MemberConfig): readonly string[] {
@@ -253,7 +260,8 @@ export function serviceOf(config: AgentConfig, ownMac: MacAddress): ServiceEntry
     partition: defined(partition.ok ? partition.value : null, 'a checked partition'),
     device: config.interface,
     ownMac,
-    groupMac: multicastMac(addressOf(service.group)),
+    groupMac: config.delivery === 'router' ? null : multicastMac(addressOf(service.group)),
+    ...(config.delivery === 'router' ? { delivery: config.delivery } : {}),
     ...(service.udpIdle === undefined ? {} : { udpIdleMs: Number.parseInt(service.udpIdle, 10) * 1000 }),
   };
 }
@@ -267,6 +275,11 @@ export function healthChecksOf({ health, service }: AgentConfig): ScheduledCheck
     const { path, host = address, expect } = check;
     return { ...check, name: `${name}${path}`, address, host, expect: rangeOf(expect) };
   });
+}
+
+/** The group whose link address the service address resolves to; null where it is routed. */
+export function groupOf({ service, delivery }: AgentConfig): IpAddress | null {
+  return delivery === 'router' ? null : addressOf(service.group);
 }
 
 /** An address that the schema has checked. */
@@ -292,6 +305,7 @@ function disagreement(config: AgentConfig): string | null {
   const partition = partitionOf(addressOf(service.partition));
   if (!partition.ok) return `service.partition: ${partition.reason}`;
   if (!Object.hasOwn(control.peers, node)) return `control.peers: "${node}", this node, is missing`;
+  if (config.delivery !== 'router' && Object.keys(config.routers).length > 0) return 'routers: are for delivery router';
   if (control.group === service.group) return 'control.group: must differ from service.group';
   if (Object.keys(config.routers).length > 0 && !config.certificates)
     return 'routers: needs certificates: joins are signed';

@@ -85,9 +85,10 @@ function isPeer(config: MemberConfig, name: string): boolean {
 
 /** Replicas that disagree about what a slot is must not hear each other: the name stands for the service and its partition too. */
 /** What agents must agree on before they may hear each other. */
-function clusterIdOf({ cluster, service }: MemberConfig): Uint8Array {
+function clusterIdOf({ cluster, service, delivery }: MemberConfig): Uint8Array {
   const idle = service.udpIdle === undefined ? [] : [`udpIdle ${service.udpIdle}`];
-  return sha256([cluster, service.name, service.address, service.partition, ...idle].join('\n')).slice(0, 8);
+  const routed = delivery === 'segment' ? [] : [`delivery ${delivery}`];
+  return sha256([cluster, service.name, service.address, service.partition, ...idle, ...routed].join('\n')).slice(0, 8);
 }
 
 function nextSession(store: StateStore): number {

@@ -20,7 +20,7 @@ import type { FlowTable } from '../ports/flow-table.ts';
 import type { StateStore } from '../ports/state-store.ts';
 import type { Partition } from '../space/partition.ts';
 import type { Via } from '../wire/envelope.ts';
-import { type AgentConfig, addressOf, healthChecksOf, serviceOf } from './config.ts';
+import { type AgentConfig, groupOf, healthChecksOf, serviceOf } from './config.ts';
 import type { ControlChannel } from './control-channel.ts';
 import { openControlSocket } from './control-socket.ts';
 import { type Driver, startDriver, stateRecord } from './driver.ts';
@@ -113,9 +113,9 @@ async function assemble(
   const control = createControl({
     ...{ node: config.node, peers: Object.keys(config.control.peers), partition, witness: role.witness },
     ...{ session: channel.session, start: clock.now(), boot: bootNumber(), mac: service.ownMac, ...adopted },
-    udpIdleMs: service.udpIdleMs ?? null,
+    ...{ udpIdleMs: service.udpIdleMs ?? null, copies: service.delivery === 'router' },
     ...{ durable: rememberedState(store, log), newIncarnation: randomIncarnation() },
-    ...{ policy: policyFile.read(), routers: [] },
+    ...{ policy: policyFile.read(), routers: Object.keys(config.routers) },
   });
   const running = startDriver({
     ...{ control, channel, network, dataPlane, service, store, clock },
@@ -200,7 +200,7 @@ async function replicaHost(
   const resets = openHeldResets(configured.name, openNftables(), log, (...flow) => driver()?.unknown(...flow));
   closers.push(() => resets.close());
   const service = resets.group === null ? configured : { ...configured, resetGroup: resets.group };
-  const host = await takeHost(service, addressOf(config.service.group), store);
+  const host = await takeHost(service, groupOf(config), store);
   const segment = joinSegment(config, service, log, (peer) => driver()?.alive(peer));
   return { host, segment, flows: openFlowTable(service.address), resets, service };
 }

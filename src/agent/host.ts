@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { IpAddress } from '../base/address.ts';
 import { messageOf } from '../base/operating-error.ts';
 import type { Adopted, DataPlane } from '../dataplane/data-plane.ts';
-import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
+import { holdDeviceOf, type ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { createNftDataPlane } from '../dataplane/nft.ts';
 import { nothingStays } from '../dataplane/staying.ts';
 import { openNftables } from '../platform/libnftables.ts';
@@ -27,7 +27,7 @@ export interface TakenHost {
  * Goes on from what an earlier agent left in the kernel, when that was for the same service. Otherwise undoes it, then sets the host up: a table that takes nothing
  * before the address that needs it.
  */
-export async function takeHost(service: ServiceEntry, group: IpAddress, store: StateStore): Promise<TakenHost> {
+export async function takeHost(service: ServiceEntry, group: IpAddress | null, store: StateStore): Promise<TakenHost> {
   const dataPlane = createNftDataPlane({ run: openNftables(), readSet: readSetElements }, service);
   const setup = createLinuxHost(store);
   const release = async (): Promise<void> => {
@@ -38,7 +38,8 @@ export async function takeHost(service: ServiceEntry, group: IpAddress, store: S
   if (!adopted) setup.undo();
   try {
     if (!adopted) await dataPlane.apply({ service, rows: new Map() });
-    setup.prepare({ device: service.device, serviceAddress: service.address, group });
+    const routed = service.delivery === 'router' ? { unmarkedFrom: [holdDeviceOf(service)] } : {};
+    setup.prepare({ device: service.device, serviceAddress: service.address, group, ...routed });
   } catch (error) {
     if (!adopted) await release();
     throw error;

@@ -50,7 +50,7 @@ export interface Transfers {
 /** Throws an OperatingError when this host cannot hold packets, or the port for links cannot be had. */
 export async function openTransfers(options: TransferOptions): Promise<Transfers> {
   const { node, peers, port, clock, endpoint, service } = options;
-  const hold = openPacketHold(holdDeviceOf(service), [service.groupMac, service.ownMac]);
+  const hold = openPacketHold(holdDeviceOf(service), [service.groupMac ?? service.ownMac, service.ownMac]);
   let links: PeerLinks | null = null;
   const watched = watchLinks();
   const ports = portsOf(options, (peer, bytes) =>

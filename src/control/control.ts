@@ -85,7 +85,7 @@ class Machine implements Control {
     this.#founders = earlier.founders;
     const founders = (): readonly Voter[] => this.#founders;
     const held = (): Ledger | null => this.#parts?.register.held ?? usableLedger(config);
-    const host = { node, boot: config.boot };
+    const host = { node, boot: config.boot, copies: config.copies ?? false };
     const voters = createVoters({ node, incarnation, founders, membership, held });
     const following = new Following({ node, voters, timers, membership, rounds: this.#rounds, start, term, name });
     this.#parts = {
@@ -95,7 +95,7 @@ class Machine implements Control {
       membership,
       following,
       register: createRegister({ node, incarnation, voters, membership, following, held: usableLedger(config) }),
-      routing: new Routing(node, config.routers),
+      routing: new Routing(config),
       share: new Share(host, config.rows, config.staying, start + timers.leaseMs),
       proposals: new Proposals(partition.slotCount, timers),
       lagging: new Lagging(timers),
@@ -277,7 +277,7 @@ class Machine implements Control {
 
   #program(): void {
     const { share, policies, staying, routing } = this.#parts;
-    share.stillGets(share.known !== null && routing.awaited(share.known).length > 0);
+    share.stillGets(share.known !== null && routing.mayStillSend(share.known));
     const { known, wanted } = share;
     const keeps = known !== null && policies.of(known.policy).handoff !== 'reset';
     const change = share.takeChange(staying.follow(known, wanted, keeps, this.#now));

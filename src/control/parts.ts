@@ -51,6 +51,8 @@ export interface ControlConfig {
   readonly staying: Staying;
   /** UDP flows stay with their holder until they were silent for this long; null when they follow the slot. */
   readonly udpIdleMs: number | null;
+  /** Frames of its slots reach this host alone, and holders need copies. Absent: every host sees every frame. */
+  readonly copies?: boolean;
 }
 
 /** The pieces of one agent's state; each has one file. */
@@ -82,5 +84,5 @@ export function programmedEpoch({ share, staying }: Parts): number {
 
 /** The epoch up to which the routers do as the ledgers say with what this replica gives away, and this kernel takes none of that any more. */
 export function routedEpoch(parts: Parts): number {
-  return parts.share.isStillSent ? 0 : programmedEpoch(parts);
+  return parts.routing.isAwaited && parts.share.isStillSent ? 0 : programmedEpoch(parts);
 }

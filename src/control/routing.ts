@@ -1,6 +1,6 @@
 import type { Ledger } from '../wire/ledger.ts';
 import type { ControlOutput } from './io.ts';
-import type { Parts } from './parts.ts';
+import type { ControlConfig, Parts } from './parts.ts';
 
 /** What a replica has the routers send it. */
 export interface Advertised {
@@ -32,13 +32,25 @@ export function advertisedSlots({ owners, moves }: Ledger, node: string): number
 export class Routing {
   readonly #node: string;
   readonly #routers: readonly string[];
+  readonly #isRouted: boolean;
   /** By router, what this life of it has said: of each member the epoch of the newest join that the router's kernel goes by. */
   readonly #heard = new Map<string, { readonly session: number; readonly epochs: Map<string, number> }>();
   #told: Advertised | null = null;
 
-  constructor(node: string, routers: readonly string[]) {
+  constructor({ node, routers, copies = false }: Pick<ControlConfig, 'node' | 'routers' | 'copies'>) {
     this.#node = node;
     this.#routers = routers;
+    this.#isRouted = copies;
+  }
+
+  /** Packets of slots that are being left may still be sent here, as far as is known: of routers that say nothing nothing is known. */
+  mayStillSend(ledger: Ledger): boolean {
+    return this.#routers.length === 0 ? this.#isRouted : this.awaited(ledger).length > 0;
+  }
+
+  /** Moves wait for routers that have not said yet that they send nothing here any more of what is being left. */
+  get isAwaited(): boolean {
+    return this.#routers.length > 0;
   }
 
   /** What the routers are to be told now; null when they were told already, or there are none. */

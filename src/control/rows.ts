@@ -1,4 +1,5 @@
-import { newRow, ownRow, type Row, type Rows, sameRow } from '../dataplane/forwarding-table.ts';
+import type { MacAddress } from '../base/mac.ts';
+import { holdersMax, newRow, ownRow, type Row, type Rows, sameRow } from '../dataplane/forwarding-table.ts';
 import type { Ledger } from '../wire/ledger.ts';
 
 /** The host whose rows are asked for. */
@@ -6,6 +7,8 @@ export interface ThisHost {
   readonly node: string;
   /** Another life of the machine than the one a holder is named by holds nothing. */
   readonly boot: number;
+  /** Frames of its slots reach this host alone: rows name the holders, which need copies. Absent: every host sees every frame. */
+  readonly copies?: boolean;
 }
 
 /**
@@ -13,7 +16,8 @@ export interface ThisHost {
  * connections of a slot: the old owner, later those alone that the new one relays to it, then the new owner. `isStillSent` says that routers send packets of slots here alone that
  * this host is leaving: it takes them until they do no more.
  */
-export function rowsOf(ledger: Ledger, { node, boot }: ThisHost, isStillSent = false): Rows {
+export function rowsOf(ledger: Ledger, host: ThisHost, isStillSent = host.copies ?? false): Rows {
+  const { node, boot } = host;
   const rows = new Map<number, Row>();
   const held = new Set(ledger.holders.flatMap(({ slots }) => slots));
   for (const { name, boot: heldBy, slots } of ledger.holders) {
@@ -32,6 +36,29 @@ export function rowsOf(ledger: Ledger, { node, boot }: ThisHost, isStillSent = f
       // Until the new owner's kernel has confirmed, it may still relay.
       if (from === node && phase === 'owned' && rows.has(slot)) rows.set(slot, { kind: 'old', peer: toMac });
     }
+  }
+  return host.copies ? withHolders(rows, ledger, node, isStillSent) : rows;
+}
+
+/**
+ * Rows that are new or arriving name who else may hold connections: the holders, and the owner that is still to leave. Who is leaving takes all that is sent here still, and withholds
+ * resets, as connections may have come to the new owner by then.
+ */
+function withHolders(rows: Map<number, Row>, ledger: Ledger, node: string, isStillSent: boolean): Rows {
+  for (const { phase, from, slots } of ledger.moves) {
+    if (from === node && phase === 'leave' && isStillSent) for (const slot of slots) rows.set(slot, newRow);
+  }
+  const macs = new Map(ledger.hosts.map(({ name, mac }) => [name, mac]));
+  const held = new Map<number, Set<MacAddress>>();
+  for (const { name, slots } of ledger.holders) {
+    const mac = macs.get(name);
+    if (name === node || mac === undefined) continue;
+    for (const slot of slots) held.set(slot, (held.get(slot) ?? new Set()).add(mac));
+  }
+  for (const [slot, row] of rows) {
+    if (row.kind !== 'new' && row.kind !== 'relay') continue;
+    const all = new Set([...(held.get(slot) ?? []), ...(row.peer === null ? [] : [row.peer])]);
+    if (all.size > 0) rows.set(slot, { ...row, holders: [...all].sort().slice(0, holdersMax) });
   }
   return rows;
 }

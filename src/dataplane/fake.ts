@@ -1,10 +1,11 @@
 import { type IpAddress, sameIp } from '../base/address.ts';
+import type { MacAddress } from '../base/mac.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { flowKey } from '../base/tcp-flow.ts';
 import { slotOf } from '../space/partition.ts';
 import type { Adopted, DataPlane, Fence, FlowCounters } from './data-plane.ts';
 import { type Diversions, divertedBy, type FlowChange } from './diversions.ts';
-import type { ForwardingTable, Row } from './forwarding-table.ts';
+import { type ForwardingTable, ownRow, type Row } from './forwarding-table.ts';
 import { heldResetsBurst, heldResetsPerSecond } from './held-resets.ts';
 import { icmpErrorTypes, type Packet, type ResetVerdict, type Verdict } from './packet.ts';
 import { noFlows, nothingStays, seenMax, type UdpFlow } from './staying.ts';
@@ -12,6 +13,8 @@ import { noFlows, nothingStays, seenMax, type UdpFlow } from './staying.ts';
 /** A kernel in memory: executes the forwarding table packet by packet. Outlives the agent, as a kernel does. */
 export interface FakeDataPlane extends DataPlane {
   judge(packet: Packet): Verdict;
+  /** Link addresses of the hosts that a packet is copied to as well, when it goes up or a copy of it elsewhere. */
+  copiesOf(packet: Packet): readonly MacAddress[];
   /** What becomes of a reset of an unknown connection of `client`. */
   judgeReset(client: IpAddress): ResetVerdict;
   /** Whether such a reset that was held back leaves, now that the agent lets it go. */
@@ -76,6 +79,7 @@ export function createFakeDataPlane(now: () => number): FakeDataPlane {
       if (verdict !== 'pass') count(counterOf[verdict]);
       return verdict;
     },
+    copiesOf: (packet) => (table ? copiesOf(table, isOpen, packet) : []),
     judgeReset: (client) => resets.judge(client, table?.service.resetGroup !== undefined),
     letsGo: (client) => resets.letsGo(client),
   };
@@ -166,13 +170,28 @@ function verdictOf(table: ForwardingTable, isOpen: (fence: Fence) => boolean, pa
   return isOpen('lease') ? freshVerdict(row, slot, packet, table) : 'drop';
 }
 
+function copiesOf(table: ForwardingTable, isOpen: (fence: Fence) => boolean, packet: Packet): readonly MacAddress[] {
+  const { service, rows } = table;
+  const { fragmentOffset = 0, protocol, opens = false, relayedBy, about } = packet;
+  const isError = fragmentOffset === 0 && isIcmpError(packet);
+  const client = isError ? about : packet.source;
+  const { holders = [] } = (client && rows.get(slotOf(service.partition, client))) ?? ownRow;
+  if (relayedBy !== undefined || !sameIp(packet.destination, service.address)) return [];
+  const verdict = verdictOf(table, isOpen, packet);
+  const isOld = isError || fragmentOffset > 0 || (protocol === 'tcp' && !opens);
+  return (verdict === 'local' && isOld) || (verdict === 'relay' && protocol === 'udp') ? holders : [];
+}
+
 function freshVerdict(row: Row, slot: number, packet: Packet, { staying = nothingStays }: ForwardingTable): Verdict {
   const udp = udpFlowOf(packet);
   const stays = (side: 'kept' | 'foreign'): boolean => udp !== null && staying[side].has(flowKey(udp));
   const isShut = packet.protocol === 'udp' && staying.shut.has(slot);
   if (stays('kept')) return 'local';
-  if (row.kind === 'own' || row.kind === 'new') return isShut || stays('foreign') ? 'drop' : 'local';
-  if (packet.protocol !== 'tcp') return 'drop';
+  // Where the others do not see the frames, they get those that are one of theirs.
+  const isPassed = row.holders !== undefined && packet.relayedBy === undefined && packet.protocol === 'udp';
+  const elsewhere = isPassed ? 'relay' : 'drop';
+  if (row.kind === 'own' || row.kind === 'new') return isShut || stays('foreign') ? elsewhere : 'local';
+  if (packet.protocol !== 'tcp') return row.kind === 'relay' ? elsewhere : 'drop';
   // One hop, always: what a peer relayed is never sent on again.
   if (row.kind === 'relay') return packet.relayedBy === undefined ? 'relay' : 'drop';
   return packet.relayedBy !== undefined && packet.relayedBy === row.peer ? 'local' : 'drop';

@@ -1,12 +1,29 @@
 import { formatIp } from '../base/address.ts';
-import type { MacAddress } from '../base/mac.ts';
 import { maskedAddressOf } from '../space/partition.ts';
 import type { Fence } from './data-plane.ts';
 import { fnv1a } from './fnv1a.ts';
-import { type ForwardingTable, type Row, type Rows, type ServiceEntry, sameRow, takesNew } from './forwarding-table.ts';
+import {
+  type ForwardingTable,
+  localMark,
+  type Row,
+  type Rows,
+  type ServiceEntry,
+  sameRow,
+  takesNew,
+} from './forwarding-table.ts';
 import { heldResetLines } from './held-resets.ts';
 import { diversionLines, divertRule } from './nft-diversions.ts';
-import { foreignRules, keptRule, seenRule, stayingChange, stayingLines } from './nft-staying.ts';
+import {
+  chainOf,
+  commonChains,
+  errorChainOf,
+  exampleChains,
+  fenced,
+  isRouted,
+  laterFragment,
+  missingChains,
+} from './nft-rows.ts';
+import { seenRule, stayingChange, stayingLines } from './nft-staying.ts';
 import { icmpErrorTypes } from './packet.ts';
 import { nothingStays } from './staying.ts';
 
@@ -19,7 +36,7 @@ export function tableName(service: ServiceEntry): string {
 
 /** Name of an empty chain that tells a table made by these very rules for this very service from any other. */
 export function fingerprintOf(service: ServiceEntry): string {
-  return `made_${fnv1a([...arrivals(service), ...departures(service), ...relayChains(service, '')].join('\n'))}`;
+  return `made_${fnv1a([...arrivals(service), ...departures(service), ...exampleChains(service)].join('\n'))}`;
 }
 
 /** Commands that replace whatever stands under the service's name by the whole table. The first is enough to fail closed. */
@@ -60,7 +77,7 @@ function rowTransactions(from: ForwardingTable, to: ForwardingTable): string[] {
   const narrowed = slots.filter((slot) => !takesNew(to.rows.get(slot)));
   const widened = slots.filter((slot) => takesNew(to.rows.get(slot)));
   const { service } = to;
-  const chains = missingChains(service, from.rows, to.rows, slots);
+  const chains = missingChains(service, tableName(service), { from: from.rows, to: to.rows, slots });
   return chunks([...narrowed, ...widened]).map((each, i) =>
     [...(i === 0 ? chains : []), ...changeRows(service, from.rows, to.rows, each)].join('\n'),
   );
@@ -91,14 +108,6 @@ export function removeTransaction(service: ServiceEntry): string {
   return removeCommands(service).join('\n');
 }
 
-/** The row that an element of the slot map stands for, by the chain it goes to; null for none of ours. */
-export function rowOfChain(chain: string, settled: boolean): Row | null {
-  const [, kind, peer] = /^(own|relay|old)(?:_([0-9a-f]{12}))?$/.exec(chain) ?? [];
-  const mac = peer?.replace(/(..)(?!$)/g, '$1:') ?? null;
-  if (kind === 'own') return { kind: settled ? 'own' : 'new', peer: null };
-  return kind === 'relay' || kind === 'old' ? { kind, peer: mac } : null;
-}
-
 /** Nothing but resets is looked at on the way out, and those by the lease alone. */
 function familiesOf(fence: Fence): readonly string[] {
   return fence === 'lease' ? ['netdev', 'ip'] : ['netdev'];
@@ -108,14 +117,6 @@ function removeCommands(service: ServiceEntry): string[] {
   const name = tableName(service);
   return ['netdev', 'ip'].flatMap((family) => [`add table ${family} ${name}`, `delete table ${family} ${name}`]);
 }
-
-/** One rule for each: with no mark granted, a second rule would look up whatever mark the packet has. Others route by the mark, so it is cleared at once. */
-function fenced(fence: Fence, chain: string): string {
-  return `meta mark set ip daddr map @${fence} meta mark @armed_${fence} goto ${chain}`;
-}
-
-const laterFragment = 'ip frag-off & 0x1fff != 0';
-const opensConnection = 'tcp flags & (fin | syn | rst | ack) == syn';
 
 /**
  * One look-up decides whose a packet is: two could straddle a commit. Flows that are diverted come before it, whatever the row. The chain looks at nothing but the service address, so that ARP and the
@@ -135,8 +136,7 @@ function arrivals(service: ServiceEntry): string[] {
     'set armed_hold { type mark; flags timeout; }',
     'map lease { type ipv4_addr : mark; }',
     'map hold { type ipv4_addr : mark; }',
-    // A frame to a multicast MAC is not host traffic, and TCP discards it, until it is called unicast.
-    'chain local { meta pkttype set unicast counter name accepted accept; }',
+    `chain local { ${upwards(service)} counter name accepted accept; }`,
     'chain refuse { counter name dropped drop; }',
     'chain permitted {',
     '  meta mark set 0',
@@ -148,19 +148,26 @@ function arrivals(service: ServiceEntry): string[] {
     '}',
     `chain fresh { ${fenced('lease', 'permitted')}; goto refuse; }`,
     `chain held { ${fenced('hold', 'permitted')}; goto refuse; }`,
-    `chain own { ${[`${laterFragment} goto held`, `${opensConnection} goto fresh`, 'meta l4proto tcp goto held', ...foreignRules(service), 'goto fresh'].join('; ')}; }`,
-    ...oldChain('old', null, service),
+    ...commonChains(service),
     'chain service {',
     `  ${divertRule}`,
-    `  ip frag-off & 0x1fff == 0 icmp type { ${Object.keys(icmpErrorTypes).join(', ')} } goto local`,
+    `  ip frag-off & 0x1fff == 0 icmp type { ${Object.keys(icmpErrorTypes).join(', ')} } goto ${isRouted(service) ? 'errors' : 'local'}`,
     `  ip saddr & ${formatIp(service.partition.mask)} vmap @slots`,
     '  goto refuse',
     '}',
     'chain ingress {',
     `  type filter hook ingress device "${service.device}" priority 0; policy accept;`,
-    `  ip daddr ${formatIp(service.address)} goto service`,
+    `  ip daddr ${formatIp(service.address)} ${isRouted(service) ? 'meta pkttype unicast ' : ''}goto service`,
     '}',
   ];
+}
+
+/**
+ * What makes a packet one for this host. On a segment its frame came to a multicast MAC, and TCP discards it until it is called unicast. From a router it comes to the host's own, and it
+ * is the mark that has it routed here; frames to somebody else's, which a promiscuous device hears, never come so far.
+ */
+function upwards(service: ServiceEntry): string {
+  return isRouted(service) ? `meta mark set ${localMark}` : 'meta pkttype set unicast';
 }
 
 /**
@@ -185,90 +192,30 @@ function departures(service: ServiceEntry): string[] {
   ];
 }
 
-/** Chains of rows that name a peer. */
-function relayChains(service: ServiceEntry, peer: MacAddress): string[] {
-  const id = idOf(peer);
-  // The frame's source too: a switch must not learn the client's link address on this host's port.
-  const send = `ether saddr set ${service.ownMac} ether daddr set ${peer} counter name relayed fwd to "${service.device}"`;
-  return [
-    ...oldChain(`old_${id}`, peer, service),
-    `chain send_${id} { meta mark set 0; meta l4proto . th dport @ports ${send}; goto refuse; }`,
-    `chain relayed_${id} { ${fenced('lease', `send_${id}`)}; goto refuse; }`,
-    `chain relay_${id} {`,
-    `  ${laterFragment} goto held`,
-    ...keptRule(service),
-    '  meta l4proto != tcp goto refuse',
-    // What came to this host's own address was relayed already.
-    `  ${opensConnection} ether daddr ${service.ownMac} goto refuse`,
-    `  ${opensConnection} goto relayed_${id}`,
-    '  goto held',
-    '}',
-  ];
-}
-
-function oldChain(name: string, peer: MacAddress | null, service: ServiceEntry): string[] {
-  const relayed = `  ${opensConnection} ether saddr ${peer} ether daddr ${service.ownMac} goto fresh`;
-  return [
-    `chain ${name} {`,
-    `  ${laterFragment} goto held`,
-    ...keptRule(service),
-    '  meta l4proto != tcp goto refuse',
-    ...(peer === null ? [] : [relayed]),
-    `  ${opensConnection} goto refuse`,
-    '  goto held',
-    '}',
-  ];
-}
-
-/** Commands for the chains that the rows of `slots` in `to` go to and no row of `from` does: written anew, whatever an earlier use left. */
-function missingChains(service: ServiceEntry, from: Rows, to: Rows, slots: readonly number[]): string[] {
-  const peers = new Set(slots.flatMap((slot) => to.get(slot)?.peer ?? []));
-  for (const row of from.values()) if (row.peer !== null) peers.delete(row.peer);
-  return [...peers].flatMap((peer) => {
-    const lines = relayChains(service, peer);
-    const names = lines.flatMap((line) => /^chain (\S+)/.exec(line)?.[1] ?? []);
-    const name = tableName(service);
-    return [
-      ...names.flatMap((chain) => [`add chain netdev ${name} ${chain}`, `flush chain netdev ${name} ${chain}`]),
-      `table netdev ${name} {`,
-      ...lines.map((line) => `  ${line}`),
-      '}',
-    ];
-  });
-}
-
 function changeRows(service: ServiceEntry, from: Rows, to: Rows, slots: readonly number[]): string[] {
   const settled = (rows: Rows) => (slot: number) => rows.get(slot)?.kind === 'own';
   const unsettle = slots.filter((slot) => settled(from)(slot) && !settled(to)(slot));
   const settle = slots.filter((slot) => !settled(from)(slot) && settled(to)(slot));
   const key = (slot: number) => formatIp(maskedAddressOf(service.partition, slot));
+  const rawKey = (slot: number) => `0x${maskedAddressOf(service.partition, slot).value.toString(16)}`;
+  const copies = (rows: Rows) => (slot: number) => rows.get(slot)?.holders !== undefined;
   const elements = (verb: string, where: string, list: readonly string[]) =>
     list.length > 0 ? [`${verb} element ${where} { ${list.join(', ')} }`] : [];
   const map = `netdev ${tableName(service)} slots`;
+  const errors = `netdev ${tableName(service)} error_copies`;
   const set = `ip ${tableName(service)} settled`;
+  const goingTo = (chain: (row: Row) => string, keyOf: typeof key) => (slot: number) => {
+    const row = to.get(slot);
+    return row ? [`${keyOf(slot)} : goto ${chain(row)}`] : [];
+  };
   return [
     ...elements('delete', set, unsettle.map(key)),
     ...elements('delete', map, slots.filter((slot) => from.has(slot)).map(key)),
-    ...elements(
-      'add',
-      map,
-      slots.flatMap((slot) => {
-        const row = to.get(slot);
-        return row ? [`${key(slot)} : goto ${chainOf(row)}`] : [];
-      }),
-    ),
+    ...elements('delete', errors, slots.filter(copies(from)).map(rawKey)),
+    ...elements('add', map, slots.flatMap(goingTo(chainOf, key))),
+    ...elements('add', errors, slots.filter(copies(to)).flatMap(goingTo(errorChainOf, rawKey))),
     ...elements('add', set, settle.map(key)),
   ];
-}
-
-/** On arrival `own` and `new` are the same; they differ in the set of settled slots. */
-function chainOf({ kind, peer }: Row): string {
-  const base = kind === 'new' ? 'own' : kind;
-  return peer === null ? base : `${base}_${idOf(peer)}`;
-}
-
-function idOf(peer: MacAddress): string {
-  return peer.replaceAll(':', '');
 }
 
 function chunks(slots: readonly number[]): number[][] {

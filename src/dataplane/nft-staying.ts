@@ -29,13 +29,13 @@ export function seenRule({ udpIdleMs }: ServiceEntry): string[] {
   return udpIdleMs === undefined ? [] : [`  meta l4proto . th dport @ports update @${seenSet} { ${flow} }`];
 }
 
-/** For the chain of rows that take whatever comes: not what stays elsewhere, or may. */
-export function foreignRules({ udpIdleMs, partition }: ServiceEntry): string[] {
+/** For chains of rows that take whatever comes: not what stays elsewhere, or may; that goes to the chain `elsewhere`. */
+export function foreignRules({ udpIdleMs, partition }: ServiceEntry, elsewhere: string): string[] {
   if (udpIdleMs === undefined) return [];
   return [
     `${flow} @${stayingSets.kept} goto fresh`,
-    `meta l4proto udp ip saddr & ${formatIp(partition.mask)} @${stayingSets.shut} goto refuse`,
-    `${flow} @${stayingSets.foreign} goto refuse`,
+    `meta l4proto udp ip saddr & ${formatIp(partition.mask)} @${stayingSets.shut} goto ${elsewhere}`,
+    `${flow} @${stayingSets.foreign} goto ${elsewhere}`,
   ];
 }
 

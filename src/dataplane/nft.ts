@@ -6,6 +6,7 @@ import type { Adopted, DataPlane, FlowCounters } from './data-plane.ts';
 import { type Diversions, divertedBy, type FlowChange } from './diversions.ts';
 import { type ForwardingTable, holdDeviceOf, type Row, type Rows, type ServiceEntry } from './forwarding-table.ts';
 import { addTransactions, divertedSet, divertTransaction, holdDeviceTransaction } from './nft-diversions.ts';
+import { rowOfChain } from './nft-rows.ts';
 import {
   armTransaction,
   changeTransactions,
@@ -13,7 +14,6 @@ import {
   grantTransaction,
   installTransactions,
   removeTransaction,
-  rowOfChain,
   tableName,
 } from './nft-ruleset.ts';
 import { addressOfKey, flowOfKey, seenSet, stayingSets } from './nft-staying.ts';

@@ -16,13 +16,15 @@ export interface Packet {
   readonly icmpType?: number;
   /** In units of 8 bytes; above 0 the packet carries no transport header. */
   readonly fragmentOffset?: number;
-  /** The peer that relayed the frame to this host's own link address; absent for a frame to the group's. */
+  /** ICMP errors: the client that the packet was sent to that the error is about. */
+  readonly about?: IpAddress;
+  /** The peer that relayed the frame, or a copy of it, to this host's own link address; absent for a frame that came as the delivery brings them. */
   readonly relayedBy?: MacAddress;
 }
 
 /**
  * `local`: up the stack as the host's own; `drop`: gone; `pass`: none of the service's business, as if there were no table; `relay`: sent on to the peer
- * that the row names; `hold`: to the hold device, and no further.
+ * or to the holders that the row names; `hold`: to the hold device, and no further.
  */
 export type Verdict = 'local' | 'drop' | 'pass' | 'relay' | 'hold';
 

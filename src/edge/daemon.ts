@@ -85,7 +85,10 @@ async function openAnnouncer(
 ): Promise<Announcer | null> {
   if (!control) return null;
   const { group, port, peers } = control;
-  const member = { cluster, node, service, control, routers, ...(certificates && { certificates }) };
+  const member = {
+    ...{ cluster, node, service, control, routers, delivery: 'router' as const },
+    ...(certificates && { certificates }),
+  };
   const network = await openUdpControlNetwork({
     ...{ address: defined(routers[node], 'the checked address of this router'), group, port },
     peers: new Map(Object.entries(peers)),

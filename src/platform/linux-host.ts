@@ -6,6 +6,7 @@ import type { HostNeeds, HostSetup } from '../ports/host-setup.ts';
 import type { StateStore } from '../ports/state-store.ts';
 import { runIp } from './ip-command.ts';
 import { deviceAddresses } from './libc.ts';
+import { closeLocal, routeMarked, unroute } from './marked-delivery.ts';
 
 /**
  * The kernel must never answer ARP for the service address, nor name it as the sender of its own requests: either would teach
@@ -17,9 +18,14 @@ const sysctls = [
   { name: 'net/ipv4/conf/all/arp_announce', value: '2', enough: ['2'] },
 ] as const;
 
+/** Servers may bind to the service address, although it is a local one to marked packets alone. */
+const bindSysctl = { name: 'net/ipv4/ip_nonlocal_bind', value: '1', enough: ['1'] } as const;
+type Sysctl = (typeof sysctls)[number] | typeof bindSysctl;
+
 /** One change, in the form that undoes it. */
 type Change =
   | { readonly kind: 'address'; readonly address: string; readonly device: string }
+  | { readonly kind: 'routing'; readonly address: string; readonly devices: readonly string[] }
   | { readonly kind: 'sysctl'; readonly name: string; readonly before: string; readonly set: string };
 
 const record = 'host-changes.json';
@@ -41,6 +47,8 @@ export function createLinuxHost(store: StateStore): HostSetup {
         if (each.kind === 'sysctl') {
           // A value that somebody else has set since is theirs.
           if (readSysctl(each.name) === each.set) writeSysctl(each.name, each.before);
+        } else if (each.kind === 'routing') {
+          unroute(each.address, each.devices);
         } else if (deviceAddresses().get(each.device)?.includes(each.address)) {
           ip('address', 'delete', each.address, 'dev', each.device);
         }
@@ -51,21 +59,30 @@ export function createLinuxHost(store: StateStore): HostSetup {
 }
 
 /** A few words for each thing that was missing; of a device that is gone nothing is missing. */
-function putInPlace(store: StateStore, { device, group, serviceAddress }: HostNeeds): string[] {
-  const put = sysctls.filter((each) => setSysctl(store, each)).map(({ name }) => `sysctl ${name.replaceAll('/', '.')}`);
+function putInPlace(store: StateStore, needs: HostNeeds): string[] {
+  const { device, group, serviceAddress, unmarkedFrom } = needs;
+  const wanted: readonly Sysctl[] = unmarkedFrom ? [...sysctls, bindSysctl] : sysctls;
+  const put = wanted.filter((each) => setSysctl(store, each)).map(({ name }) => `sysctl ${name.replaceAll('/', '.')}`);
   const present = deviceAddresses();
   const ofDevice = present.get(device);
-  if (ofDevice && joinGroup(store, group, device, ofDevice)) put.push(`group address on ${device}`);
-  const service = `${formatIp(serviceAddress)}/32`;
-  if (!present.get('lo')?.includes(service)) {
+  if (ofDevice && group && joinGroup(store, group, device, ofDevice)) put.push(`group address on ${device}`);
+  const address = formatIp(serviceAddress);
+  if (unmarkedFrom) {
+    const perform = (): boolean => routeMarked(address, unmarkedFrom);
+    if (change(store, { kind: 'routing', address, devices: unmarkedFrom }, perform))
+      put.push('routing of marked packets');
+  }
+  if (!present.get('lo')?.includes(`${address}/32`)) {
     // Last: from here on the kernel would answer for it.
-    addAddress(store, service, 'lo');
+    addAddress(store, `${address}/32`, 'lo');
     put.push('service address on lo');
   }
+  // With the address the kernel makes it a local one to all packets.
+  if (unmarkedFrom && closeLocal(address) && !put.includes('service address on lo')) put.push('local route');
   return put;
 }
 
-function setSysctl(store: StateStore, { name, value, enough }: (typeof sysctls)[number]): boolean {
+function setSysctl(store: StateStore, { name, value, enough }: Sysctl): boolean {
   const before = readSysctl(name);
   if ((enough as readonly string[]).includes(before)) return false;
   change(store, { kind: 'sysctl', name, before, set: value }, () => writeSysctl(name, value));
@@ -97,11 +114,11 @@ function changesIn(store: StateStore): Change[] {
 }
 
 /** On disk before it is done: a crash in between undoes a change that was not made, which is harmless. */
-function change(store: StateStore, each: Change, perform: () => void): void {
+function change<Result>(store: StateStore, each: Change, perform: () => Result): Result {
   const before = changesIn(store);
   const after = withChange(before, each);
   if (after !== before) store.write(record, new TextEncoder().encode(JSON.stringify(after)));
-  perform();
+  return perform();
 }
 
 /**
@@ -115,7 +132,8 @@ function withChange(changes: Change[], each: Change): Change[] {
 }
 
 function keyOf(change: Change): string {
-  return change.kind === 'sysctl' ? change.name : `${change.address} ${change.device}`;
+  if (change.kind === 'sysctl') return change.name;
+  return change.kind === 'routing' ? `routing ${change.address}` : `${change.address} ${change.device}`;
 }
 
 /** Whether the device takes the group's frames. The kernel lists the joined groups of each device as hexadecimal words of the host's byte order. */

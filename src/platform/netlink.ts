@@ -24,3 +24,35 @@ export function netlinkAttribute(type: number, value: Uint8Array): Uint8Array {
   bytes.set(value, 4);
   return bytes;
 }
+
+/** Where something stands in an answer. */
+export interface Span {
+  readonly at: number;
+  readonly end: number;
+}
+
+/** struct nlmsghdr. */
+const headerBytes = 16;
+
+/** The messages of an answer, each without its header. */
+export function* netlinkMessages(view: DataView): Generator<Span & { readonly type: number; readonly flags: number }> {
+  for (let at = 0; at + headerBytes <= view.byteLength; ) {
+    const end = at + view.getUint32(at, true);
+    if (end < at + headerBytes || end > view.byteLength) return;
+    yield { type: view.getUint16(at + 4, true), flags: view.getUint16(at + 6, true), at: at + headerBytes, end };
+    at = (end + 3) & ~3;
+  }
+}
+
+/** Attributes' types without the flags for nesting and byte order. */
+const typeMask = 0x3fff;
+
+/** The values of all attributes of one type. */
+export function* netlinkAttributes(view: DataView, { at: begin, end }: Span, type: number): Generator<Span> {
+  for (let at = begin; at + 4 <= end; ) {
+    const length = view.getUint16(at, true);
+    if (length < 4 || at + length > end) return;
+    if ((view.getUint16(at + 2, true) & typeMask) === type) yield { at: at + 4, end: at + length };
+    at += (length + 3) & ~3;
+  }
+}

@@ -1,7 +1,7 @@
 import { OperatingError } from '../base/operating-error.ts';
 import type { ReadSet } from '../dataplane/nft.ts';
 import { close, receive, send } from './libc.ts';
-import { netlinkAttribute, openNetlink } from './netlink.ts';
+import { netlinkAttribute, netlinkAttributes, netlinkMessages, openNetlink, type Span } from './netlink.ts';
 
 /** Numbers of <linux/netlink.h>, <linux/netfilter/nfnetlink.h> and <linux/netfilter/nf_tables.h>. */
 const NETLINK_NETFILTER = 12;
@@ -20,8 +20,6 @@ const NFTA_SET_ELEM_LIST_ELEMENTS = 3;
 const NFTA_LIST_ELEM = 1;
 const NFTA_SET_ELEM_KEY = 1;
 const NFTA_DATA_VALUE = 1;
-/** Attributes' types without the flags for nesting and byte order. */
-const typeMask = 0x3fff;
 
 /** struct nlmsghdr and struct nfgenmsg. */
 const headerBytes = 16;
@@ -51,7 +49,7 @@ function dump(table: string, set: string): { readonly keys: readonly DataView[];
       const length = receive(fd, buffer, 0) ?? 0;
       // Keys are views of it, and the buffer is used again.
       const view = new DataView(buffer.slice(0, length).buffer);
-      for (const message of messages(view)) {
+      for (const message of netlinkMessages(view)) {
         if ((message.flags & NLM_F_DUMP_INTR) !== 0) isWhole = false;
         if (message.type === NLMSG_DONE) return { keys, isWhole };
         if (message.type === NLMSG_ERROR) throw refused(set, -view.getInt32(message.at, true));
@@ -88,40 +86,15 @@ function request(table: string, set: string): Uint8Array {
   return bytes;
 }
 
-/** Where something stands. */
-interface Span {
-  readonly at: number;
-  readonly end: number;
-}
-
-function* messages(view: DataView): Generator<Span & { readonly type: number; readonly flags: number }> {
-  for (let at = 0; at + headerBytes <= view.byteLength; ) {
-    const end = at + view.getUint32(at, true);
-    if (end < at + headerBytes || end > view.byteLength) return;
-    yield { type: view.getUint16(at + 4, true), flags: view.getUint16(at + 6, true), at: at + headerBytes, end };
-    at = (end + 3) & ~3;
-  }
-}
-
 function keysOf(view: DataView, { at, end }: Span): DataView[] {
   const keys: DataView[] = [];
-  for (const elements of attributes(view, { at: at + familyBytes, end }, NFTA_SET_ELEM_LIST_ELEMENTS)) {
-    for (const element of attributes(view, elements, NFTA_LIST_ELEM)) {
-      for (const key of attributes(view, element, NFTA_SET_ELEM_KEY)) {
-        for (const data of attributes(view, key, NFTA_DATA_VALUE))
+  for (const elements of netlinkAttributes(view, { at: at + familyBytes, end }, NFTA_SET_ELEM_LIST_ELEMENTS)) {
+    for (const element of netlinkAttributes(view, elements, NFTA_LIST_ELEM)) {
+      for (const key of netlinkAttributes(view, element, NFTA_SET_ELEM_KEY)) {
+        for (const data of netlinkAttributes(view, key, NFTA_DATA_VALUE))
           keys.push(new DataView(view.buffer, data.at, data.end - data.at));
       }
     }
   }
   return keys;
-}
-
-/** The values of all attributes of one type. */
-function* attributes(view: DataView, { at: begin, end }: Span, type: number): Generator<Span> {
-  for (let at = begin; at + 4 <= end; ) {
-    const length = view.getUint16(at, true);
-    if (length < 4 || at + length > end) return;
-    if ((view.getUint16(at + 2, true) & typeMask) === type) yield { at: at + 4, end: at + length };
-    at += (length + 3) & ~3;
-  }
 }

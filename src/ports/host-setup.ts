@@ -4,7 +4,12 @@ import type { IpAddress } from '../base/address.ts';
 export interface HostNeeds {
   readonly device: string;
   readonly serviceAddress: IpAddress;
-  readonly group: IpAddress;
+  /** Null where the address is routed, and no frame comes to a group. */
+  readonly group: IpAddress | null;
+  /**
+   * Devices whose packets for the address are this host's as they come; those of all others are only when they carry `localMark`. Absent: the address is the host's as any is.
+   */
+  readonly unmarkedFrom?: readonly string[];
 }
 
 /**

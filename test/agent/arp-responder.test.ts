@@ -1,17 +1,22 @@
 import { describe, expect, test } from 'vitest';
 import { createArpResponder } from '../../src/agent/arp-responder.ts';
+import type { ServiceEntry } from '../../src/dataplane/forwarding-table.ts';
 import type { LinkSocket } from '../../src/ports/link-socket.ts';
 import { decodeArp, encodeArp } from '../../src/wire/arp.ts';
-import { ip, serviceWith } from '../contract/data-plane-contract.ts';
+import { deliveries, ip, serviceWith } from '../contract/data-plane-contract.ts';
 
 const own = '02:00:00:00:00:0b';
 const client = '02:00:00:00:00:01';
 const service = serviceWith('0.0.0.255');
 
-function responder(): { arp: ReturnType<typeof createArpResponder>; link: LinkSocket; sent: Uint8Array[] } {
+function responder(of: ServiceEntry = service): {
+  arp: ReturnType<typeof createArpResponder>;
+  link: LinkSocket;
+  sent: Uint8Array[];
+} {
   const sent: Uint8Array[] = [];
   const link = { mac: own, send: (frame: Uint8Array) => void sent.push(frame), close: async () => {} };
-  return { arp: createArpResponder(service, () => link), link, sent };
+  return { arp: createArpResponder(of, () => link), link, sent };
 }
 
 function request(overrides: Partial<Parameters<typeof encodeArp>[0]> = {}): Uint8Array {
@@ -60,6 +65,15 @@ describe('the ARP responder', () => {
     const { arp, sent } = responder();
     arp.onFrame(frame);
     expect(sent).toEqual([]);
+  });
+
+  test('says nothing of an address that is routed, and asks for hosts still', () => {
+    const { arp, link, sent } = responder(serviceWith('0.0.0.255', deliveries.router));
+    arp.onFrame(request());
+    arp.announce(link);
+    expect(sent).toEqual([]);
+    arp.ask(link, ip('10.77.0.11'), ip('10.77.0.12'));
+    expect(sent.map(decodeArp)).toMatchObject([{ ok: true, value: { operation: 'request', senderMac: own } }]);
   });
 
   test('announces the address by asking for it (RFC 5227, section 3)', () => {

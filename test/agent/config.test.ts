@@ -55,6 +55,15 @@ describe('agent.yaml', () => {
     });
   });
 
+  test('tells the data plane of a routed address that there is no group', () => {
+    const routed = serviceOf(
+      read(`${good.replace(', group: 239.77.0.10', '')}delivery: router\n`),
+      '02:00:00:00:00:0b',
+    );
+    expect(routed).toMatchObject({ delivery: 'router', groupMac: null });
+    expect(serviceOf(read(good), '02:00:00:00:00:0b')).not.toHaveProperty('delivery');
+  });
+
   test.each([
     ['203.0.113.10', '203.0.113.300', 'service.address: "203.0.113.300" is not allowed, allowed is an IPv4 address'],
     [
@@ -87,9 +96,15 @@ describe('agent.yaml', () => {
     ],
     [
       'policy: ../policy.yaml',
-      'policy: ../policy.yaml\ndelivery: router',
-      'delivery: "router" is not allowed, allowed is segment',
+      'policy: ../policy.yaml\ndelivery: ecmp',
+      'delivery: "ecmp" is not allowed, allowed are segment, router',
     ],
+    [
+      'policy: ../policy.yaml',
+      'policy: ../policy.yaml\ndelivery: router',
+      'service.group: is for delivery segment only; in delivery router the address is routed',
+    ],
+    [', group: 239.77.0.10', '', 'service.group: missing, delivery segment needs a multicast group'],
     [
       'cluster: site1',
       'cluster: [',

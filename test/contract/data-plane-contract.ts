@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { type IpAddress, parseIp } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
+import type { MacAddress } from '../../src/base/mac.ts';
 import type { Adopted, Fence, FlowCounters } from '../../src/dataplane/data-plane.ts';
 import type { FlowChange } from '../../src/dataplane/diversions.ts';
 import {
+  type Delivery,
   type ForwardingTable,
   newRow,
   ownRow,
@@ -24,6 +26,8 @@ export interface JudgedDataPlane {
   adopt(): Promise<Adopted | null>;
   seen(): Promise<readonly UdpFlow[]>;
   judge(packet: Packet): Promise<Verdict>;
+  /** Where copies of a packet go, ascending, whatever becomes of itself. */
+  copiesOf(packet: Packet): Promise<readonly MacAddress[]>;
   /** What becomes of a reset of a connection that this host does not know, or of several at once, in any order. */
   judgeReset(client: IpAddress): Promise<ResetVerdict>;
   judgeResets(client: IpAddress, count: number): Promise<readonly ResetVerdict[]>;
@@ -38,7 +42,7 @@ export function ip(text: string): IpAddress {
   return defined(parsed.ok ? parsed.value : null, text);
 }
 
-export function serviceWith(mask: string, overrides: Partial<ServiceEntry> = {}): ServiceEntry {
+function segmentServiceWith(mask: string, overrides: Partial<ServiceEntry> = {}): ServiceEntry {
   const partition = partitionOf(ip(mask));
   return {
     name: 'web',
@@ -54,6 +58,14 @@ export function serviceWith(mask: string, overrides: Partial<ServiceEntry> = {})
     ...overrides,
   };
 }
+
+export const serviceWith = segmentServiceWith;
+
+/** What a service entry says of how frames come. */
+export const deliveries: Readonly<Record<Delivery, Partial<ServiceEntry>>> = {
+  segment: {},
+  router: { delivery: 'router', groupMac: null },
+};
 
 export function tableOf(service: ServiceEntry, slots: readonly number[]): ForwardingTable {
   return { service, rows: new Map(slots.map((slot) => [slot, ownRow])) };
@@ -123,8 +135,11 @@ const cases: readonly (readonly [string, Packet, Verdict])[] = [
 ];
 
 /** What every adapter of the data plane must do, packet by packet. */
-export function describeDataPlane(name: string, open: () => JudgedDataPlane): void {
-  describe(`data plane contract: ${name}`, () => {
+export function describeDataPlane(name: string, open: () => JudgedDataPlane, delivery: Delivery = 'segment'): void {
+  const serviceWith = (mask: string, overrides: Partial<ServiceEntry> = {}): ServiceEntry =>
+    segmentServiceWith(mask, { ...deliveries[delivery], ...overrides });
+  const service = serviceWith('0.0.0.255');
+  describe(`data plane contract: ${name}, ${delivery} delivery`, () => {
     test('without a table every packet passes', async () => {
       await open().remove();
       expect(await open().judge(packet({ from: mine }))).toBe('pass');

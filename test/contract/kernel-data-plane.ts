@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import type { MacAddress } from '../../src/base/mac.ts';
 import type { FlowCounters } from '../../src/dataplane/data-plane.ts';
 import type { ForwardingTable, Row } from '../../src/dataplane/forwarding-table.ts';
 import type { Packet, ResetVerdict, Verdict } from '../../src/dataplane/packet.ts';
@@ -45,6 +46,7 @@ export function openKernelDataPlane(): KernelDataPlane {
     judgeReset: async (client) => ((await ask('judgeResets', { client, count: 1 })) as ResetVerdict[])[0] ?? 'leaves',
     judgeResets: async (client, count) => (await ask('judgeResets', { client, count })) as ResetVerdict[],
     letsGo: async (client) => (await ask('letsGo', client)) as boolean,
+    copiesOf: async (packet) => (await ask('copiesOf', packet)) as MacAddress[],
     judge: async (packet: Packet) => (await ask('judge', packet)) as Verdict,
     counters: async () => (await ask('counters')) as FlowCounters,
     remove: async () => void (await ask('remove')),

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { formatIp, ipBytes, parseIp } from '../../dist/base/address.js';
 import { macBytes, macFromBytes } from '../../dist/base/mac.js';
-import { holdDeviceOf } from '../../dist/dataplane/forwarding-table.js';
+import { holdDeviceOf, localMark } from '../../dist/dataplane/forwarding-table.js';
 import { letGoPriority } from '../../dist/dataplane/held-resets.js';
 import { createNftDataPlane } from '../../dist/dataplane/nft.js';
 import { udpFlowsOf } from '../../dist/dataplane/staying.js';
@@ -41,6 +41,12 @@ let left = [];
 const cable = openPacketSocket('cable', 0x0800, (frame) => {
   if (frame.subarray(6, 12).every((byte, i) => byte === macBytes(ownMac)[i])) left.push(Buffer.from(frame));
 });
+/** What leaves after everything else. */
+const last = Buffer.alloc(60);
+last.set(macBytes('02:00:00:00:00:63'), 0);
+last.set(macBytes(ownMac), 6);
+last.writeUInt16BE(0x0800, 12);
+const outlet = openPacketSocket('eth0', 0x88b5, () => {});
 /** What came out of the hold device last. */
 let held = [];
 const agent = openRawIp(letGoPriority.major * 0x10000 + letGoPriority.minor);
@@ -49,10 +55,12 @@ const service = parseIp(serviceAddress).value;
 let plane = null;
 let lastService = null;
 let planeName = '';
+let delivery = 'segment';
 installProbe();
 
 /** Counts what reaches the IP layer, as the host's own or otherwise, behind every table under test. */
 function installProbe() {
+  const asOwn = delivery === 'router' ? `meta mark ${localMark}` : 'meta pkttype host';
   run(`add table ip probe
 delete table ip probe
 table ip probe {
@@ -60,8 +68,8 @@ table ip probe {
   counter other { }
   chain arrived {
     type filter hook prerouting priority -300; policy accept;
-    iifname "eth0" ip ttl 33 meta pkttype host counter name host drop
-    iifname "eth0" ip ttl 33 counter name other drop
+    iifname "eth0" ip ttl { 1, 33 } ${asOwn} counter name host drop
+    iifname "eth0" ip ttl { 1, 33 } counter name other drop
   }
 }`);
 }
@@ -106,8 +114,39 @@ async function judge(packet) {
 
 /** A relayed frame has the peer's link address and this host's own, and is otherwise what came. */
 function relayVerdict(sent, relayed) {
-  const same = relayed.subarray(12).equals(sent.subarray(12));
+  const same = relayed.subarray(12).equals(sentOn(sent).subarray(12));
   return same && macFromBytes(relayed.subarray(0, 6)) === '02:00:00:00:00:0c' ? 'relay' : 'relayed wrongly';
+}
+
+/** In `router` delivery the time to live says that a frame was sent on. */
+function sentOn(frame) {
+  if (delivery !== 'router') return frame;
+  const marked = Buffer.from(frame);
+  marked[14 + 8] = 1;
+  marked.writeUInt16BE(0, 14 + 10);
+  marked.writeUInt16BE(checksum(marked.subarray(14, 34)), 14 + 10);
+  return marked;
+}
+
+/** The frames that leave because one came, each as that one was but for what says that it was sent on. */
+async function copiesOf(packet) {
+  await allLeft();
+  await judge(packet);
+  const copies = await allLeft();
+  const expected = sentOn(frame(packet)).subarray(12);
+  const macOf = (each) => macFromBytes(each.subarray(0, 6));
+  return copies.map((each) => (each.subarray(12).equals(expected) ? macOf(each) : `${macOf(each)}, changed`)).sort();
+}
+
+/** What has left, once nothing is on its way any more. */
+async function allLeft() {
+  left = left.filter((each) => each[5] !== 0x63);
+  outlet.send(last);
+  for (const end = Date.now() + 5000; !left.some((each) => each[5] === 0x63); ) {
+    if (Date.now() > end) throw new Error('nothing leaves any more');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return left.filter((each) => each[5] !== 0x63);
 }
 
 function hasHoldDevice() {
@@ -160,17 +199,18 @@ function frame(
     opens = false,
     icmpType = 0,
     fragmentOffset = 0,
+    about,
     relayedBy,
   },
-  ttl = 33,
+  ttl = relayedBy && delivery === 'router' ? 1 : 33,
 ) {
-  const bytes = Buffer.alloc(14 + 20 + 20);
-  bytes.set(macBytes(relayedBy ? ownMac : groupMac), 0);
+  const bytes = Buffer.alloc(14 + 20 + (about ? 28 : 20));
+  bytes.set(macBytes(relayedBy || delivery === 'router' ? ownMac : groupMac), 0);
   bytes.set(macBytes(relayedBy ?? cable.mac), 6);
   bytes.writeUInt16BE(0x0800, 12);
   const header = bytes.subarray(14, 34);
   header[0] = 0x45;
-  header.writeUInt16BE(40, 2);
+  header.writeUInt16BE(bytes.length - 14, 2);
   header.writeUInt16BE(fragmentOffset, 6);
   header[8] = ttl;
   header[9] = protocols[protocol];
@@ -178,8 +218,12 @@ function frame(
   header.set(ipBytes(destination), 16);
   header.writeUInt16BE(checksum(header), 10);
   const segment = bytes.subarray(34);
-  if (protocol === 'icmp') segment[0] = icmpType;
-  else {
+  if (protocol === 'icmp') {
+    segment[0] = icmpType;
+    // The quoted header's destination.
+    if (about) segment.set(ipBytes(about), 8 + 16);
+  }
+  if (protocol !== 'icmp') {
     segment.writeUInt16BE(sourcePort, 0);
     segment.writeUInt16BE(destinationPort, 2);
   }
@@ -200,10 +244,14 @@ function checksum(bytes) {
 
 const operations = {
   async apply({ service, rows, kept, foreign, shut }) {
-    const name = JSON.stringify([service.partition.bits, service.udpIdleMs]);
+    const name = JSON.stringify([service.partition.bits, service.udpIdleMs, service.delivery]);
     if (planeName !== name) plane = createNftDataPlane(nftables, service);
     planeName = name;
     lastService = service;
+    if (delivery !== (service.delivery ?? 'segment')) {
+      delivery = service.delivery ?? 'segment';
+      installProbe();
+    }
     await plane.apply({
       service,
       rows: new Map(rows),
@@ -224,6 +272,7 @@ const operations = {
   },
   seen: () => plane.seen(),
   judge,
+  copiesOf,
   judgeResets,
   letsGo,
   counters,
@@ -255,5 +304,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
 }
 await cable.close();
+await outlet.close();
 await shelf.close();
 agent.close();

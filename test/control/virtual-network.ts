@@ -158,6 +158,7 @@ export class VirtualNetwork {
         staying: host.staying,
         udpIdleMs: this.#options.udpIdleMs ?? null,
         routers: this.#options.routers ?? [],
+        copies: this.#options.routers !== undefined,
       });
       this.input(name, { kind: 'tick', at: this.now });
       this.input(name, { kind: 'revoked', at: this.now, names: host.revoked });

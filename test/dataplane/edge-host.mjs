@@ -31,6 +31,7 @@ address add 10.77.1.254/24 dev wan
 address add 10.77.0.1/24 dev lan
 route add default via 10.77.1.1 dev wan
 neighbour add 10.77.1.1 lladdr ${clientMac} dev wan
+neighbour add 10.77.0.100 lladdr 02:00:00:00:00:64 dev lan
 neighbour add ${sentinel} lladdr ${sentinelMac} dev lan
 ${Object.keys(replicas)
   .map((mac, i) => `neighbour add 10.77.0.1${i + 1} lladdr ${mac} dev lan`)

@@ -1,4 +1,5 @@
 import { createFakeDataPlane } from '../../src/dataplane/fake.ts';
+import { describeCopies } from '../contract/copies-contract.ts';
 import { describeDataPlane, type JudgedDataPlane } from '../contract/data-plane-contract.ts';
 import { describeDiversions } from '../contract/diversions-contract.ts';
 import { describeStaying } from '../contract/staying-contract.ts';
@@ -13,8 +14,11 @@ const judged: JudgedDataPlane = {
   judgeResets: async (client, count) => Array.from({ length: count }, () => fake.judgeReset(client)),
   letsGo: async (client) => fake.letsGo(client),
   judge: async (packet) => fake.judge(packet),
+  copiesOf: async (packet) => fake.copiesOf(packet),
 };
 
 describeDataPlane('fake', () => judged);
+describeDataPlane('fake', () => judged, 'router');
+describeCopies('fake', () => judged);
 describeDiversions('fake', () => judged);
 describeStaying('fake', () => judged);

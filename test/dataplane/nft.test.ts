@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from 'vitest';
+import { describeCopies } from '../contract/copies-contract.ts';
 import { describeDataPlane, ip, serve, serviceWith, tableOf } from '../contract/data-plane-contract.ts';
 import { describeDiversions, diverting, releasing } from '../contract/diversions-contract.ts';
 import { openKernelDataPlane } from '../contract/kernel-data-plane.ts';
@@ -8,6 +9,8 @@ const kernel = openKernelDataPlane();
 afterAll(() => kernel.close());
 
 describeDataPlane('nft, on this kernel', () => kernel);
+describeDataPlane('nft, on this kernel', () => kernel, 'router');
+describeCopies('nft, on this kernel', () => kernel);
 describeDiversions('nft, on this kernel', () => kernel);
 describeStaying('nft, on this kernel', () => kernel);
 

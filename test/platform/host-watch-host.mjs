@@ -230,7 +230,55 @@ function shared() {
   return { put, recorded, sysctls, before, after: hostState() };
 }
 
-const steps = { rulesets, addresses, flooded, overrun, repairs, shared };
+/** A service address that is routed here. */
+function routed() {
+  const store = memoryStore();
+  const host = createLinuxHost(store);
+  const bind = '/proc/sys/net/ipv4/ip_nonlocal_bind';
+  const state = () => ({
+    ...hostState(),
+    bind: readFileSync(bind, 'utf8').trim(),
+    rules: ip('rule')
+      .split('\n')
+      .filter((line) => line.includes('10.77.0.7')).length,
+    routes: ip('route', 'show', 'table', 'all', '10.77.0.7/32')
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => line.trim()),
+  });
+  const before = state();
+  const { group: _, ...others } = needs(7n);
+  host.prepare({ ...others, group: null, unmarkedFrom: ['mch-web'] });
+  const prepared = state();
+  const attempts = {
+    nothing: () => {},
+    'rules flushed': () => ip('rule', 'flush'),
+    'one rule gone': () => ip('rule', 'delete', 'pref', '7753'),
+    'the address made anew': () => {
+      ip('address', 'delete', '10.77.0.7/32', 'dev', 'lo');
+      ip('address', 'add', '10.77.0.7/32', 'dev', 'lo');
+    },
+    'service gone': () => ip('address', 'delete', '10.77.0.7/32', 'dev', 'lo'),
+    'local to all': () => ip('route', 'add', 'local', '10.77.0.7/32', 'dev', 'lo', 'table', 'local'),
+    'routes gone': () => ip('route', 'flush', 'table', '1835270145'),
+    'bind refused': () => writeFileSync(bind, '0'),
+  };
+  const put = {};
+  const again = [];
+  const { PATH } = process.env;
+  for (const [name, attempt] of Object.entries(attempts)) {
+    attempt();
+    put[name] = host.repair();
+    process.env.PATH = '/nowhere';
+    again.push(...host.repair());
+    process.env.PATH = PATH;
+  }
+  const repaired = state();
+  createLinuxHost(store).undo();
+  return { put, again, before, prepared, repaired, after: state() };
+}
+
+const steps = { routed, rulesets, addresses, flooded, overrun, repairs, shared };
 const name = process.argv[2];
 if (name === 'transactions') {
   transactions();

@@ -82,3 +82,32 @@ test('of two agents that share the sysctls, the second puts them back when the f
     after: untouched,
   });
 });
+
+test('of a service address that is routed, what lets in marked packets alone is put back, and undone', () => {
+  const untouched = {
+    ...{ sysctls: ['0', '0'], addresses: ['10.77.0.11 eth0', '127.0.0.1 lo'], joined: false },
+    ...{ bind: '0', rules: 0, routes: [] },
+  };
+  const prepared = {
+    ...{ sysctls: ['1', '2'], addresses: ['10.77.0.11 eth0', '10.77.0.7 lo', '127.0.0.1 lo'], joined: false },
+    ...{ bind: '1', rules: 4, routes: ['local 10.77.0.7 dev lo table 1835270145 scope host'] },
+  };
+  const routing = ['routing of marked packets'];
+  expect(stepsOf('routed')).toEqual({
+    put: {
+      nothing: [],
+      'rules flushed': routing,
+      'one rule gone': routing,
+      'the address made anew': ['local route'],
+      'service gone': ['service address on lo'],
+      'local to all': ['local route'],
+      'routes gone': routing,
+      'bind refused': ['sysctl net.ipv4.ip_nonlocal_bind'],
+    },
+    again: [],
+    before: untouched,
+    prepared,
+    repaired: prepared,
+    after: untouched,
+  });
+});
