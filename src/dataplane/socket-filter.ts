@@ -1,8 +1,8 @@
-import { formatIp, type IpAddress } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import { assert, defined } from '../base/assert.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
+import type { Filter } from '../space/filter.ts';
 import type { Partition } from '../space/partition.ts';
-import { slotOf } from '../space/partition.ts';
 import type { UdpFlow } from './staying.ts';
 
 /** One instruction of classic BPF: code, jumps when true and when false, operand. */
@@ -51,16 +51,26 @@ export function socketFilter(share: SocketShare): Result<readonly Instruction[]>
     : refuse(`a share that takes ${instructions.length} instructions, a socket filter has at most ${instructionsMax}`);
 }
 
-/** The same for those who have no BPF: whether a datagram of that client is taken. Prepared once, since lists may be long. */
-export function socketPredicate(share: SocketShare): (client: IpAddress, clientPort: number) => boolean {
-  const keyOf = (client: IpAddress, port: number): string => `${formatIp(client)}:${port}`;
+/** What `share` says, as one who has no kernel to ask is told it. */
+export interface ListedShare extends Pick<SocketShare, 'kept' | 'foreign'> {
+  /** Of IPv4. */
+  readonly filters: readonly Filter[];
+}
+
+/** The same decision without BPF: whether a datagram of that client is taken. Made once for many datagrams, as lists may be long. */
+export function socketPredicate(share: ListedShare): (client: IpAddress, clientPort: number) => boolean {
+  const keyOf = (client: IpAddress, port: number): string => `${client.value}:${port}`;
   const keys = (flows: readonly UdpFlow[]) => new Set(flows.map(({ client, clientPort }) => keyOf(client, clientPort)));
   const [kept, foreign] = [keys(share.kept), keys(share.foreign)];
-  const { partition, slots } = share;
+  const byMask = new Map<bigint, Set<bigint>>();
+  for (const { mask, value } of share.filters)
+    byMask.set(mask.value, (byMask.get(mask.value) ?? new Set()).add(value.value));
+  const masked = [...byMask];
   return (client, clientPort) => {
-    if (client.family !== partition.mask.family) return false;
+    if (client.family !== 4) return false;
     const key = kept.size + foreign.size === 0 ? '' : keyOf(client, clientPort);
-    return kept.has(key) || (!foreign.has(key) && slots.has(slotOf(partition, client)));
+    if (kept.has(key) || foreign.has(key)) return kept.has(key);
+    return masked.some(([mask, values]) => values.has(client.value & mask));
   };
 }
 

@@ -1,3 +1,4 @@
+export { createSocket } from './datagram-socket.ts';
 export { transferable } from './http-server.ts';
 export { createServer, type ServerOptions } from './net-server.ts';
 export type { StateHooks } from './transferable-server.ts';

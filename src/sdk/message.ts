@@ -2,9 +2,13 @@ import { formatIp, parseIp } from '../base/address.ts';
 import { oneLine } from '../base/one-line.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
 import type { TcpFlow } from '../base/tcp-flow.ts';
+import { type Filter, formatFilter, parseFilter } from '../space/filter.ts';
 
 /** What agent and SDK say to each other: one JSON object a line, as docs/sdk-protocol.md has it. */
 export const protocolVersion = 1;
+
+/** Of the connections by which an application is told its share of datagrams. */
+export const datagramVersion = 1;
 
 /** State and unread bytes of one connection, each. */
 export const stateBytesMax = 1024 * 1024;
@@ -18,6 +22,15 @@ const textCharactersMax = 256;
 /** Why a connection stays where it is. */
 export const refusals = ['unknown', 'tls', 'busy', 'closing', 'upgraded', 'application', 'too-large', 'gone'] as const;
 export type Refusal = (typeof refusals)[number];
+
+/** Who decides whose a datagram is; `everybody`: whatever comes is this host's. */
+export const deciders = ['kernel', 'application', 'everybody'] as const;
+/** Entries of a list about datagrams: as many as may be of one replica, and still fit a line. */
+const datagramListMax = 65_536;
+/** Those of one answer about flows that were seen. */
+export const clientsMax = 4096;
+
+export type DatagramClient = Pick<TcpFlow, 'client' | 'clientPort'>;
 
 interface Field<T> {
   /** Undefined when it is not allowed. */
@@ -62,6 +75,34 @@ const code: Field<Refusal> = {
   read: (value) => refusals.find((each) => each === value),
   write: (value) => value,
 };
+/** A client's end of a flow: "192.0.2.1:40000". */
+const client: Field<DatagramClient> = {
+  read(value) {
+    const [, host = '', number = ''] =
+      typeof value === 'string' ? (/^([\d.]{7,15}):([1-9]\d{0,4})$/.exec(value) ?? []) : [];
+    const address = parseIp(host);
+    const clientPort = port.read(Number(number));
+    return address.ok && clientPort !== undefined ? { client: address.value, clientPort } : undefined;
+  },
+  write: (value) => `${formatIp(value.client)}:${value.clientPort}`,
+};
+const filter: Field<Filter> = {
+  read(value) {
+    const parsed = typeof value === 'string' ? parseFilter(value) : null;
+    return parsed?.ok ? parsed.value : undefined;
+  },
+  write: formatFilter,
+};
+const decider: Field<(typeof deciders)[number]> = {
+  read: (value) => deciders.find((each) => each === value),
+  write: (value) => value,
+};
+const flag: Field<boolean> = {
+  read: (value) => (typeof value === 'boolean' ? value : undefined),
+  write: (value) => value,
+};
+const filters = listOf(filter, datagramListMax);
+const clients = listOf(client, datagramListMax);
 const ports = listOf(port, portsMax);
 const flows = listOf(flow, flowsMax);
 
@@ -74,6 +115,12 @@ const fromApplication = {
   refused: { id: natural, flow, code, reason: text },
   adopted: { id: natural, flow },
   calmed: { id: natural },
+  datagrams: { version: natural },
+  receives: { port, descriptor: natural },
+  ceases: { port },
+  shared: { id: natural },
+  seen: { id: natural, clients, isLast: flag },
+  counted: { id: natural, taken: natural },
 } as const;
 
 /** What an agent says. */
@@ -88,6 +135,12 @@ const fromAgent = {
   go: { flow },
   drop: { flow },
   finish: { flows },
+  joined: {},
+  share: { id: natural, port, by: decider, filters, kept: clients, foreign: clients, idleMs: natural },
+  lease: { port, until: natural },
+  look: { id: natural, port },
+  count: { id: natural, port },
+  denied: { port, reason: text },
 } as const;
 
 type Fields = Readonly<Record<string, Field<unknown>>>;

@@ -52,8 +52,8 @@ test('program, predicate and list of filters take the same datagrams of every sh
   fc.assert(
     fc.property(share, fc.array(anyAddress, { maxLength: 20 }), fc.array(flow), (of, clients, flows) => {
       const program = programOf(of);
-      const takes = socketPredicate(of);
       const filters = coverSlots(of.partition, of.slots);
+      const takes = socketPredicate({ ...of, filters });
       const isIn = (list: readonly UdpFlow[], each: UdpFlow) =>
         list.some(({ client, clientPort }) => client.value === each.client.value && clientPort === each.clientPort);
       const strangers = clients.map((client) => ({ client, clientPort: 9, servicePort: 7 }));
