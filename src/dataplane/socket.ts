@@ -1,6 +1,6 @@
 import { OperatingError } from '../base/operating-error.ts';
 import { coverSlots } from '../space/cover.ts';
-import { slotOf } from '../space/partition.ts';
+import { type Partition, slotOf } from '../space/partition.ts';
 import type { DataPlane, Fence, FlowCounters } from './data-plane.ts';
 import type { FlowChange } from './diversions.ts';
 import type { ForwardingTable, ServiceEntry } from './forwarding-table.ts';
@@ -66,33 +66,129 @@ interface Joined {
   settling: Promise<void>;
 }
 
+export function createSocketDataPlane(clock: LeaseClock, service: ServiceEntry): SocketDataPlane {
+  const sockets = new LeasedSockets(clock, service);
+  const armed = new Map<number, number>();
+  return {
+    arm(_fence: Fence, mark: number, ms: number): void {
+      for (const [other, end] of armed) if (end <= clock.now()) armed.delete(other);
+      if (!armed.has(mark)) armed.set(mark, clock.now() + ms);
+    },
+    grant(fence: Fence, mark: number | null): void {
+      // A socket of UDP has no connections, to be held when the lease is over.
+      if (fence === 'lease') sockets.lease((mark === null ? undefined : armed.get(mark)) ?? 0);
+    },
+    apply: (table) => sockets.apply(table),
+    async divert(changes: readonly FlowChange[]): Promise<void> {
+      if (changes.length > 0) throw new OperatingError('diversions', 'a socket filter diverts no connections');
+    },
+    adopt: async () => null,
+    seen: async () => (await Promise.all(sockets.all().map((each) => each.seen()))).flat(),
+    repair: async () => false,
+    counters: () => countersOf(sockets.all()),
+    async remove(): Promise<void> {
+      armed.clear();
+      sockets.forget();
+    },
+    join: (socket) => sockets.join(socket),
+    part: (socket) => sockets.part(socket),
+    deciders: () => sockets.deciders(),
+  };
+}
+
 /**
  * A kernel cannot end a socket's filter by itself. So a lease has two guards: this process takes the filters away when it is over, whatever the applications do
  * (stopped ones included, for the filter is the socket's); and who reads a socket looks at the clock after each datagram, whatever this process does. A datagram that came
  * while there was no lease is never taken: what may have come meanwhile is thrown away before there is one again.
  */
-export function createSocketDataPlane(clock: LeaseClock, service: ServiceEntry): SocketDataPlane {
-  const sockets = new Map<ShareSocket, Joined>();
-  const armed = new Map<number, number>();
-  let table: ForwardingTable | null = null;
-  let until = 0;
-  /** Until then a socket that could not be shut may take datagrams. */
-  let strayUntil = 0;
-  let cancel = (): void => {};
-  const isOpen = (): boolean => until > clock.now();
+class LeasedSockets {
+  readonly #clock: LeaseClock;
+  readonly #service: ServiceEntry;
+  readonly #sockets = new Map<ShareSocket, Joined>();
+  #table: ForwardingTable | null = null;
+  #until = 0;
+  /** Until then a socket that is parted and could not be shut may take datagrams. */
+  #strayUntil = 0;
+  #cancel = (): void => {};
 
-  function open(socket: ShareSocket, joined: Joined): void {
-    if (!isOpen() || socket.attach(joined.program) || joined.by === 'application') return;
-    // It fits a program, and not what the kernel grants a socket.
-    joined.settling = joined.settling.then(() => settle(socket, joined, 'application'));
+  constructor(clock: LeaseClock, service: ServiceEntry) {
+    this.#clock = clock;
+    this.#service = service;
   }
 
-  async function settle(socket: ShareSocket, joined: Joined, by: Decider = 'kernel'): Promise<void> {
-    if (!sockets.has(socket)) return;
-    const share = shareOf(table, service, socket.port);
-    const word = { ...share, filters: coverSlots(service.partition, share.slots), idleMs: service.udpIdleMs ?? 0 };
+  all(): readonly ShareSocket[] {
+    return [...this.#sockets.keys()];
+  }
+
+  deciders(): readonly Decider[] {
+    return [...this.#sockets.values()].map(({ by }) => by);
+  }
+
+  join(socket: ShareSocket): void {
+    const joined: Joined = { by: 'kernel', program: dropAll, settling: Promise.resolve() };
+    this.#sockets.set(socket, joined);
+    socket.attach(dropAll);
+    socket.drain();
+    joined.settling = this.#settle(socket, joined).then(() => socket.lease(this.#until));
+  }
+
+  part(socket: ShareSocket): void {
+    if (!this.#sockets.delete(socket) || socket.attach(dropAll)) return;
+    this.#strayUntil = Math.max(this.#strayUntil, this.#until);
+  }
+
+  async apply(table: ForwardingTable): Promise<boolean> {
+    const isNew = this.#table === null;
+    this.#table = table;
+    for (const [socket, joined] of this.#sockets)
+      joined.settling = joined.settling.then(() => this.#settle(socket, joined));
+    await Promise.all([...this.#sockets.values()].map(({ settling }) => settling));
+    await new Promise<void>((resolve) => this.#clock.wakeAt(this.#strayUntil, resolve));
+    return isNew;
+  }
+
+  /** 0: no more. */
+  lease(until: number): void {
+    const lapsed = !this.#isOpen();
+    this.#until = until;
+    this.#cancel();
+    this.#cancel = this.#isOpen() ? this.#clock.wakeAt(until, () => this.#shut()) : () => {};
+    if (lapsed || !this.#isOpen()) this.#shut();
+    for (const [socket, joined] of this.#sockets) {
+      if (lapsed && this.#isOpen()) {
+        socket.drain();
+        this.#open(socket, joined);
+      }
+      socket.lease(until);
+    }
+  }
+
+  forget(): void {
+    this.#table = null;
+    this.lease(0);
+  }
+
+  #isOpen(): boolean {
+    return this.#until > this.#clock.now();
+  }
+
+  #shut(): void {
+    for (const socket of this.#sockets.keys()) socket.attach(dropAll);
+  }
+
+  #open(socket: ShareSocket, joined: Joined): void {
+    if (!this.#isOpen() || socket.attach(joined.program) || joined.by === 'application') return;
+    // It fits a program, and not what the kernel grants a socket.
+    joined.settling = joined.settling.then(() => this.#settle(socket, joined, 'application'));
+  }
+
+  async #settle(socket: ShareSocket, joined: Joined, by: Decider = 'kernel'): Promise<void> {
+    if (!this.#sockets.has(socket)) return;
+    const { partition, udpIdleMs: idleMs = 0 } = this.#service;
+    const share = shareOf(this.#table, partition, socket.port);
+    const word = { ...share, filters: coverSlots(partition, share.slots), idleMs };
     const program = by === 'kernel' ? socketFilter(share) : null;
-    if (program?.ok && socket.attach(isOpen() ? program.value : dropAll)) {
+    if (program?.ok && socket.attach(this.#isOpen() ? program.value : dropAll)) {
       joined.by = 'kernel';
       joined.program = program.value;
       void socket.tell({ ...word, by: 'kernel' });
@@ -102,72 +198,12 @@ export function createSocketDataPlane(clock: LeaseClock, service: ServiceEntry):
     if (joined.by === 'kernel') socket.attach(dropAll);
     joined.by = 'application';
     joined.program = takeAll;
-    if (await socket.tell({ ...word, by: 'application' })) open(socket, joined);
+    if (await socket.tell({ ...word, by: 'application' })) this.#open(socket, joined);
   }
-
-  function lapse(): void {
-    for (const socket of sockets.keys()) socket.attach(dropAll);
-  }
-
-  function grant(mark: number | null): void {
-    const lapsed = !isOpen();
-    until = (mark === null ? undefined : armed.get(mark)) ?? 0;
-    cancel();
-    cancel = isOpen() ? clock.wakeAt(until, lapse) : () => {};
-    for (const [socket, joined] of sockets) {
-      if (lapsed || !isOpen()) socket.attach(dropAll);
-      if (lapsed && isOpen()) {
-        socket.drain();
-        open(socket, joined);
-      }
-      socket.lease(until);
-    }
-  }
-
-  return {
-    arm(_fence: Fence, mark: number, ms: number): void {
-      for (const [other, end] of armed) if (end <= clock.now()) armed.delete(other);
-      if (!armed.has(mark)) armed.set(mark, clock.now() + ms);
-    },
-    // A socket of UDP has no connections that outlive a lease.
-    grant: (fence, mark) => (fence === 'lease' ? grant(mark) : undefined),
-    async apply(next) {
-      const isNew = table === null;
-      table = next;
-      for (const [socket, joined] of sockets) joined.settling = joined.settling.then(() => settle(socket, joined));
-      await Promise.all([...sockets.values()].map(({ settling }) => settling));
-      await new Promise<void>((resolve) => clock.wakeAt(strayUntil, resolve));
-      return isNew;
-    },
-    async divert(changes: readonly FlowChange[]): Promise<void> {
-      if (changes.length > 0) throw new OperatingError('diversions', 'a socket filter diverts no connections');
-    },
-    adopt: async () => null,
-    seen: async () => (await Promise.all([...sockets.keys()].map((each) => each.seen()))).flat(),
-    repair: async () => false,
-    counters: () => countersOf([...sockets.keys()]),
-    async remove() {
-      table = null;
-      armed.clear();
-      grant(null);
-    },
-    join(socket) {
-      const joined: Joined = { by: 'kernel', program: dropAll, settling: Promise.resolve() };
-      sockets.set(socket, joined);
-      socket.attach(dropAll);
-      socket.drain();
-      joined.settling = settle(socket, joined).then(() => socket.lease(until));
-    },
-    part(socket) {
-      if (!sockets.delete(socket) || socket.attach(dropAll)) return;
-      strayUntil = Math.max(strayUntil, until);
-    },
-    deciders: () => [...sockets.values()].map(({ by }) => by),
-  };
 }
 
 /** Rows that take new flows, but for what is known to be others', or not known yet; and what stays here whatever the row, if there is one. */
-function shareOf(table: ForwardingTable | null, { partition }: ServiceEntry, port: number): SocketShare {
+function shareOf(table: ForwardingTable | null, partition: Partition, port: number): SocketShare {
   const { kept, foreign, shut } = table?.staying ?? nothingStays;
   const owned = [...(table?.rows ?? [])].filter(([, { kind }]) => kind === 'own' || kind === 'new');
   const ofPort = (flows: Iterable<UdpFlow>): UdpFlow[] => [...flows].filter(({ servicePort }) => servicePort === port);

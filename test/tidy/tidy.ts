@@ -19,7 +19,7 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
     imports: ['base', 'wire', 'space', 'policy', 'identity', 'control', 'handoff', 'dataplane', 'ports'],
     node: true,
   },
-  sdk: { imports: ['base', 'platform'], node: true },
+  sdk: { imports: ['base', 'space', 'dataplane', 'platform'], node: true },
   lab: { imports: ['base', 'space', 'platform', 'ports', 'wire', 'sdk'], node: true },
   scenario: { imports: ['base', 'space', 'policy', 'platform', 'ports', 'lab'], node: true },
   agent: {
