@@ -41,7 +41,6 @@ export function createControlChannel(config: AgentConfig, keyring: Keyring, stor
   };
 }
 
-/** Replicas that disagree about what a slot is must not hear each other: the name stands for the service and its partition too. */
 /** What agents must agree on before they may hear each other. */
 function clusterIdOf({ cluster, service }: AgentConfig): Uint8Array {
   const idle = service.udpIdle === undefined ? [] : [`udpIdle ${service.udpIdle}`];

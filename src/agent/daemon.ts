@@ -25,6 +25,7 @@ import { type ControlChannel, createControlChannel } from './control-channel.ts'
 import { openControlSocket } from './control-socket.ts';
 import { type Driver, startDriver, stateRecord } from './driver.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
+import { type GroupHost, groupHost, watchSockets } from './group.ts';
 import { watchHealth } from './health.ts';
 import { type HeldResets, noResets, openHeldResets } from './held-resets.ts';
 import { type TakenHost, takeHost, watchHost } from './host.ts';
@@ -34,7 +35,7 @@ import { type PolicyFile, watchPolicyFile } from './policy-file.ts';
 import { agentRoutes } from './routes.ts';
 import { openSdk, type Sdk } from './sdk.ts';
 import { joinSegment, type Segment } from './segment.ts';
-import { type AgentStatus, statusOf } from './status.ts';
+import { type AgentStatus, kernelFence, statusOf } from './status.ts';
 import { witnessHost } from './witness.ts';
 
 /** A running agent. */
@@ -87,7 +88,8 @@ async function assemble(
   closers: Closers,
   taken: { host: TakenHost | null },
 ): Promise<Driver> {
-  const configured = serviceOf(config, role.witness ? noMac : interfaceMac(config.interface));
+  const isOnSegment = !role.witness && config.delivery === 'segment';
+  const configured = serviceOf(config, isOnSegment ? interfaceMac(config.interface) : noMac);
   const { partition } = configured;
   const clock = monotonicClock;
   const keyring = readKeyring(config.control.keyring);
@@ -98,9 +100,11 @@ async function assemble(
   // First, because only one process can have the address and port: whoever fails here has touched nothing of the running agent's.
   const network = await openControl(config, log, (datagram, via) => driver?.receive(datagram, via));
   closers.push(() => network.close());
-  const { host, segment, flows, resets, service } = role.witness
-    ? { ...witnessHost(), resets: noResets, service: configured }
-    : await replicaHost(config, configured, store, log, closers, () => driver);
+  const group = role.witness || config.delivery !== 'group' ? null : groupHost(configured);
+  const { host, segment, flows, resets, service } =
+    role.witness || group
+      ? { ...(group ?? witnessHost()), resets: noResets, service: configured }
+      : await replicaHost(config, configured, store, log, closers, () => driver);
   taken.host = host;
   closers.push(() => segment.close());
   const { dataPlane, adopted } = host;
@@ -128,11 +132,12 @@ async function assemble(
   closers.push(() => running.stop());
   let sdk: Sdk | null = null;
   if (!role.witness) {
-    closers.push(watchHost(host.setup, log, { inspect: running.inspect, announce: segment.announce }));
-    closers.push(watchServer(config, log, running), () => sdk?.close());
-    sdk = await openSdk(config, { service, dataPlane, flows, clock, view: () => control.view() }, log);
+    if (!group) closers.push(watchHost(host.setup, log, { inspect: running.inspect, announce: segment.announce }));
+    closers.push(watchServer(config, service, group, log, running), () => sdk?.close());
+    const parts = { service, dataPlane, flows, clock, view: () => control.view() };
+    sdk = await openSdk(config, { ...parts, datagrams: group?.datagrams ?? null }, log);
   }
-  const asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk };
+  const asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk, fence: group?.fence };
   const socket = await openAdministration(config, version, asked);
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address, adopted: adopted.rows.size }, 'agent started');
@@ -163,7 +168,7 @@ function rememberedState(store: StateStore, log: Logger): Durable | null {
   return null;
 }
 
-/** The link address of a witness, which carries nothing. */
+/** The link address of who carries no frames of the service. */
 const noMac = '00:00:00:00:00:00';
 
 /** What a replica has of its host and segment, and what its rules are made for. */
@@ -192,19 +197,36 @@ async function replicaHost(
   return { host, segment, flows: openFlowTable(service.address), resets, service };
 }
 
-/** Checks the local server, and tells when it begins or ceases to answer. Returns what ends it. */
-function watchServer(config: AgentConfig, log: Logger, driver: Driver): () => void {
+/** Checks the local server, and tells when it begins or ceases to answer, or to take datagrams. Returns what ends it. */
+function watchServer(
+  config: AgentConfig,
+  service: ServiceEntry,
+  group: GroupHost | null,
+  log: Logger,
+  driver: Driver,
+): () => void {
+  let isServed = group === null;
   const health = watchHealth({
     checks: healthChecksOf(config),
     clock: monotonicClock,
     onChange(healthy, reason) {
       if (healthy) log.info('the local server is healthy');
       else log.warn(`the local server is not healthy: ${reason}`);
-      driver.health(healthy);
+      driver.health(healthy && isServed);
     },
   });
-  driver.health(health.view().healthy);
-  return () => health.stop();
+  driver.health(health.view().healthy && isServed);
+  if (!group) return () => health.stop();
+  const unwatch = watchSockets(service, group, (served, missing) => {
+    if (served) log.info('applications take datagrams on every port of the service');
+    else log.warn(`no application takes datagrams on port ${missing.join(', ')}`);
+    isServed = served;
+    driver.health(health.view().healthy && isServed);
+  });
+  return () => {
+    unwatch();
+    health.stop();
+  };
 }
 
 /** Parts that the local socket asks. */
@@ -217,19 +239,21 @@ interface Asked {
   readonly eventLog: EventLog;
   readonly driver: Driver;
   readonly sdk: Sdk | null;
+  /** What ends the lease, where that is not the kernel. */
+  readonly fence: (() => string) | undefined;
 }
 
 function openAdministration(
   config: AgentConfig,
   version: string,
-  { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk }: Asked,
+  { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk, fence = () => kernelFence }: Asked,
 ): ReturnType<typeof openControlSocket> {
   const status = async (): Promise<AgentStatus> => {
     const view = control.view();
     const packets = await dataPlane.counters().catch(() => null);
     const file = policyFile.compare(view.policy);
     const parts = { config, version, partition, view, packets, policyFile: file };
-    return statusOf({ ...parts, refused: driver.refused(), resets, links: sdk?.links() ?? noLinks });
+    return statusOf({ ...parts, refused: driver.refused(), resets, links: sdk?.links() ?? noLinks, fence: fence() });
   };
   const routes = agentRoutes({
     ...{ partition, status },

@@ -11,6 +11,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import { slotOf } from '../space/partition.ts';
 import { type AgentConfig, readCertificates } from './config.ts';
+import type { DatagramShares } from './datagram-application.ts';
 import { type LinkStatus, noLinks } from './link-status.ts';
 import { openSdkEndpoint, type SdkEndpoint } from './sdk-endpoint.ts';
 import { openTransfers, type Transfers } from './transfers.ts';
@@ -33,6 +34,8 @@ export interface SdkParts {
   readonly flows: FlowTable;
   readonly clock: Clock;
   readonly view: () => ControlView;
+  /** In group delivery: there are no connections to move. */
+  readonly datagrams: Pick<DatagramShares, 'plane' | 'ports'> | null;
 }
 
 /** What hears applications, and moves their connections. */
@@ -59,7 +62,9 @@ export async function openSdk(config: AgentConfig, parts: SdkParts, log: Logger)
   const endpoint = await openSdkEndpoint(config.sdk.socket, {
     node: config.node,
     onComplaint: (reason) => log.warn(reason),
+    ...(parts.datagrams && { datagrams: parts.datagrams }),
   });
+  if (parts.datagrams) return { links: () => noLinks, close: () => endpoint.close() };
   const transfers = await transfersOf(config, parts, endpoint, log).catch(async (error: unknown) => {
     await endpoint.close();
     throw error;

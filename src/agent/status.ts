@@ -53,7 +53,12 @@ export interface AgentStatus {
   readonly refused: Readonly<Record<string, number>>;
   /** What is wrong with the links by which connections move. */
   readonly links: LinkStatus;
+  /** What ends the share when its lease is over, one line. */
+  readonly fence: string;
 }
+
+/** Of every data plane whose table is in the kernel. */
+export const kernelFence = 'the kernel, by itself';
 
 export interface StatusParts {
   readonly config: AgentConfig;
@@ -66,6 +71,7 @@ export interface StatusParts {
   /** Datagrams that were not authentic, by reason. */
   readonly refused: ReadonlyMap<string, number>;
   readonly links: LinkStatus;
+  readonly fence: string;
 }
 
 export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
@@ -97,6 +103,7 @@ export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
     resetUnasked: parts.resets.problem,
     refused: { ...view.refused, ...Object.fromEntries(refused) },
     links,
+    fence: parts.fence,
   };
 }
 
@@ -121,6 +128,7 @@ export function formatStatus(status: AgentStatus): string {
   if (policyFile.problem) lines.push(`${policyFile.path}: ${policyFile.problem}`);
   if (status.resetUnasked)
     lines.push(`unknown connections are reset without asking the others: ${status.resetUnasked}`);
+  if (status.fence !== kernelFence) lines.push(`fence: ${status.fence}`);
   const silent = status.peers.filter((peer) => peer.state !== 'heard');
   for (const peer of silent) lines.push(`${peer.name}: ${peer.state}`);
   lines.push(...linkLines(status.links));

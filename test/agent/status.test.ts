@@ -35,6 +35,7 @@ const serving: AgentStatus = {
   resetUnasked: null,
   refused: {},
   links: { refused: {}, unreachable: {} },
+  fence: 'the kernel, by itself',
 };
 
 describe('status', () => {
