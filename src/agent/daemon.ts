@@ -135,7 +135,7 @@ async function assemble(
     if (!group) closers.push(watchHost(host.setup, log, { inspect: running.inspect, announce: segment.announce }));
     closers.push(watchServer(config, service, group, log, running), () => sdk?.close());
     const parts = { service, dataPlane, flows, clock, view: () => control.view() };
-    sdk = await openSdk(config, { ...parts, datagrams: group?.datagrams ?? null }, log);
+    sdk = await openSdk(config, { ...parts, group }, log);
   }
   const asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk, fence: group?.fence };
   const socket = await openAdministration(config, version, asked);

@@ -14,18 +14,28 @@ import { type DescriptorChannel, descriptorChannel, duplicate } from '../platfor
 import { close } from '../platform/libc.ts';
 import { descriptorOf } from '../sdk/held-socket.ts';
 import { type AgentMessage, type ApplicationMessage, type DatagramClient, encodeAgentMessage } from '../sdk/message.ts';
+import type { SessionApplication } from './sessions.ts';
 
 /** What applications have to do with the data plane of their sockets. */
 export interface DatagramShares {
   /** Null in deliveries where the kernel's table splits, and a socket takes what reaches it. */
   readonly plane: Pick<SocketDataPlane, 'join' | 'part'> | null;
   /** By port, those that take a share: one for each, or a datagram would be taken twice. */
-  readonly ports: Map<number, ShareSocket>;
+  readonly ports: Map<number, DatagramSocket>;
+  /** A datagram of a session that has gone. */
+  onPassed(servicePort: number, client: DatagramClient, datagram: Uint8Array): void;
   onComplaint(reason: string): void;
 }
 
+/** A socket as the agent has it. */
+export interface DatagramSocket extends ShareSocket {
+  /** Null where its sessions cannot move. */
+  readonly sessions: SessionApplication | null;
+  close(): void;
+}
+
 type Said<T extends ApplicationMessage['type']> = Extract<ApplicationMessage, { type: T }>;
-type Answer = Said<'shared' | 'seen' | 'counted'>;
+type Answer = Said<'shared' | 'seen' | 'counted' | 'exported' | 'imported'>;
 /** True once it has what it waits for. */
 type Asked = (answer: Answer | null) => boolean;
 
@@ -39,7 +49,7 @@ export class DatagramApplication {
   readonly #shares: DatagramShares;
   readonly #answerMs: number;
   readonly #asked = new Map<number, Asked>();
-  readonly #own = new Map<number, ShareSocket & { close(): void }>();
+  readonly #own = new Map<number, DatagramSocket>();
   #channel: DescriptorChannel | null = null;
   #ids = 0;
 
@@ -60,7 +70,8 @@ export class DatagramApplication {
   hear(message: ApplicationMessage): void {
     if (message.type === 'receives') this.#receives(message);
     else if (message.type === 'ceases') this.#ceases(message.port);
-    else if (message.type === 'shared' || message.type === 'seen' || message.type === 'counted') {
+    else if (message.type === 'passed') this.#passed(message);
+    else if (isAnswer(message)) {
       if (this.#asked.get(message.id)?.(message)) this.#asked.delete(message.id);
     } else this.end();
   }
@@ -81,7 +92,11 @@ export class DatagramApplication {
     if (this.#socket.writableLength > backlogBytesMax) this.end();
   }
 
-  #receives({ port, descriptor: number }: Said<'receives'>): void {
+  #passed({ port, client, datagram }: Said<'passed'>): void {
+    if (this.#own.has(port)) this.#shares.onPassed(port, client, datagram);
+  }
+
+  #receives({ port, descriptor: number, hasSessions }: Said<'receives'>): void {
     const { plane, ports } = this.#shares;
     const descriptor = this.#taken(port, number);
     if (descriptor === null) this.end();
@@ -90,7 +105,7 @@ export class DatagramApplication {
       if (plane === null) this.say({ type: 'share', id: 0, port, by: 'everybody', ...takesAll });
       else this.say({ type: 'denied', port, reason: 'another socket of this host has the share of that port' });
     } else {
-      const socket = this.#shareSocket(port, descriptor);
+      const socket = this.#shareSocket(port, descriptor, hasSessions);
       this.#own.set(port, socket);
       ports.set(port, socket);
       plane.join(socket);
@@ -123,7 +138,7 @@ export class DatagramApplication {
     socket.close();
   }
 
-  #shareSocket(port: number, descriptor: number): ShareSocket & { close(): void } {
+  #shareSocket(port: number, descriptor: number, hasSessions: boolean): DatagramSocket {
     let isOpen = true;
     return {
       port,
@@ -137,10 +152,25 @@ export class DatagramApplication {
         const dropped = isOpen ? droppedDatagrams(descriptor) : 0;
         return { taken: answer?.type === 'counted' ? answer.taken : 0, dropped };
       },
+      sessions: hasSessions ? this.#sessionsOf(port) : null,
       close: () => {
         isOpen = false;
         close(descriptor);
       },
+    };
+  }
+
+  #sessionsOf(port: number): SessionApplication {
+    return {
+      export: async (clients) => {
+        const [answer] = await this.#ask((id) => ({ type: 'export', id, port, clients }));
+        return answer?.type === 'exported' ? answer.sessions : [];
+      },
+      gone: (clients) => this.say({ type: 'gone', port, clients }),
+      stay: (clients) => this.say({ type: 'stay', port, clients }),
+      import: async (sessions) => (await this.#ask((id) => ({ type: 'import', id, port, sessions }))).length > 0,
+      withdraw: (clients) => this.say({ type: 'withdraw', port, clients }),
+      pass: (client, datagram) => this.say({ type: 'pass', port, client, datagram }),
     };
   }
 
@@ -176,6 +206,10 @@ export class DatagramApplication {
       this.say(message(id));
     });
   }
+}
+
+function isAnswer(message: ApplicationMessage): message is Answer {
+  return ['shared', 'seen', 'counted', 'exported', 'imported'].includes(message.type);
 }
 
 const takesAll = { filters: [], kept: [], foreign: [], idleMs: 0 };

@@ -1,10 +1,10 @@
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
-import { createSocketDataPlane, type ShareSocket, type SocketDataPlane } from '../dataplane/socket.ts';
+import { createSocketDataPlane, type SocketDataPlane } from '../dataplane/socket.ts';
 import { nothingStays } from '../dataplane/staying.ts';
 import { bootClock } from '../platform/boot-clock.ts';
 import { monotonicClock } from '../platform/monotonic-clock.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
-import type { DatagramShares } from './datagram-application.ts';
+import type { DatagramSocket } from './datagram-application.ts';
 import type { TakenHost } from './host.ts';
 import type { Segment } from './segment.ts';
 
@@ -16,7 +16,9 @@ export interface GroupHost {
   readonly host: TakenHost;
   readonly segment: Segment;
   readonly flows: FlowTable;
-  readonly datagrams: Pick<DatagramShares, 'plane' | 'ports'>;
+  readonly plane: SocketDataPlane;
+  /** By port. */
+  readonly ports: Map<number, DatagramSocket>;
   /** One line about what ends the lease. */
   fence(): string;
 }
@@ -33,7 +35,8 @@ export function groupHost(service: ServiceEntry): GroupHost {
     // Whether a silent host is there need not be asked: it takes nothing once its lease is over.
     segment: { announce() {}, probe() {}, close: async () => {} },
     flows: { list: () => [], find: () => [], destroy: () => 0 },
-    datagrams: { plane, ports: new Map<number, ShareSocket>() },
+    plane,
+    ports: new Map(),
     fence: () => fenceOf(plane),
   };
 }
@@ -41,16 +44,16 @@ export function groupHost(service: ServiceEntry): GroupHost {
 /** Tells when it changes whether an application takes datagrams on every port of the service. Returns what ends it. */
 export function watchSockets(
   { ports }: ServiceEntry,
-  { datagrams, host }: Pick<GroupHost, 'datagrams' | 'host'>,
+  { plane, ports: sockets }: Pick<GroupHost, 'plane' | 'ports'>,
   onChange: (isServed: boolean, missing: readonly number[]) => void,
 ): () => void {
   let cancel = (): void => {};
   let stopped = false;
   let wasServed: boolean | null = null;
   async function look(): Promise<void> {
-    await host.dataPlane.counters().catch(() => null);
+    await plane.counters().catch(() => null);
     if (stopped) return;
-    const missing = ports.flatMap(({ port }) => (datagrams.ports.has(port) ? [] : [port]));
+    const missing = ports.flatMap(({ port }) => (sockets.has(port) ? [] : [port]));
     if (wasServed !== (missing.length === 0)) onChange(missing.length === 0, missing);
     wasServed = missing.length === 0;
     cancel = monotonicClock.wakeAt(monotonicClock.now() + lookMs, () => void look());

@@ -52,7 +52,7 @@ export interface SdkEndpointOptions {
   readonly groupId?: number;
   readonly answerMs?: number;
   /** For sockets that take datagrams. By default they take whatever comes. */
-  readonly datagrams?: Pick<DatagramShares, 'plane' | 'ports'>;
+  readonly datagrams?: Omit<DatagramShares, 'onComplaint'>;
   /** One line about each application that is refused or cut off. */
   readonly onComplaint?: (reason: string) => void;
 }
@@ -235,13 +235,16 @@ function serve(socket: Socket, applications: Applications, options: SdkEndpointO
   });
 }
 
+/** In deliveries where the kernel's table splits. */
+const unshared: NonNullable<SdkEndpointOptions['datagrams']> = { plane: null, ports: new Map(), onPassed() {} };
+
 function begin(
   socket: Socket,
   hello: Extract<ApplicationMessage, { version: number }>,
   { answerMs = answerMsDefault, datagrams, onComplaint = () => {} }: SdkEndpointOptions,
 ): Application {
   if (hello.type === 'hello') return new SdkApplication(socket, hello.ports, answerMs);
-  return new DatagramApplication(socket, { plane: null, ports: new Map(), ...datagrams, onComplaint }, answerMs);
+  return new DatagramApplication(socket, { ...(datagrams ?? unshared), onComplaint }, answerMs);
 }
 
 async function listen(server: Server, path: string, groupId: number | undefined): Promise<void> {

@@ -51,6 +51,8 @@ export interface SocketDataPlane extends DataPlane {
   /** It takes nothing more; the caller may close it. */
   part(socket: ShareSocket): void;
   deciders(): readonly Decider[];
+  /** Flows that stay here, by the table. */
+  kept(): Iterable<UdpFlow>;
 }
 
 /** Monotonic milliseconds that agent and applications of a machine have in common, and that go on while it sleeps. */
@@ -93,6 +95,7 @@ export function createSocketDataPlane(clock: LeaseClock, service: ServiceEntry):
     join: (socket) => sockets.join(socket),
     part: (socket) => sockets.part(socket),
     deciders: () => sockets.deciders(),
+    kept: () => sockets.kept(),
   };
 }
 
@@ -122,6 +125,10 @@ class LeasedSockets {
 
   deciders(): readonly Decider[] {
     return [...this.#sockets.values()].map(({ by }) => by);
+  }
+
+  kept(): Iterable<UdpFlow> {
+    return (this.#table?.staying ?? nothingStays).kept.values();
   }
 
   join(socket: ShareSocket): void {

@@ -61,12 +61,13 @@ function begin(client: string): void {
   const telling = setInterval(tell, whileMs);
   socket.on('error', () => {});
   socket.on('message', (answer) => {
-    const [from = '', number = ''] = answer.toString('latin1').split(' ');
+    const [from = '', number = '', count] = answer.toString('latin1').split(' ');
     const sentAt = unanswered.get(Number(number));
     const expected = unanswered.delete(Number(number)) || lost.delete(Number(number));
     if (!/^\d+$/.test(number) || !expected) counts.wrong++;
     if (replica === null && sentAt !== undefined) counts.begun.push({ at: unixMsOf(sentAt), replica: from });
     if (replica !== null && replica !== from) counts.moved++;
+    if (replica !== null && count === '1') counts.forgotten++;
     replica = from;
   });
   socket.bind(0, client, () => {
@@ -93,9 +94,10 @@ interface Counts {
   lost: number;
   wrong: number;
   moved: number;
+  forgotten: number;
   readonly begun: { at: number; replica: string }[];
 }
 
 function noCounts(): Counts {
-  return { sent: 0, lost: 0, wrong: 0, moved: 0, begun: [] };
+  return { sent: 0, lost: 0, wrong: 0, moved: 0, forgotten: 0, begun: [] };
 }

@@ -17,6 +17,7 @@ type Kernel = 'isEstablished' | 'isInRepair' | 'keepUnsentShort' | 'unreadBytes'
 const retryMs = 1000;
 /** An agent that reads nothing of what it asked for is left. */
 const backlogBytesMax = 16 * 1024 * 1024;
+const clearBytesMax = 1024 * 1024;
 
 /** One connection to an agent that has welcomed this application. */
 export interface AgentSession {
@@ -24,6 +25,8 @@ export interface AgentSession {
   /** What the kernel knows of a TCP socket, and is told of it. */
   readonly kernel: Pick<Platform, Kernel> & { readonly bootNow: () => number };
   say(message: ApplicationMessage): void;
+  /** Unless much waits to be said already: then it is lost. */
+  sayIfClear(message: ApplicationMessage): void;
   /** False once the agent is gone. */
   isOpen(): boolean;
   /** The agent broke the protocol; another connection is tried. */
@@ -130,6 +133,7 @@ async function openSession(path: string, socket: Socket, token: string): Promise
     descriptors,
     kernel,
     say: (message) => say(socket, message),
+    sayIfClear: (message) => (socket.writableLength < clearBytesMax ? say(socket, message) : undefined),
     isOpen: () => !socket.destroyed,
     leave: () => void socket.destroy(),
   };

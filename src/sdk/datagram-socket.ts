@@ -1,9 +1,15 @@
 import { createSocket as createPlainSocket, type RemoteInfo, type Socket, type SocketOptions } from 'node:dgram';
 import { existsSync } from 'node:fs';
+import type { SessionHooks } from './datagram-sessions.ts';
 import { Datagrams } from './datagrams.ts';
 import { defaultSocketPath } from './process-transfers.ts';
 
 let datagrams: Datagrams | null = null;
+
+export type DatagramOptions = SocketOptions & { readonly type: 'udp4' } & (
+    | SessionHooks
+    | { readonly exportState?: never }
+  );
 
 /**
  * As `createSocket` of node:dgram, for IPv4: once it is bound and has joined the service's multicast group (`addMembership`), it gets the datagrams of this
@@ -11,14 +17,15 @@ let datagrams: Datagrams | null = null;
  * a network would lose them. On a machine without an agent (neither MANYCAST_SDK_SOCKET nor the agent's Unix socket) it is a plain socket.
  */
 export function createSocket(
-  options: 'udp4' | (SocketOptions & { readonly type: 'udp4' }),
+  options: 'udp4' | DatagramOptions,
   listener?: (message: Buffer, from: RemoteInfo) => void,
 ): Socket {
-  const socket = createPlainSocket(typeof options === 'string' ? { type: options } : options);
+  const given: DatagramOptions = typeof options === 'string' ? { type: options } : options;
+  const socket = createPlainSocket(given);
   const path = process.env.MANYCAST_SDK_SOCKET ?? (existsSync(defaultSocketPath) ? defaultSocketPath : null);
   if (path !== null) {
     datagrams ??= new Datagrams(path);
-    datagrams.add(socket);
+    datagrams.add(socket, given.exportState ? given : null);
   }
   if (listener) socket.on('message', listener);
   return socket;

@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, expect, test } from 'vitest';
+import type { DatagramSocket } from '../../src/agent/datagram-application.ts';
 import { openSdkEndpoint } from '../../src/agent/sdk-endpoint.ts';
 import { defined } from '../../src/base/assert.ts';
-import { createSocketDataPlane, type LeaseClock, type ShareSocket } from '../../src/dataplane/socket.ts';
+import { createSocketDataPlane, type LeaseClock } from '../../src/dataplane/socket.ts';
 import { bootClock } from '../../src/platform/boot-clock.ts';
 import { serviceWith, tableOf } from '../contract/data-plane-contract.ts';
 
@@ -32,11 +33,15 @@ async function bench(clock: LeaseClock) {
   });
   closing.push(() => server.kill('SIGKILL'));
   const lines = createInterface({ input: defined(server.stdout, 'its output') })[Symbol.asyncIterator]();
-  const ports = new Map<number, ShareSocket>();
+  const ports = new Map<number, DatagramSocket>();
   const port = Number((await lines.next()).value);
   const service = serviceWith('0.0.0.3', { ports: [{ protocol: 'udp', port }] });
   const plane = createSocketDataPlane(clock, service);
-  const endpoint = await openSdkEndpoint(path, { node: 'r1', answerMs: 60_000, datagrams: { plane, ports } });
+  const endpoint = await openSdkEndpoint(path, {
+    node: 'r1',
+    answerMs: 60_000,
+    datagrams: { plane, ports, onPassed() {} },
+  });
   closing.push(() => endpoint.close());
   const client = createSocket('udp4');
   closing.push(() => client.close());

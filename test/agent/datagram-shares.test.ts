@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
+import type { DatagramSocket } from '../../src/agent/datagram-application.ts';
 import { openSdkEndpoint } from '../../src/agent/sdk-endpoint.ts';
 import { createFakeDataPlane } from '../../src/dataplane/fake.ts';
 import type { ForwardingTable, Row } from '../../src/dataplane/forwarding-table.ts';
@@ -58,13 +59,14 @@ async function bench(through: (socket: ShareSocket) => ShareSocket, clock = boot
   const { port } = server.address();
   const service = serviceWith('0.0.0.7', { ports: [{ protocol: 'udp', port }], udpIdleMs: 60_000 });
   const plane = createSocketDataPlane(clock, service);
-  const ports = new Map<number, ShareSocket>();
+  const ports = new Map<number, DatagramSocket>();
   const given = new Map<ShareSocket, ShareSocket>();
   const endpoint = await openSdkEndpoint(join(directory, 'sdk.socket'), {
     node: 'r1',
     answerMs: 1000,
     datagrams: {
       ports,
+      onPassed() {},
       plane: {
         join(socket) {
           given.set(socket, through(socket));
