@@ -90,7 +90,11 @@ const httpCheck = z
 export const serviceSchema = z
   .strictObject({
     name: name.describe('Name of the service; also names the kernel table.'),
-    address: unicastSchema.describe('Service address, what clients connect to. The agent puts it on `lo`.'),
+    address: unicastSchema
+      .optional()
+      .describe(
+        'Service address, what clients connect to. The agent puts it on `lo`. Only `group` delivery has none: there it is the group that clients send to.',
+      ),
     ports: z
       .array(port)
       .min(1)
@@ -185,10 +189,10 @@ export const agentSchema = z.strictObject({
   socket: z.string().min(1).describe('Unix socket on which `manycast status` and `policy` ask.'),
   policy: z.string().min(1).describe('Policy file; saving it triggers a reallocation.'),
   delivery: z
-    .enum(['segment', 'router'])
+    .enum(['segment', 'router', 'group'])
     .default('segment')
     .describe(
-      'How packets reach the replicas, the same on all: `segment`, every replica on the segment gets every frame; `router`, an edge router sends each packet to the owner of its slot.',
+      'How packets reach the replicas, the same on all. `segment`: every replica on the segment gets every frame for the service address. `router`: an edge router sends each packet to the owner of its slot. `group`: clients send datagrams to the multicast group itself, and applications with the SDK take their share; needs no privilege.',
     ),
   health: z
     .array(z.discriminatedUnion('kind', [tcpCheck, httpCheck]))
@@ -199,8 +203,10 @@ export const agentSchema = z.strictObject({
     ),
 });
 
-/** `agent.yaml` as read: paths absolute, values checked. */
-export type AgentConfig = z.output<typeof agentSchema>;
+type Parsed = z.output<typeof agentSchema>;
+
+/** `agent.yaml` as read: paths absolute, values checked. What clients reach without a service address is the group. */
+export type AgentConfig = Parsed & { readonly service: { readonly address: string } };
 
 /** The part of it that the control channel works with. */
 export type MemberConfig = Pick<
@@ -218,8 +224,10 @@ export function readAgentConfig(path: string): AgentConfig {
   const input = yamlOf(path);
   const parsed = agentSchema.safeParse(input);
   if (!parsed.success) throw new OperatingError('config', `${path}: ${firstIssue(agentSchema, parsed.error, input)}`);
-  const config = parsed.data;
-  const complaint = disagreement(config);
+  const { data } = parsed;
+  const { service } = data;
+  const config = { ...data, service: { ...service, address: service.address ?? service.group } };
+  const complaint = (service.address ? null : missingAddress(data)) ?? disagreement(config);
   if (complaint) throw new OperatingError('config', `${path}: ${complaint}`);
   const absolute = (each: string) => resolve(dirname(path), each);
   const { certificates } = config;
@@ -299,6 +307,13 @@ function rangeOf(text: string): readonly [number, number] {
   return [Number(lowest), Number(highest)];
 }
 
+/** Only the group can be reached without one. */
+function missingAddress({ delivery, health }: Parsed): string | null {
+  if (delivery !== 'group') return `service.address: missing, ${delivery} delivery needs one`;
+  const unaddressed = health.findIndex(({ address }) => address === undefined);
+  return unaddressed < 0 ? null : `health[${unaddressed}].address: missing, as the service has no address`;
+}
+
 /** What no single field shows: the first contradiction between fields, as one line. */
 function disagreement(config: AgentConfig): string | null {
   const { node, control, service } = config;
@@ -313,7 +328,15 @@ function disagreement(config: AgentConfig): string | null {
   if (both !== undefined) return `routers: "${both}" is also a replica in control.peers`;
   if (Object.values(control.peers).includes(service.address))
     return 'service.address: is also a replica in control.peers';
-  return strayPort(config);
+  return groupProblem(config) ?? strayPort(config);
+}
+
+/** Sockets of applications are all that takes datagrams of a group. */
+function groupProblem({ delivery, sdk, service }: AgentConfig): string | null {
+  if (delivery !== 'group') return null;
+  if (!sdk) return 'sdk: missing, group delivery needs it';
+  const tcp = service.ports.findIndex((each) => each.endsWith('/tcp'));
+  return tcp < 0 ? null : `service.ports[${tcp}]: ${service.ports[tcp]} cannot be, group delivery carries UDP alone`;
 }
 
 /** Clients reach no other port of the service address: a check of one says nothing about the service, unless it was meant. */

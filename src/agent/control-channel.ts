@@ -83,7 +83,6 @@ function isPeer(config: MemberConfig, name: string): boolean {
   return speakersOf(config).includes(name);
 }
 
-/** Replicas that disagree about what a slot is must not hear each other: the name stands for the service and its partition too. */
 /** What agents must agree on before they may hear each other. */
 function clusterIdOf({ cluster, service, delivery }: MemberConfig): Uint8Array {
   const idle = service.udpIdle === undefined ? [] : [`udpIdle ${service.udpIdle}`];

@@ -1,9 +1,8 @@
 import type { Logger } from 'pino';
 import { defined } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
-import { type Control, createControl } from '../control/control.ts';
+import { createControl } from '../control/control.ts';
 import { type Durable, decodeDurable } from '../control/durable.ts';
-import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { bootNumber, randomIncarnation } from '../platform/boot.ts';
 import { readKeyring } from '../platform/keyring.ts';
@@ -20,22 +19,21 @@ import type { FlowTable } from '../ports/flow-table.ts';
 import type { StateStore } from '../ports/state-store.ts';
 import type { Partition } from '../space/partition.ts';
 import type { Via } from '../wire/envelope.ts';
-import { type AgentConfig, groupOf, healthChecksOf, serviceOf } from './config.ts';
+import { openAdministration } from './administration.ts';
+import { type AgentConfig, groupOf, healthChecksOf, readCertificates, serviceOf } from './config.ts';
 import type { ControlChannel } from './control-channel.ts';
-import { openControlSocket } from './control-socket.ts';
-import { type Driver, startDriver, stateRecord } from './driver.ts';
+import { type Driver, type DriverEvent, startDriver, stateRecord } from './driver.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
+import { type GroupHost, groupHost, watchSockets } from './group.ts';
 import { watchHealth } from './health.ts';
 import { type HeldResets, noResets, openHeldResets } from './held-resets.ts';
 import { type TakenHost, takeHost, watchHost } from './host.ts';
-import { noLinks } from './link-status.ts';
+import { type Joins, noJoins, openJoins } from './joins.ts';
 import { logEvent } from './log-event.ts';
 import { type MemberChannel, type MemberChannelParts, openMemberChannel } from './member-channel.ts';
 import { type PolicyFile, watchPolicyFile } from './policy-file.ts';
-import { agentRoutes } from './routes.ts';
-import { openSdk, type Sdk } from './sdk.ts';
+import { openSdk } from './sdk.ts';
 import { joinSegment, type Segment } from './segment.ts';
-import { type AgentStatus, statusOf } from './status.ts';
 import { witnessHost } from './witness.ts';
 
 /** A running agent. */
@@ -58,11 +56,12 @@ export async function startAgent(config: AgentConfig, version: string, log: Logg
   const closers: Closers = [];
   const taken: { host: TakenHost | null } = { host: null };
   try {
-    const driver = await assemble(config, version, log, role, closers, taken);
+    const { driver, joins } = await assemble(config, version, log, role, closers, taken);
     return {
       async stop(): Promise<void> {
         log.info('leaving: handing everything off');
         await driver.leave();
+        await joins.leave();
         await closeAll(closers, log);
         await taken.host?.release();
         log.info('agent stopped, the host is as it was');
@@ -87,8 +86,9 @@ async function assemble(
   role: Role,
   closers: Closers,
   taken: { host: TakenHost | null },
-): Promise<Driver> {
-  const configured = serviceOf(config, role.witness ? noMac : interfaceMac(config.interface));
+): Promise<{ readonly driver: Driver; readonly joins: Joins }> {
+  const hasFrames = !role.witness && config.delivery !== 'group';
+  const configured = serviceOf(config, hasFrames ? interfaceMac(config.interface) : noMac);
   const { partition } = configured;
   const clock = monotonicClock;
   const keyring = readKeyring(config.control.keyring);
@@ -99,9 +99,11 @@ async function assemble(
   // First, because only one process can have the address and port: whoever fails here has touched nothing of the running agent's.
   const network = await openControl(config, log, (datagram, via) => driver?.receive(datagram, via));
   closers.push(() => network.close());
-  const { host, segment, flows, resets, service } = role.witness
-    ? { ...witnessHost(), resets: noResets, service: configured }
-    : await replicaHost(config, configured, store, log, closers, () => driver);
+  const group = role.witness || config.delivery !== 'group' ? null : groupHost(configured);
+  const { host, segment, flows, resets, service } =
+    role.witness || group
+      ? { ...(group ?? witnessHost()), resets: noResets, service: configured }
+      : await replicaHost(config, configured, store, log, closers, () => driver);
   taken.host = host;
   closers.push(() => segment.close());
   const { dataPlane, adopted } = host;
@@ -110,36 +112,54 @@ async function assemble(
   closers.push(() => policyFile.close());
   const channel = openChannel(config, { keyring, store, network, clock }, log, () => driver);
   closers.push(() => channel.close(), watchKeyring(config.control.keyring, channel, log));
+  const joins = role.witness ? noJoins : joinsOf(config, service, log);
+  closers.push(() => joins.close());
   const control = createControl({
-    ...{ node: config.node, peers: Object.keys(config.control.peers), partition, witness: role.witness },
-    ...{ session: channel.session, start: clock.now(), boot: bootNumber(), mac: service.ownMac, ...adopted },
-    ...{ udpIdleMs: service.udpIdleMs ?? null, copies: service.delivery === 'router' },
-    ...{ durable: rememberedState(store, log), newIncarnation: randomIncarnation() },
-    ...{ policy: policyFile.read(), routers: Object.keys(config.routers) },
+    ...controlBasics(config, service, role),
+    ...{ session: channel.session, start: clock.now(), ...adopted },
+    ...{ durable: rememberedState(store, log), policy: policyFile.read() },
   });
   const running = startDriver({
     ...{ control, channel, network, dataPlane, service, store, clock },
-    ...{ flows, probe: segment.probe, letGo: resets.letGo, advertise: () => {} },
-    onEvent: (event) => {
-      logEvent(log, event);
-      eventLog.record(event);
-      if (event.kind === 'repaired') segment.announce();
-    },
+    ...{ flows, probe: segment.probe, letGo: resets.letGo, advertise: joins.take },
+    onEvent: eventSink(log, eventLog, segment),
   });
   driver = running;
   running.revoke(channel.signatures().revoked);
   closers.push(() => running.stop());
-  let sdk: Sdk | null = null;
-  if (!role.witness) {
-    closers.push(watchHost(host.setup, log, { inspect: running.inspect, announce: segment.announce }));
-    closers.push(watchServer(config, log, running), () => sdk?.close());
-    sdk = await openSdk(config, { service, dataPlane, flows, clock, view: () => control.view() }, log);
-  }
+  if (!group && !role.witness) closers.push(watchHost(host.setup, log, { ...running, announce: segment.announce }));
+  if (!role.witness) closers.push(watchServer(config, service, group, log, running));
+  const forSdk = { service, dataPlane, flows, clock, group, view: () => control.view() };
+  const sdk = role.witness ? null : await openSdk(config, forSdk, log);
+  closers.push(() => sdk?.close());
   const asked = { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk, channel };
-  const socket = await openAdministration(config, version, asked);
+  const socket = await openAdministration(config, version, { ...asked, fence: group?.fence });
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address, adopted: adopted.rows.size }, 'agent started');
-  return running;
+  return { driver: running, joins };
+}
+
+function eventSink(log: Logger, eventLog: EventLog, segment: Segment): (event: DriverEvent) => void {
+  return (event) => {
+    logEvent(log, event);
+    eventLog.record(event);
+    if (event.kind === 'repaired') segment.announce();
+  };
+}
+
+/** What the state machine is told that the configuration and the machine say. */
+function controlBasics({ node, control, routers }: AgentConfig, service: ServiceEntry, { witness }: Role) {
+  return {
+    ...{ node, peers: Object.keys(control.peers), routers: Object.keys(routers), witness },
+    ...{ partition: service.partition, mac: service.ownMac, boot: bootNumber(), newIncarnation: randomIncarnation() },
+    ...{ udpIdleMs: service.udpIdleMs ?? null, copies: service.delivery === 'router' },
+  };
+}
+
+/** Joins are for routers, and signed. */
+function joinsOf(config: AgentConfig, service: ServiceEntry, log: Logger): Joins {
+  const files = Object.keys(config.routers).length > 0 ? readCertificates(config) : null;
+  return files ? openJoins(config, service, files, monotonicClock, log) : noJoins;
 }
 
 function watchPolicy(
@@ -176,7 +196,7 @@ function openChannel(
   return openMemberChannel(config, { ...parts, now: () => Date.now(), onRevoked }, log);
 }
 
-/** The link address of a witness, which carries nothing. */
+/** The link address of who carries no frames of the service. */
 const noMac = '00:00:00:00:00:00';
 
 /** What a replica has of its host and segment, and what its rules are made for. */
@@ -205,55 +225,36 @@ async function replicaHost(
   return { host, segment, flows: openFlowTable(service.address), resets, service };
 }
 
-/** Checks the local server, and tells when it begins or ceases to answer. Returns what ends it. */
-function watchServer(config: AgentConfig, log: Logger, driver: Driver): () => void {
+/** Checks the local server, and tells when it begins or ceases to answer, or to take datagrams. Returns what ends it. */
+function watchServer(
+  config: AgentConfig,
+  service: ServiceEntry,
+  group: GroupHost | null,
+  log: Logger,
+  driver: Driver,
+): () => void {
+  let isServed = group === null;
   const health = watchHealth({
     checks: healthChecksOf(config),
     clock: monotonicClock,
     onChange(healthy, reason) {
       if (healthy) log.info('the local server is healthy');
       else log.warn(`the local server is not healthy: ${reason}`);
-      driver.health(healthy);
+      driver.health(healthy && isServed);
     },
   });
-  driver.health(health.view().healthy);
-  return () => health.stop();
-}
-
-/** Parts that the local socket asks. */
-interface Asked {
-  readonly partition: Partition;
-  readonly dataPlane: DataPlane;
-  readonly resets: HeldResets;
-  readonly policyFile: PolicyFile;
-  readonly control: Control;
-  readonly eventLog: EventLog;
-  readonly driver: Driver;
-  readonly sdk: Sdk | null;
-  readonly channel: MemberChannel;
-}
-
-function openAdministration(
-  config: AgentConfig,
-  version: string,
-  { partition, dataPlane, resets, policyFile, control, eventLog, driver, sdk, channel }: Asked,
-): ReturnType<typeof openControlSocket> {
-  const status = async (): Promise<AgentStatus> => {
-    const view = control.view();
-    const packets = await dataPlane.counters().catch(() => null);
-    const file = policyFile.compare(view.policy);
-    const parts = { config, version, partition, view, packets, policyFile: file };
-    const signatures = channel.signatures();
-    return statusOf({ ...parts, refused: driver.refused(), resets, links: sdk?.links() ?? noLinks, signatures });
-  };
-  const routes = agentRoutes({
-    ...{ partition, status },
-    log: eventLog,
-    view: () => control.view(),
-    propose: driver.propose,
-    found: driver.found,
+  driver.health(health.view().healthy && isServed);
+  if (!group) return () => health.stop();
+  const unwatch = watchSockets(service, group, (served, missing) => {
+    if (served) log.info('applications take datagrams on every port of the service');
+    else log.warn(`no application takes datagrams on port ${missing.join(', ')}`);
+    isServed = served;
+    driver.health(health.view().healthy && isServed);
   });
-  return openControlSocket(config.socket, routes);
+  return () => {
+    unwatch();
+    health.stop();
+  };
 }
 
 function openControl(

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
+import type { IpAddress } from '../base/address.ts';
 import { messageOf } from '../base/operating-error.ts';
 import type { Advertised } from '../control/routing.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { signedJoin } from '../identity/join.ts';
 import type { MemberFiles } from '../platform/certificates.ts';
-import { openIgmpSocket } from '../platform/igmp-socket.ts';
+import { type IgmpSocket, openIgmpSocket } from '../platform/igmp-socket.ts';
 import { certificateBytes, joinSigner } from '../platform/join-signatures.ts';
 import { ownAddress } from '../platform/link-addresses.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -28,7 +29,7 @@ export interface Joins {
 export const noJoins: Joins = { take() {}, leave: async () => {}, close: async () => {} };
 
 /** Where reports of version 3 go (RFC 3376, section 4.2.14). */
-const allRouters = '224.0.0.22';
+const allRouters = addressOf('224.0.0.22');
 
 /** Throws an OperatingError when the device cannot be heard. */
 export function openJoins(
@@ -38,72 +39,94 @@ export function openJoins(
   clock: Clock,
   log: Logger,
 ): Joins {
-  const group = addressOf(config.service.group);
-  const { device, partition } = service;
-  const joining = new Joining({ group, random: () => randomBytes(4).readUInt32BE() / 2 ** 32 });
-  const sign = joinSigner(files.key);
-  const certificate = certificateBytes(files.certificate);
-  const destination = addressOf(allRouters);
-  let cancel = (): void => {};
-  let sending: Promise<void> = Promise.resolve();
-  let isOpen = true;
+  return new RunningJoins(addressOf(config.service.group), service, files, clock, log);
+}
 
-  const socket = openIgmpSocket(
-    device,
-    {},
-    {
-      onPacket(packet) {
-        const outer = decodeIgmpPacket(packet);
-        const inner = outer.ok ? decodeIgmp(outer.value.message) : outer;
-        if (!inner.ok || inner.value.kind !== 'query') return;
-        joining.queried(inner.value, clock.now());
-        sleep();
-      },
-      onFailure: (error) => log.error(`joins on ${device}: ${messageOf(error)}`),
-    },
-  );
+class RunningJoins implements Joins {
+  readonly #group: IpAddress;
+  readonly #service: ServiceEntry;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #joining: Joining;
+  readonly #certificate: Uint8Array;
+  readonly #sign: ReturnType<typeof joinSigner>;
+  readonly #socket: IgmpSocket;
+  #cancel = (): void => {};
+  #sending: Promise<void> = Promise.resolve();
+  #isOpen = true;
 
-  function sleep(): void {
-    cancel();
-    if (isOpen && joining.wakeAtMs < Infinity) cancel = clock.wakeAt(joining.wakeAtMs, wake);
+  constructor(group: IpAddress, service: ServiceEntry, files: MemberFiles, clock: Clock, log: Logger) {
+    this.#group = group;
+    this.#service = service;
+    this.#clock = clock;
+    this.#log = log;
+    this.#joining = new Joining({ group, random: () => randomBytes(4).readUInt32BE() / 2 ** 32 });
+    this.#certificate = certificateBytes(files.certificate);
+    this.#sign = joinSigner(files.key);
+    this.#socket = openIgmpSocket(
+      service.device,
+      {},
+      { onPacket: (packet) => this.#hear(packet), onFailure: (error) => this.#failed(error) },
+    );
+  }
+
+  readonly take = ({ epoch, slots }: Advertised): void => {
+    const permit = coverSlots(this.#service.partition, slots);
+    this.#joining.take({ permit, prohibit: [] }, epoch, this.#clock.now());
+    this.#wake();
+  };
+
+  async leave(): Promise<void> {
+    this.#joining.leave(this.#clock.now());
+    this.#wake();
+    while (!this.#joining.isOver) {
+      await new Promise<void>((resolve) => this.#clock.wakeAt(this.#joining.wakeAtMs + 1, resolve));
+    }
+    await this.#sending;
+  }
+
+  async close(): Promise<void> {
+    this.#isOpen = false;
+    this.#cancel();
+    await this.#sending;
+    await this.#socket.close();
+  }
+
+  #hear(packet: Uint8Array): void {
+    const outer = decodeIgmpPacket(packet);
+    const inner = outer.ok ? decodeIgmp(outer.value.message) : outer;
+    if (!inner.ok || inner.value.kind !== 'query') return;
+    this.#joining.queried(inner.value, this.#clock.now());
+    this.#sleep();
+  }
+
+  #sleep(): void {
+    this.#cancel();
+    const { wakeAtMs } = this.#joining;
+    if (this.#isOpen && wakeAtMs < Infinity) this.#cancel = this.#clock.wakeAt(wakeAtMs, () => this.#wake());
   }
 
   /** One after the other: a join that was signed later must not come first. */
-  function wake(): void {
-    const due = joining.wake(clock.now());
-    if (due) sending = sending.then(() => send(due)).catch((error) => log.error(`join: ${messageOf(error)}`));
-    sleep();
+  #wake(): void {
+    const due = this.#joining.wake(this.#clock.now());
+    if (due) this.#sending = this.#sending.then(() => this.#send(due)).catch((error) => this.#failed(error));
+    this.#sleep();
   }
 
-  async function send({ type, filters, epoch }: DueReport): Promise<void> {
-    const source = ownAddress(device);
+  async #send({ type, filters, epoch }: DueReport): Promise<void> {
+    const source = ownAddress(this.#service.device);
     const credentials = {
       ...{ requester: source, timeMs: Date.now(), randomKey: Uint8Array.from(randomBytes(randomKeyBytes)) },
-      ...{ epoch, certificate },
+      ...{ epoch, certificate: this.#certificate },
     };
-    const message = await signedJoin({ type, group, filters }, credentials, sign);
-    if (!message.ok)
-      log.error(`join: ${message.reason}: the share of this replica is in too many pieces for one packet`);
-    else if (isOpen) socket.send(encodeIgmpPacket({ source, destination, message: message.value }));
+    const message = await signedJoin({ type, group: this.#group, filters }, credentials, this.#sign);
+    if (!message.ok) this.#log.error(`join: ${message.reason}; the share of this replica is in too many pieces`);
+    else if (this.#isOpen) {
+      this.#socket.send(encodeIgmpPacket({ source, destination: allRouters, message: message.value }));
+    }
   }
 
-  return {
-    take({ epoch, slots }) {
-      const permit = coverSlots(partition, slots);
-      joining.take({ permit, prohibit: [] }, epoch, clock.now());
-      wake();
-    },
-    async leave() {
-      joining.leave(clock.now());
-      wake();
-      while (!joining.isOver) await new Promise<void>((resolve) => clock.wakeAt(joining.wakeAtMs + 1, resolve));
-      await sending;
-    },
-    async close() {
-      isOpen = false;
-      cancel();
-      await sending;
-      await socket.close();
-    },
-  };
+  #failed(error: unknown): void {
+    this.#log.error(`joins on ${this.#service.device}: ${messageOf(error)}`);
+  }
 }

@@ -3,7 +3,15 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
-import { decodeApplicationMessage, encodeAgentMessage, lineReader, protocolVersion } from '../sdk/message.ts';
+import {
+  type ApplicationMessage,
+  datagramVersion,
+  decodeApplicationMessage,
+  encodeAgentMessage,
+  lineReader,
+  protocolVersion,
+} from '../sdk/message.ts';
+import { DatagramApplication, type DatagramShares } from './datagram-application.ts';
 import { type Adopted, type Frozen, type FrozenConnection, type Kept, SdkApplication } from './sdk-application.ts';
 
 /** Applications at the same time, and as many connections that have not said which. */
@@ -43,6 +51,8 @@ export interface SdkEndpointOptions {
   /** Members of this group may connect, besides the agent's user. By default that of the agent. */
   readonly groupId?: number;
   readonly answerMs?: number;
+  /** For sockets that take datagrams. By default they take whatever comes. */
+  readonly datagrams?: Omit<DatagramShares, 'onComplaint'>;
   /** One line about each application that is refused or cut off. */
   readonly onComplaint?: (reason: string) => void;
 }
@@ -80,18 +90,22 @@ export async function openSdkEndpoint(path: string, options: SdkEndpointOptions)
   };
 }
 
+type Application = SdkApplication | DatagramApplication;
+
 /** Those that have said hello, and whose connections stand still. */
 class Applications {
   readonly #all = new Set<SdkApplication>();
+  readonly #ofDatagrams = new Set<DatagramApplication>();
   /** Who has a connection that stands still. */
   readonly #standing = new Map<string, SdkApplication>();
 
-  add(application: SdkApplication): void {
-    this.#all.add(application);
+  add(application: Application): void {
+    if (application instanceof SdkApplication) this.#all.add(application);
+    else this.#ofDatagrams.add(application);
   }
 
-  ofToken(token: string): SdkApplication | undefined {
-    return [...this.#all].find((each) => each.token === token);
+  ofToken(token: string): Application | undefined {
+    return [...this.#all, ...this.#ofDatagrams].find((each) => each.token === token);
   }
 
   ports(): number[] {
@@ -105,8 +119,9 @@ class Applications {
   }
 
   /** It has ended. */
-  forget(application: SdkApplication): void {
-    this.#all.delete(application);
+  forget(application: Application): void {
+    if (application instanceof DatagramApplication) this.#ofDatagrams.delete(application);
+    else this.#all.delete(application);
     for (const [key, each] of this.#standing) if (each === application) this.#standing.delete(key);
   }
 
@@ -176,7 +191,7 @@ function unserved({ servicePort }: TcpFlow): Kept {
 
 /** The first line says what a connection is: an application, or the second connection of one. */
 function serve(socket: Socket, applications: Applications, options: SdkEndpointOptions): void {
-  let application: SdkApplication | null = null;
+  let application: Application | null = null;
   const late = setTimeout(() => refuse(`no hello for ${helloMs} ms`), helloMs);
 
   function refuse(reason: string): void {
@@ -194,12 +209,12 @@ function serve(socket: Socket, applications: Applications, options: SdkEndpointO
     if (application) return application.hear(message);
     clearTimeout(late);
     if (message.type === 'descriptors') return join(message.token);
-    if (message.type !== 'hello') return refuse(`"${message.type}" before hello`);
-    if (message.version !== protocolVersion)
-      return refuse(`version ${message.version}, spoken here is ${protocolVersion}`);
-    application = new SdkApplication(socket, message.ports, options.answerMs ?? answerMsDefault);
+    if (message.type !== 'hello' && message.type !== 'datagrams') return refuse(`"${message.type}" before hello`);
+    const spoken = message.type === 'hello' ? protocolVersion : datagramVersion;
+    if (message.version !== spoken) return refuse(`version ${message.version}, spoken here is ${spoken}`);
+    application = begin(socket, message, options);
     applications.add(application);
-    application.say({ type: 'welcome', version: protocolVersion, node: options.node, token: application.token });
+    application.say({ type: 'welcome', version: spoken, node: options.node, token: application.token });
   });
 
   function join(token: string): void {
@@ -218,6 +233,18 @@ function serve(socket: Socket, applications: Applications, options: SdkEndpointO
     applications.forget(application);
     application.end();
   });
+}
+
+/** In deliveries where the kernel's table splits. */
+const unshared: NonNullable<SdkEndpointOptions['datagrams']> = { plane: null, ports: new Map(), onPassed() {} };
+
+function begin(
+  socket: Socket,
+  hello: Extract<ApplicationMessage, { version: number }>,
+  { answerMs = answerMsDefault, datagrams, onComplaint = () => {} }: SdkEndpointOptions,
+): Application {
+  if (hello.type === 'hello') return new SdkApplication(socket, hello.ports, answerMs);
+  return new DatagramApplication(socket, { ...(datagrams ?? unshared), onComplaint }, answerMs);
 }
 
 async function listen(server: Server, path: string, groupId: number | undefined): Promise<void> {

@@ -5,14 +5,17 @@ import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import type { ControlView } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
+import type { UdpFlow } from '../dataplane/staying.ts';
 import { flowsOfSlots } from '../handoff/flows-of-slots.ts';
 import { type Given, phases } from '../handoff/giving.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import { slotOf } from '../space/partition.ts';
 import { type AgentConfig, readCertificates } from './config.ts';
+import type { GroupHost } from './group.ts';
 import { type LinkStatus, noLinks } from './link-status.ts';
 import { openSdkEndpoint, type SdkEndpoint } from './sdk-endpoint.ts';
+import { openSessions, type SessionApplication, type Sessions } from './sessions.ts';
 import { openTransfers, type Transfers } from './transfers.ts';
 
 /** How often it is looked whether a slot has been given away. */
@@ -33,6 +36,8 @@ export interface SdkParts {
   readonly flows: FlowTable;
   readonly clock: Clock;
   readonly view: () => ControlView;
+  /** In group delivery: there are no connections to move. */
+  readonly group: GroupHost | null;
 }
 
 /** What hears applications, and moves their connections. */
@@ -56,6 +61,7 @@ interface Handover extends SdkParts {
  */
 export async function openSdk(config: AgentConfig, parts: SdkParts, log: Logger): Promise<Sdk | null> {
   if (!config.sdk) return null;
+  if (parts.group) return openDatagramSdk(config, config.sdk.socket, parts.group, parts, log);
   const endpoint = await openSdkEndpoint(config.sdk.socket, {
     node: config.node,
     onComplaint: (reason) => log.warn(reason),
@@ -70,6 +76,43 @@ export async function openSdk(config: AgentConfig, parts: SdkParts, log: Logger)
     async close() {
       await rounds.stop();
       await transfers?.close();
+      await endpoint.close();
+    },
+  };
+}
+
+/** In group delivery there are no connections, but sockets that take datagrams, and sessions. */
+async function openDatagramSdk(
+  config: AgentConfig,
+  path: string,
+  group: GroupHost,
+  { service, clock, view }: SdkParts,
+  log: Logger,
+): Promise<Sdk> {
+  const { cluster, node, control } = config;
+  const { ports } = group;
+  let sessions: Sessions | null = null;
+  const endpoint = await openSdkEndpoint(path, {
+    node,
+    onComplaint: (reason) => log.warn(reason),
+    datagrams: { plane: group.plane, ports, onPassed: (...passed) => sessions?.passed(...passed) },
+  });
+  const tls = readCertificates(config);
+  if (!tls) log.info('sessions are not moved to other replicas: agent.yaml names no certificates');
+  else {
+    const links = { tls, cluster, node, peers: control.peers, port: control.port };
+    const kept = (): Iterable<UdpFlow> => group.plane.kept();
+    const applicationOf = (port: number): SessionApplication | null => ports.get(port)?.sessions ?? null;
+    const shared = { ...links, partition: service.partition, clock, view, kept, applicationOf, log };
+    sessions = await openSessions(shared).catch(async (error: unknown) => {
+      await endpoint.close();
+      throw error;
+    });
+  }
+  return {
+    links: () => sessions?.links() ?? noLinks,
+    async close() {
+      await sessions?.close();
       await endpoint.close();
     },
   };

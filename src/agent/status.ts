@@ -55,7 +55,12 @@ export interface AgentStatus {
   /** What is wrong with the links by which connections move. */
   readonly links: LinkStatus;
   readonly signatures: SignatureStatus;
+  /** What ends the share when its lease is over, one line. */
+  readonly fence: string;
 }
+
+/** Of every data plane whose table is in the kernel. */
+export const kernelFence = 'the kernel, by itself';
 
 export interface StatusParts {
   readonly config: AgentConfig;
@@ -69,6 +74,7 @@ export interface StatusParts {
   readonly refused: ReadonlyMap<string, number>;
   readonly links: LinkStatus;
   readonly signatures: SignatureStatus;
+  readonly fence: string;
 }
 
 export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
@@ -101,6 +107,7 @@ export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
     refused: { ...view.refused, ...Object.fromEntries(refused) },
     links,
     signatures,
+    fence: parts.fence,
   };
 }
 
@@ -125,6 +132,7 @@ export function formatStatus(status: AgentStatus): string {
   if (policyFile.problem) lines.push(`${policyFile.path}: ${policyFile.problem}`);
   if (status.resetUnasked)
     lines.push(`unknown connections are reset without asking the others: ${status.resetUnasked}`);
+  if (status.fence !== kernelFence) lines.push(`fence: ${status.fence}`);
   const silent = status.peers.filter((peer) => peer.state !== 'heard');
   for (const peer of silent) lines.push(`${peer.name}: ${peer.state}`);
   lines.push(...signatureLines(status.signatures), ...linkLines(status.links));

@@ -1,10 +1,10 @@
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { OperatingError } from '../base/operating-error.ts';
 import { jsonSchemaOf } from '../base/schema-reference.ts';
-import { mayBuildHere, runInUserNamespace } from '../lab/index.ts';
+import { mayBuildHere, namespaceRefusal, runInUserNamespace } from '../lab/index.ts';
 import {
   formatRepetition,
   formatReport,
@@ -56,7 +56,13 @@ export async function run(file: string, { on, seed, repeat, ...output }: RunOpti
   const scenario = readScenario(file);
   const reason = place === 'sim' ? unfitForSim(scenario) : missingNeed(scenario.needs, scenario.programs);
   if (reason !== null) return skip(scenario, place, reason, output);
-  if (place === 'lab' && !mayBuildHere()) {
+  if (place === 'lab' && !mayBuildHere() && !scenario.topology.onLoopback) {
+    const refusal = namespaceRefusal();
+    if (refusal && scenario.otherwise !== undefined) {
+      onProgress(`${refusal.message}; so ${scenario.otherwise} runs instead, which needs none`);
+      return run(join(dirname(file), scenario.otherwise), { on, ...(repeat ? { repeat } : {}), ...output });
+    }
+    if (refusal) throw refusal;
     process.exitCode = await runInUserNamespace(process.argv.slice(2));
     return;
   }

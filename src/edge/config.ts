@@ -8,6 +8,7 @@ import {
   nameSchema,
   routersSchema,
   serviceSchema,
+  unicastSchema,
 } from '../agent/config.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { firstIssue } from '../base/schema-issue.ts';
@@ -31,7 +32,7 @@ const access = z
 
 const routedService = z.strictObject({
   cluster: nameSchema.describe('Name of the cluster that serves it.'),
-  service: serviceSchema,
+  service: serviceSchema.extend({ address: unicastSchema.describe('Service address, what clients connect to.') }),
   access,
   control: controlSchema.optional(),
   routers: routersSchema,

@@ -10,6 +10,7 @@ export function environmentOf(plan: LabPlan, node: string): NodeJS.ProcessEnv {
   return {
     MANYCAST_NODE: node,
     MANYCAST_SERVICE_ADDRESS: plan.service.address,
+    MANYCAST_NODE_ADDRESS: [...plan.replicas, ...plan.clients].find(({ name }) => name === node)?.address,
     MANYCAST_SOCKET: socket,
     MANYCAST_SDK_SOCKET: sdkSocket,
     MANYCAST_SHARED: sharedDirectory(plan.name),

@@ -24,6 +24,7 @@ export {
   holdNamespace,
   isHeld,
   mayBuildHere,
+  namespaceRefusal,
   releaseNamespace,
   runInHeldNamespace,
   runInUserNamespace,

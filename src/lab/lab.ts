@@ -103,7 +103,7 @@ export async function labDown(name: string): Promise<boolean> {
   const state = readLabState(name);
   await Promise.all((state?.agents ?? []).map((each) => endProcess(each, agentPatienceMs)));
   await Promise.all((state?.servers ?? []).map((each) => endProcess(each, serverPatienceMs)));
-  const namespaces = existingNamespaces(name);
+  const namespaces = state?.plan.onLoopback ? [] : existingNamespaces(name);
   for (const namespace of namespaces) removeNamespace(namespace);
   removeLabDirectory(name);
   return known || namespaces.length > 0;
@@ -156,8 +156,9 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   const servers: ProcessRecord[] = [];
   const save = (): void => writeLabState({ plan, agents, servers, switchFaults: noFaults });
   save();
-  onProgress(`network: ${plan.replicas.length} replicas, ${plan.clients.length} clients, one switch`);
-  buildNetwork(plan);
+  const machines = `${plan.replicas.length} replicas, ${plan.clients.length} clients`;
+  onProgress(`network: ${machines}, ${plan.onLoopback ? 'all on the loopback device' : 'one switch'}`);
+  if (!plan.onLoopback) buildNetwork(plan);
   const { ports, awaited = [], checked = [], certified = false, udpIdle = null } = options;
   await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified, udpIdle });
   await prepare(plan, options.prepare ?? [], options.signal);

@@ -8,6 +8,10 @@ export interface LabSize {
   readonly clients: number;
   /** Addresses of each client machine. */
   readonly addresses: number;
+  /** As in agent.yaml; `segment` by default. */
+  readonly delivery?: 'segment' | 'group';
+  /** Group delivery alone: all machines are this one, and what they send stays on its loopback device. Needs no namespaces, and no privilege. */
+  readonly onLoopback?: boolean;
 }
 
 /** A machine of the laboratory: one network namespace with one cable, `eth0`, to the switch. */
@@ -30,6 +34,9 @@ export interface LabPlan {
   readonly switchNamespace: string;
   readonly replicas: readonly LabNode[];
   readonly clients: readonly LabClient[];
+  readonly delivery: 'segment' | 'group';
+  readonly onLoopback: boolean;
+  /** `address` is what clients send to: in group delivery the group. */
   readonly service: { readonly address: string; readonly group: string };
   readonly control: { readonly group: string; readonly port: number };
 }
@@ -43,7 +50,10 @@ const addressesMax = 254;
 
 export function planLab(size: LabSize): LabPlan {
   check(size);
-  const { name, replicas, clients, addresses } = size;
+  const { name, replicas, clients, addresses, delivery = 'segment', onLoopback = false } = size;
+  // On loopback every address of 127.0.0.0/8 is the machine's own (RFC 1122, section 3.2.1.3).
+  const subnet = (third: number, fourth: number): string => inNetwork(onLoopback ? 127 : 10, third, fourth);
+  const group = '239.77.0.100';
   const namespace = (node: string): string => `mc-${name}-${node}`;
   const node = (kind: 'r' | 'c', i: number, address: string): LabNode => ({
     name: `${kind}${i + 1}`,
@@ -60,7 +70,9 @@ export function planLab(size: LabSize): LabPlan {
         subnet(101 + i, lastByte(k * clients + i, clients * addresses)),
       ),
     })),
-    service: { address: subnet(0, 100), group: '239.77.0.100' },
+    delivery,
+    onLoopback,
+    service: { address: delivery === 'group' ? group : subnet(0, 100), group },
     control: { group: '239.77.0.1', port: 7746 },
   };
 }
@@ -70,8 +82,8 @@ function lastByte(index: number, count: number): number {
   return 1 + Math.floor((index * addressesMax) / count);
 }
 
-function subnet(third: number, fourth: number): string {
-  const address: IpAddress = { family: 4, value: 0x0a4d0000n | BigInt((third << 8) | fourth) };
+function inNetwork(first: number, third: number, fourth: number): string {
+  const address: IpAddress = { family: 4, value: (BigInt(first) << 24n) | 0x4d0000n | BigInt((third << 8) | fourth) };
   return formatIp(address);
 }
 
@@ -88,6 +100,8 @@ function check(size: LabSize): void {
       throw new OperatingError('usage', `--${what}: ${value} is not allowed, allowed is 1 to ${max}`);
     }
   }
+  if (size.onLoopback && size.delivery !== 'group')
+    throw new OperatingError('usage', 'without namespaces there is group delivery alone');
   if (size.clients * size.addresses > addressesMax) {
     throw new OperatingError(
       'usage',

@@ -93,9 +93,11 @@ function agentYaml(
   return {
     cluster: clusterOf(plan),
     node: replica.name,
-    interface: 'eth0',
+    interface: plan.onLoopback ? 'lo' : 'eth0',
+    delivery: plan.delivery,
     service: {
-      ...{ name: 'web', address: plan.service.address, ports, group: plan.service.group },
+      ...{ name: 'web', ports, group: plan.service.group },
+      ...(plan.delivery === 'group' ? {} : { address: plan.service.address }),
       ...(udpIdle === null ? {} : { udpIdle }),
     },
     control: {

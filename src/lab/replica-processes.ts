@@ -92,7 +92,8 @@ function indexOf(plan: LabPlan, replica: string): number {
 }
 
 function spawnInReplica(plan: LabPlan, replica: LabNode, argv: readonly string[], log: string): ProcessRecord {
-  return spawnDetached(['ip', 'netns', 'exec', replica.namespace, ...argv], log, {
+  const enter = plan.onLoopback ? [] : ['ip', 'netns', 'exec', replica.namespace];
+  return spawnDetached([...enter, ...argv], log, {
     ...process.env,
     ...environmentOf(plan, replica.name),
     MANYCAST_DIRECTORY: replicaFiles(labDirectory(plan.name), replica.name).directory,

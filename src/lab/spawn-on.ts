@@ -7,7 +7,8 @@ import type { LabNode, LabPlan } from './plan.ts';
 export function spawnOn(plan: LabPlan, node: string, argv: readonly string[], options: SpawnOptions): ChildProcess {
   const namespace = namespaceOf(plan, node);
   const env = { ...process.env, ...options.env, ...environmentOf(plan, node) };
-  return spawn('ip', ['netns', 'exec', namespace, ...argv], { ...options, env });
+  const [command = '', ...args] = plan.onLoopback ? argv : ['ip', 'netns', 'exec', namespace, ...argv];
+  return spawn(command, args, { ...options, env });
 }
 
 function namespaceOf(plan: LabPlan, name: string): string {

@@ -130,10 +130,17 @@ function readHolder(name: string): ProcessRecord | null {
 }
 
 function checkAllowed(): void {
+  const refusal = namespaceRefusal();
+  if (refusal) throw refusal;
+}
+
+/** Why this user has no user namespaces; null where there are some. */
+export function namespaceRefusal(): OperatingError | null {
   try {
     execFileSync('unshare', ['-Urn', 'true'], { stdio: ['ignore', 'ignore', 'pipe'] });
+    return null;
   } catch (cause) {
-    throw new OperatingError('user-namespace', 'this user may not make user namespaces, which a lab needs', {
+    return new OperatingError('user-namespace', 'this user may not make user namespaces, which a lab needs', {
       remedy: 'run it as root, or allow them: sudo sysctl kernel.unprivileged_userns_clone=1',
       cause,
     });

@@ -46,6 +46,7 @@ export const linux = {
   EPOLLIN: 1,
   EPOLL_CLOEXEC: 0o2000000,
   ENOBUFS: 105,
+  CLOCK_BOOTTIME: 7,
   SCHED_OTHER: 0,
   SCHED_FIFO: 1,
   SCHED_RR: 2,
@@ -76,6 +77,7 @@ const writeCall = library.func('long write(int fd, void *bytes, size_t length)')
 const pollCall = library.func('int poll(void *descriptors, unsigned long count, int timeout)');
 const epollCreateCall = library.func('int epoll_create1(int flags)');
 const epollCtlCall = library.func('int epoll_ctl(int epfd, int operation, int fd, void *event)');
+const clockGettimeCall = library.func('int clock_gettime(int clock, void *time)');
 const schedGetschedulerCall = library.func('int sched_getscheduler(int pid)');
 const schedSetschedulerCall = library.func('int sched_setscheduler(int pid, int policy, void *parameters)');
 const getifaddrsCall = library.func('int getifaddrs(_Out_ void **list)');
@@ -227,6 +229,15 @@ export function anyReadable(fds: readonly number[]): number {
     closeCall(epoll);
     throw error;
   }
+}
+
+const timespec = new BigInt64Array(2);
+
+/** Milliseconds since the machine booted, those that it was suspended included. */
+export function bootMilliseconds(): number {
+  checked(clockGettimeCall(linux.CLOCK_BOOTTIME, timespec), 'clock_gettime');
+  const [seconds = 0n, nanoseconds = 0n] = timespec;
+  return Number(seconds) * 1000 + Number(nanoseconds) / 1e6;
 }
 
 /** The policy of the calling thread, with SCHED_RESET_ON_FORK. */

@@ -36,6 +36,8 @@ export const measureMeanings = {
   'datagrams.lost': 'datagrams without an answer in time',
   'datagrams.wrong': 'answers to nothing that was asked, and second answers',
   'datagrams.moved': 'times that another replica answered a flow than the one before',
+  'datagrams.forgotten':
+    'times that a flow was answered by who knew nothing of what it had said before; of `group` delivery',
   'datagrams.begun': 'flows that were answered',
   'datagrams.astray': 'of those, flows that began at a replica that did not own the slot of the client then',
   'commands.run': 'commands that have ended',

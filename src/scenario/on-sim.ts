@@ -23,6 +23,7 @@ const lookMs = 20;
 /** Why the simulator cannot run a scenario, one line; null when it can. */
 export function unfitForSim(scenario: Scenario): string | null {
   const { workloads, timeline } = scenario;
+  if (scenario.delivery !== 'segment') return `the simulator has no ${scenario.delivery} delivery`;
   if (policiesOf(scenario).some(({ handoff }) => handoff === 'transfer')) return 'the simulator has no sockets to move';
   const step = timeline.map(unknownStep).find((each) => each !== null);
   if (step) return `the simulator has no step ${step}`;

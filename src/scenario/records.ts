@@ -68,6 +68,8 @@ export interface DatagramsRecord {
   readonly wrong: number;
   /** Answers of another replica than the one before. */
   readonly moved: number;
+  /** Answers, but the first, of a server that takes the flow for a new one. */
+  readonly forgotten: number;
   /** When a datagram was sent whose answer was the first of its flow, and who gave it. */
   readonly begun: readonly { readonly at: number; readonly replica: string }[];
 }

@@ -51,6 +51,7 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
     awaited: servers.map(({ port }) => port),
     checked: servers.flatMap(({ port, checked }) => (checked ? [port] : [])),
     certified: policiesOf(scenario).some(({ handoff }) => handoff === 'transfer'),
+    delivery: scenario.delivery,
     ...(scenario.udpIdle === undefined ? {} : { udpIdle: scenario.udpIdle }),
     policy: stringify(scenario.policy),
     onProgress,

@@ -36,6 +36,12 @@ export const scenarioSchema = z.strictObject({
       replicas: count(16).describe('Replicas, `r1` and so on.'),
       clients: count(16).describe('Client machines, `c1` and so on.'),
       addresses: count(64).describe('Addresses of each client machine.'),
+      onLoopback: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Group delivery alone: all machines are this one, and its loopback device is the network. Needs no namespaces, and no privilege.',
+        ),
     })
     .describe('The network.'),
   needs: z
@@ -45,6 +51,15 @@ export const scenarioSchema = z.strictObject({
     .describe(
       'What the lab must be given; without it the scenario is skipped. `root`: a real root, not that of a user namespace. `tun`: /dev/net/tun. The simulator needs neither.',
     ),
+  delivery: z
+    .enum(['segment', 'group'])
+    .default('segment')
+    .describe('As in agent.yaml: how packets reach the replicas. In `group` delivery there is `udp-echo` alone.'),
+  otherwise: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]*\.yaml$/, 'a scenario file beside this one')
+    .optional()
+    .describe('What runs instead where the lab can have no namespaces.'),
   udpIdle: z
     .string()
     .regex(/^[1-9][0-9]{0,3}s$/, 'seconds such as "5s"')
@@ -79,7 +94,7 @@ export function readScenario(path: string): Scenario {
   const { timeline, topology } = checked.data;
   const replicas = Array.from({ length: topology.replicas }, (_, i) => `r${i + 1}`);
   const stranger = strangerComplaint(timeline, replicas);
-  const complaint = stranger ?? workloadComplaint(checked.data);
+  const complaint = stranger ?? workloadComplaint(checked.data) ?? deliveryComplaint(checked.data);
   if (complaint) throw new OperatingError('scenario', `${path}: ${complaint}`);
   return checked.data;
 }
@@ -95,6 +110,20 @@ function workloadComplaint({ workloads, topology }: Scenario): string | null {
     const taken = serversFor(workloads).filter(({ port }) => port === each.serve?.port);
     if (taken.length > 1) return `workloads[${i}].serve.port: ${each.serve?.port} is served already`;
   }
+  return null;
+}
+
+/** What needs more than the delivery, or the network, has. */
+function deliveryComplaint({ delivery, topology, workloads, timeline }: Scenario): string | null {
+  if (topology.onLoopback && delivery !== 'group') return 'topology.onLoopback: only with group delivery';
+  const stranger = workloads.findIndex(({ kind }) => kind !== 'udp-echo');
+  if (delivery === 'group' && stranger >= 0) return `workloads[${stranger}].kind: group delivery has udp-echo alone`;
+  const switched = timeline.findIndex(
+    (step) =>
+      ['cut', 'heal', 'block', 'loss', 'flush'].some((each) => each in step) || ('kill' in step && step.kill.host),
+  );
+  if (topology.onLoopback && switched >= 0)
+    return `timeline[${switched}]: without namespaces there is no switch, and no host`;
   return null;
 }
 

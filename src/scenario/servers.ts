@@ -2,6 +2,7 @@ import { accessSync, constants } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { asOrdinaryUser } from '../lab/index.ts';
 import { streamPort } from '../lab/stream.ts';
+import { udpEchoPort } from '../lab/udp-echo.ts';
 import type { Workload } from './workload-schema.ts';
 
 const nginxPath = '/usr/sbin/nginx';
@@ -90,7 +91,7 @@ const echo: Server = {
 
 const udpEcho: Server = {
   description: 'a datagram echo server',
-  port: '7/udp',
+  port: `${udpEchoPort}/udp`,
   checked: true,
   command: nodeProgram('udp-echo-server-main.js'),
 };

@@ -12,6 +12,7 @@ type Traffic = Pick<
   | 'datagrams.lost'
   | 'datagrams.wrong'
   | 'datagrams.moved'
+  | 'datagrams.forgotten'
   | 'datagrams.begun'
   | 'commands.run'
   | 'commands.failed'
@@ -38,6 +39,7 @@ export function trafficMeasures(records: RunRecords, cut: ReadonlySet<string>): 
     'datagrams.lost': sum(datagrams, ({ lost }) => lost),
     'datagrams.wrong': sum(datagrams, ({ wrong }) => wrong),
     'datagrams.moved': sum(datagrams, ({ moved }) => moved),
+    'datagrams.forgotten': sum(datagrams, ({ forgotten }) => forgotten),
     'datagrams.begun': sum(datagrams, ({ begun }) => begun.length),
     'commands.run': commands.length,
     'commands.failed': commands.filter(({ exitCode }) => exitCode !== 0).length,

@@ -1,8 +1,10 @@
 import { createSocket } from 'node:dgram';
+import { isMulticast, parseIp } from '../base/address.ts';
+import { udpEchoPort } from '../lab/udp-echo.ts';
 import { unixMsOf } from '../platform/monotonic-clock.ts';
 import type { DatagramsRecord } from './records.ts';
 
-// Runs on a client machine: numbered datagrams to port 7 of a service at a steady pace, answered or not; each answer is checked. The counts of a while a
+// Runs on a client machine: numbered datagrams to a service, or to its group, at a steady pace, answered or not; each answer is checked. The counts of a while a
 // line; ends when standard input does, after the last answer or when it is late.
 interface UdpEchoClientTask {
   readonly service: string;
@@ -14,6 +16,8 @@ interface UdpEchoClientTask {
 }
 
 const task = JSON.parse(process.argv[2] ?? '') as UdpEchoClientTask;
+const service = parseIp(task.service);
+const isGroup = service.ok && isMulticast(service.value);
 const whileMs = 250;
 const closers = new Set<() => void>();
 for (const client of task.clients) begin(client);
@@ -38,7 +42,7 @@ function begin(client: string): void {
     unanswered.set(next, performance.now());
     counts.sent++;
     // What cannot be sent is as lost as what does not arrive.
-    socket.send(`${next++}`, 7, task.service, () => {});
+    socket.send(`${next++}`, udpEchoPort, task.service, () => {});
   };
   const tell = (): void => {
     for (const [number, at] of unanswered) {
@@ -57,15 +61,17 @@ function begin(client: string): void {
   const telling = setInterval(tell, whileMs);
   socket.on('error', () => {});
   socket.on('message', (answer) => {
-    const [from = '', number = ''] = answer.toString('latin1').split(' ');
+    const [from = '', number = '', count] = answer.toString('latin1').split(' ');
     const sentAt = unanswered.get(Number(number));
     const expected = unanswered.delete(Number(number)) || lost.delete(Number(number));
     if (!/^\d+$/.test(number) || !expected) counts.wrong++;
     if (replica === null && sentAt !== undefined) counts.begun.push({ at: unixMsOf(sentAt), replica: from });
     if (replica !== null && replica !== from) counts.moved++;
+    if (replica !== null && count === '1') counts.forgotten++;
     replica = from;
   });
   socket.bind(0, client, () => {
+    if (isGroup) socket.setMulticastInterface(client);
     if (!ending) sending = setInterval(send, task.intervalMs);
   });
   const end = (): void => {
@@ -88,9 +94,10 @@ interface Counts {
   lost: number;
   wrong: number;
   moved: number;
+  forgotten: number;
   readonly begun: { at: number; replica: string }[];
 }
 
 function noCounts(): Counts {
-  return { sent: 0, lost: 0, wrong: 0, moved: 0, begun: [] };
+  return { sent: 0, lost: 0, wrong: 0, moved: 0, forgotten: 0, begun: [] };
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { streamPort } from '../lab/stream.ts';
+import { udpEchoPort } from '../lab/udp-echo.ts';
 
 /** A whole number from 1. */
 export const count = (max: number): z.ZodNumber => z.number().int().min(1).max(max);
@@ -52,7 +53,7 @@ const udpEcho = z
   .strictObject({
     kind: z
       .literal('udp-echo')
-      .describe('Numbered datagrams to port 7, sent on time whether earlier ones are answered or not.'),
+      .describe(`Numbered datagrams to port ${udpEchoPort}, sent on time whether earlier ones are answered or not.`),
     flows: count(1000).describe('Sockets, spread over the client addresses.'),
     intervalMs: count(60_000).default(20).describe('Pause between two datagrams of a flow.'),
     timeoutMs: count(60_000).default(1000).describe('A datagram without an answer after this long is lost.'),

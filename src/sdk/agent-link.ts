@@ -3,6 +3,7 @@ import type { DescriptorChannel } from '../platform/descriptor-passing.ts';
 import {
   type AgentMessage,
   type ApplicationMessage,
+  datagramVersion,
   decodeAgentMessage,
   encodeApplicationMessage,
   lineReader,
@@ -16,13 +17,16 @@ type Kernel = 'isEstablished' | 'isInRepair' | 'keepUnsentShort' | 'unreadBytes'
 const retryMs = 1000;
 /** An agent that reads nothing of what it asked for is left. */
 const backlogBytesMax = 16 * 1024 * 1024;
+const clearBytesMax = 1024 * 1024;
 
 /** One connection to an agent that has welcomed this application. */
 export interface AgentSession {
   readonly descriptors: DescriptorChannel;
   /** What the kernel knows of a TCP socket, and is told of it. */
-  readonly kernel: Pick<Platform, Kernel>;
+  readonly kernel: Pick<Platform, Kernel> & { readonly bootNow: () => number };
   say(message: ApplicationMessage): void;
+  /** Unless much waits to be said already: then it is lost. */
+  sayIfClear(message: ApplicationMessage): void;
   /** False once the agent is gone. */
   isOpen(): boolean;
   /** The agent broke the protocol; another connection is tried. */
@@ -32,23 +36,27 @@ export interface AgentSession {
 export interface AgentLinkOptions {
   /** The agent's Unix socket for applications. */
   readonly path: string;
-  /** Ports served here, as of now. */
-  ports(): readonly number[];
+  /** What the agent is greeted with, as of now; null while there is nothing to connect for. */
+  hello(): ApplicationMessage | null;
   onBegin(session: AgentSession): void;
   onMessage(session: AgentSession, message: AgentMessage): void;
   /** The agent of that session is gone. */
   onEnd(session: AgentSession): void;
 }
 
-/** Stays connected to the agent while there is one, and keeps no process alive. `announce` tells of changed ports, and connects at once. */
-export function openAgentLink(options: AgentLinkOptions): { announce(): void } {
-  let connection: Connection | null = null;
+export interface AgentLink {
+  announce(news: ApplicationMessage | null): void;
+}
+
+/** Stays connected to the agent while there is one, and keeps no process alive. `announce` says what has changed, if it is more than that there is something to connect for, or connects at once. */
+export function openAgentLink(options: AgentLinkOptions): AgentLink {
+  let connection: AgentLink | null = null;
   let retry: NodeJS.Timeout | null = null;
 
   function tryNow(): void {
     if (retry) clearTimeout(retry);
     retry = null;
-    if (options.ports().length === 0) return;
+    if (options.hello() === null) return;
     connection = connectAgent(options, () => {
       connection = null;
       retry = setTimeout(tryNow, retryMs).unref();
@@ -56,18 +64,14 @@ export function openAgentLink(options: AgentLinkOptions): { announce(): void } {
   }
 
   return {
-    announce() {
-      if (connection) connection.announce();
+    announce(news) {
+      if (connection) connection.announce(news);
       else tryNow();
     },
   };
 }
 
-interface Connection {
-  announce(): void;
-}
-
-function connectAgent(options: AgentLinkOptions, onClosed: () => void): Connection {
+function connectAgent(options: AgentLinkOptions, onClosed: () => void): AgentLink {
   const socket = connect(options.path).unref();
   let session: AgentSession | null = null;
 
@@ -75,8 +79,7 @@ function connectAgent(options: AgentLinkOptions, onClosed: () => void): Connecti
     const decoded = decodeAgentMessage(line);
     if (!decoded.ok || decoded.value.type === 'error') socket.destroy();
     else if (session) options.onMessage(session, decoded.value);
-    else if (decoded.value.type === 'welcome' && decoded.value.version === protocolVersion)
-      void join(decoded.value.token);
+    else if (decoded.value.type === 'welcome' && isSpoken(decoded.value.version)) void join(decoded.value.token);
     else socket.destroy();
   });
 
@@ -90,7 +93,11 @@ function connectAgent(options: AgentLinkOptions, onClosed: () => void): Connecti
     }
   }
 
-  socket.once('connect', () => say(socket, { type: 'hello', version: protocolVersion, ports: options.ports() }));
+  socket.once('connect', () => {
+    const hello = options.hello();
+    if (hello) say(socket, hello);
+    else socket.destroy();
+  });
   socket.on('data', (chunk) => {
     if (!read(chunk)) socket.destroy();
   });
@@ -102,19 +109,20 @@ function connectAgent(options: AgentLinkOptions, onClosed: () => void): Connecti
     onClosed();
   });
   return {
-    announce() {
-      if (!socket.connecting) say(socket, { type: 'ports', ports: options.ports() });
+    announce(news) {
+      if (news && !socket.connecting) say(socket, news);
     },
   };
 }
 
 /** Only with an agent is libc called, so that an application without one runs wherever Node does. */
 async function openSession(path: string, socket: Socket, token: string): Promise<AgentSession> {
-  const [passing, window] = await Promise.all([
+  const [passing, window, clock] = await Promise.all([
     import('../platform/descriptor-passing.ts'),
     import('../platform/receive-window.ts'),
+    import('../platform/boot-clock.ts'),
   ]);
-  const kernel = { ...passing, ...window };
+  const kernel = { ...passing, ...window, bootNow: clock.bootClock.now };
   const greeting = encodeApplicationMessage({ type: 'descriptors', token });
   const descriptors = kernel.connectDescriptorChannel(path, new TextEncoder().encode(greeting));
   if (socket.destroyed) {
@@ -125,9 +133,14 @@ async function openSession(path: string, socket: Socket, token: string): Promise
     descriptors,
     kernel,
     say: (message) => say(socket, message),
+    sayIfClear: (message) => (socket.writableLength < clearBytesMax ? say(socket, message) : undefined),
     isOpen: () => !socket.destroyed,
     leave: () => void socket.destroy(),
   };
+}
+
+function isSpoken(version: number): boolean {
+  return version === protocolVersion || version === datagramVersion;
 }
 
 function say(socket: Socket, message: ApplicationMessage): void {

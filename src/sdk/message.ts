@@ -2,9 +2,13 @@ import { formatIp, parseIp } from '../base/address.ts';
 import { oneLine } from '../base/one-line.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
 import type { TcpFlow } from '../base/tcp-flow.ts';
+import { type Filter, formatFilter, parseFilter } from '../space/filter.ts';
 
 /** What agent and SDK say to each other: one JSON object a line, as docs/sdk-protocol.md has it. */
 export const protocolVersion = 1;
+
+/** Of the connections by which an application is told its share of datagrams. */
+export const datagramVersion = 1;
 
 /** State and unread bytes of one connection, each. */
 export const stateBytesMax = 1024 * 1024;
@@ -18,6 +22,22 @@ const textCharactersMax = 256;
 /** Why a connection stays where it is. */
 export const refusals = ['unknown', 'tls', 'busy', 'closing', 'upgraded', 'application', 'too-large', 'gone'] as const;
 export type Refusal = (typeof refusals)[number];
+
+/** Who decides whose a datagram is; `everybody`: whatever comes is this host's. */
+export const deciders = ['kernel', 'application', 'everybody'] as const;
+/** Entries of a list about datagrams: as many as may be of one replica, and still fit a line. */
+const datagramListMax = 65_536;
+/** Those of one answer about flows that were seen. */
+export const clientsMax = 4096;
+
+/** Sessions in one message, and the state of each. */
+export const sessionsMax = 64;
+export const sessionBytesMax = 32 * 1024;
+/** The longest of UDP over IPv4. */
+const datagramBytesMax = 65_507;
+
+export type DatagramSession = DatagramClient & { readonly state: Uint8Array };
+export type DatagramClient = Pick<TcpFlow, 'client' | 'clientPort'>;
 
 interface Field<T> {
   /** Undefined when it is not allowed. */
@@ -33,15 +53,7 @@ const text: Field<string> = {
   read: (value) => (typeof value === 'string' ? oneLine(value, textCharactersMax) : undefined),
   write: (value) => oneLine(value, textCharactersMax),
 };
-const bytes: Field<Uint8Array> = {
-  read(value) {
-    if (typeof value !== 'string' || value.length > (stateBytesMax * 4) / 3 + 4) return undefined;
-    const read = Buffer.from(value, 'base64');
-    // Buffer skips what is not base64.
-    return read.length <= stateBytesMax && read.toString('base64') === value ? read : undefined;
-  },
-  write: (value) => Buffer.from(value.buffer, value.byteOffset, value.length).toString('base64'),
-};
+const bytes = bytesOf(stateBytesMax);
 const port: Field<number> = {
   read: (value) =>
     typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 65_535 ? value : undefined,
@@ -62,6 +74,46 @@ const code: Field<Refusal> = {
   read: (value) => refusals.find((each) => each === value),
   write: (value) => value,
 };
+/** A client's end of a flow: "192.0.2.1:40000". Its port may be 0 (RFC 768). */
+const client: Field<DatagramClient> = {
+  read(value) {
+    const [, host = '', number = ''] =
+      typeof value === 'string' ? (/^([\d.]{7,15}):(0|[1-9]\d{0,4})$/.exec(value) ?? []) : [];
+    const address = parseIp(host);
+    const clientPort = Number(number);
+    return address.ok && clientPort <= 65_535 ? { client: address.value, clientPort } : undefined;
+  },
+  write: (value) => `${formatIp(value.client)}:${value.clientPort}`,
+};
+const filter: Field<Filter> = {
+  read(value) {
+    const parsed = typeof value === 'string' ? parseFilter(value) : null;
+    return parsed?.ok ? parsed.value : undefined;
+  },
+  write: formatFilter,
+};
+const decider: Field<(typeof deciders)[number]> = {
+  read: (value) => deciders.find((each) => each === value),
+  write: (value) => value,
+};
+const flag: Field<boolean> = {
+  read: (value) => (typeof value === 'boolean' ? value : undefined),
+  write: (value) => value,
+};
+const sessionState = bytesOf(sessionBytesMax);
+const session: Field<DatagramSession> = {
+  read(value) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    const { client: end, state } = value as Readonly<Record<string, unknown>>;
+    const read = [client.read(end), sessionState.read(state)] as const;
+    return read[0] && read[1] && { ...read[0], state: read[1] };
+  },
+  write: (value) => ({ client: client.write(value), state: sessionState.write(value.state) }),
+};
+const sessions = listOf(session, sessionsMax);
+const datagram = bytesOf(datagramBytesMax);
+const filters = listOf(filter, datagramListMax);
+const clients = listOf(client, datagramListMax);
 const ports = listOf(port, portsMax);
 const flows = listOf(flow, flowsMax);
 
@@ -74,6 +126,15 @@ const fromApplication = {
   refused: { id: natural, flow, code, reason: text },
   adopted: { id: natural, flow },
   calmed: { id: natural },
+  datagrams: { version: natural },
+  receives: { port, descriptor: natural, hasSessions: flag },
+  ceases: { port },
+  shared: { id: natural },
+  seen: { id: natural, clients, isLast: flag },
+  counted: { id: natural, taken: natural },
+  exported: { id: natural, sessions },
+  imported: { id: natural },
+  passed: { port, client, datagram },
 } as const;
 
 /** What an agent says. */
@@ -88,6 +149,18 @@ const fromAgent = {
   go: { flow },
   drop: { flow },
   finish: { flows },
+  joined: {},
+  share: { id: natural, port, by: decider, filters, kept: clients, foreign: clients, idleMs: natural },
+  lease: { port, until: natural },
+  look: { id: natural, port },
+  count: { id: natural, port },
+  denied: { port, reason: text },
+  export: { id: natural, port, clients },
+  gone: { port, clients },
+  stay: { port, clients },
+  import: { id: natural, port, sessions },
+  withdraw: { port, clients },
+  pass: { port, client, datagram },
 } as const;
 
 type Fields = Readonly<Record<string, Field<unknown>>>;
@@ -164,6 +237,18 @@ function decode(table: Table, line: string): Result<unknown> {
     if (read[name] === undefined) return refuse(`${type}: ${name} is missing or not allowed`);
   }
   return ok(read);
+}
+
+function bytesOf(lengthMax: number): Field<Uint8Array> {
+  return {
+    read(value) {
+      if (typeof value !== 'string' || value.length > (lengthMax * 4) / 3 + 4) return undefined;
+      const read = Buffer.from(value, 'base64');
+      // Buffer skips what is not base64.
+      return read.length <= lengthMax && read.toString('base64') === value ? read : undefined;
+    },
+    write: (value) => Buffer.from(value.buffer, value.byteOffset, value.length).toString('base64'),
+  };
 }
 
 function listOf<T>(field: Field<T>, lengthMax: number): Field<readonly T[]> {

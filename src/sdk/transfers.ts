@@ -3,12 +3,12 @@ import type { AddressInfo, Socket } from 'node:net';
 import { ipAddress, parseIp } from '../base/address.ts';
 import { messageOf } from '../base/operating-error.ts';
 import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
-import { type AgentSession, openAgentLink } from './agent-link.ts';
+import { type AgentLink, type AgentSession, openAgentLink } from './agent-link.ts';
 import { type Arriving, adopt } from './arriving.ts';
 import { calm, endCalm } from './calm.ts';
 import { descriptorOf, listenerOf } from './held-socket.ts';
 import { freeze, type Leaving } from './leaving.ts';
-import type { AgentMessage } from './message.ts';
+import { type AgentMessage, protocolVersion } from './message.ts';
 import type { Refused, TransferableServer } from './transferable-server.ts';
 
 /** A connection stands still no longer than this: the agent has forgotten it. */
@@ -24,7 +24,7 @@ type AgentsWord<T extends AgentMessage['type']> = Extract<AgentMessage, { type: 
 
 /** The connections of this process that can move, and those that are moving. */
 export class Transfers {
-  readonly #link: { announce(): void };
+  readonly #link: AgentLink;
   /** By port. */
   readonly #servers = new Map<number, TransferableServer>();
   /** These and those below by flow. */
@@ -37,7 +37,7 @@ export class Transfers {
   constructor(path: string) {
     this.#link = openAgentLink({
       path,
-      ports: () => [...this.#servers.keys()],
+      hello: () => (this.#servers.size > 0 ? { type: 'hello', version: protocolVersion, ports: this.#ports() } : null),
       onBegin: ({ kernel }) => {
         for (const { server } of this.#servers.values()) kernel.keepUnsentShort(listenerOf(server));
       },
@@ -55,15 +55,19 @@ export class Transfers {
       port = portOf(server.server.address());
       if (port === 0) return;
       this.#servers.set(port, server);
-      this.#link.announce();
+      this.#link.announce({ type: 'ports', ports: this.#ports() });
     };
     server.server.on('listening', listening);
     server.server.on('close', () => {
       if (this.#servers.get(port) === server) this.#servers.delete(port);
-      this.#link.announce();
+      this.#link.announce({ type: 'ports', ports: this.#ports() });
     });
     server.server.prependListener('connection', (socket: Socket) => this.#track(server, socket));
     if (server.server.listening) listening();
+  }
+
+  #ports(): readonly number[] {
+    return [...this.#servers.keys()];
   }
 
   #hear(session: AgentSession, message: AgentMessage): void {

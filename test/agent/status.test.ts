@@ -36,6 +36,7 @@ const serving: AgentStatus = {
   refused: {},
   links: { refused: {}, unreachable: {} },
   signatures: { mode: 'required', unsigned: [], refused: {}, revoked: [] },
+  fence: 'the kernel, by itself',
 };
 
 describe('status', () => {

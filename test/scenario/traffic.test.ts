@@ -45,8 +45,17 @@ test('bytes, datagrams and commands are counted', () => {
         { kind: 'bytes', ...at, checked: 50, wrong: 3 },
       ],
       datagrams: [
-        { kind: 'datagrams', ...at, sent: 10, lost: 1, wrong: 0, moved: 0, begun: [{ at: 1, replica: 'r1' }] },
-        { kind: 'datagrams', ...at, sent: 5, lost: 1, wrong: 2, moved: 3, begun: [] },
+        {
+          kind: 'datagrams',
+          ...at,
+          sent: 10,
+          lost: 1,
+          wrong: 0,
+          moved: 0,
+          forgotten: 1,
+          begun: [{ at: 1, replica: 'r1' }],
+        },
+        { kind: 'datagrams', ...at, sent: 5, lost: 1, wrong: 2, moved: 3, forgotten: 2, begun: [] },
       ],
       commands: [
         { kind: 'command', began: 0, ...at, command: 'true', exitCode: 0 },
@@ -55,7 +64,7 @@ test('bytes, datagrams and commands are counted', () => {
     }),
   ).toMatchObject({
     ...{ 'bytes.checked': 150, 'bytes.wrong': 3, 'datagrams.sent': 15, 'datagrams.lost': 2, 'datagrams.wrong': 2 },
-    ...{ 'datagrams.moved': 3, 'datagrams.begun': 1 },
+    ...{ 'datagrams.moved': 3, 'datagrams.forgotten': 3, 'datagrams.begun': 1 },
     ...{ 'commands.run': 2, 'commands.failed': 1, 'commands.exitCode': 7 },
   });
 });

@@ -24,12 +24,13 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
     ],
     node: true,
   },
-  sdk: { imports: ['base', 'platform'], node: true },
+  sdk: { imports: ['base', 'space', 'dataplane', 'platform'], node: true },
   lab: { imports: ['base', 'space', 'platform', 'ports', 'wire', 'sdk'], node: true },
   scenario: { imports: ['base', 'space', 'policy', 'platform', 'ports', 'lab'], node: true },
   agent: {
     imports: [
-      ...['base', 'wire', 'space', 'policy', 'identity', 'control', 'handoff', 'dataplane', 'ports', 'platform', 'sdk'],
+      ...['base', 'wire', 'space', 'policy', 'identity', 'router', 'control', 'handoff', 'dataplane', 'ports'],
+      ...['platform', 'sdk'],
     ],
     node: true,
   },
