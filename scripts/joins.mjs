@@ -1,7 +1,8 @@
 // What checking joins costs, and what a flood of forged ones does to a good one: `node scripts/joins.mjs`. Makes a network namespace of its own. Prints one line of
-// JSON. `checked` are joins a second of processor time (certificates known), beside bare RSA verifications in the same minute; `flood` says by its kind how many forged
+// JSON. `checked` are joins a second of processor time (certificates known), beside bare RSA verifications in the same minute; `queued` is how late good joins of a member
+// count among forged ones of each kind, in milliseconds, by processor time alone; `flood` is the same on a wire, as the machine has time for it: it says how many forged
 // packets came a second and were refused for what, and how late good joins of a member counted, in milliseconds, with the time it takes to send and receive them.
-// `--seconds 5` for each flood.
+// `--seconds 5` for each flood, of `--rate 10000` packets a second: what a link of 100 Mbit/s carries; 0 is as many as can be sent.
 import { execFileSync, fork, spawnSync } from 'node:child_process';
 import { createPrivateKey, generateKeyPairSync, randomBytes, sign, verify, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
@@ -19,7 +20,11 @@ import { encodeUnsignedJoin, withSignature } from '../dist/wire/igmp.js';
 import { encodeIgmpPacket } from '../dist/wire/igmp-packet.js';
 
 const { values } = parseArgs({
-  options: { seconds: { type: 'string', default: '5' }, joins: { type: 'string', default: '4000' } },
+  options: {
+    seconds: { type: 'string', default: '5' },
+    rate: { type: 'string', default: '10000' },
+    joins: { type: 'string', default: '4000' },
+  },
 });
 const ip = (text) => parseIp(text).value;
 const group = ip('239.1.9.9');
@@ -45,6 +50,7 @@ async function measure() {
   const site = authority('site1');
   const members = Array.from({ length: 4 }, (_, i) => site.member(`web${i + 1}`, `10.77.0.${21 + i}`));
   const checked = checkedPerSecond(site, members, Number(values.joins));
+  const modelled = {};
   const floods = {};
   execFileSync('ip', ['link', 'add', 'lan', 'type', 'veth', 'peer', 'name', 'hosts']);
   for (const [device, address] of [
@@ -57,9 +63,10 @@ async function measure() {
   }
   execFileSync('sysctl', ['-qw', 'net.ipv4.conf.all.rp_filter=0']);
   for (const kind of ['nothing', 'damaged', 'unknown certificates', 'the name of another member', 'its own name']) {
+    if (kind !== 'nothing') modelled[kind] = queued(kind, site, members);
     floods[kind] = await flood(kind, site, members);
   }
-  return { checked, flood: floods };
+  return { checked, queued: modelled, flood: floods };
 }
 
 /** Best and median of rounds; the bare verifications are made in the same rounds, so that both have the same machine. */
@@ -68,10 +75,10 @@ function checkedPerSecond(site, members, count) {
   const checks = new JoinChecks(ports(site), { ...joinChecksDefaults, known: plenty, unknown: plenty, keysMax: 1e7 });
   const state = new Memberships({ links: [], groups: [{ address: group, partition }] }, 0);
   const wallMs = Date.now();
-  const rounds = Array.from({ length: 5 }, (_, round) => {
-    const joins = Array.from({ length: count }, (_, i) =>
-      packet(members[i % members.length], { timeMs: wallMs, epoch: round + 1 }),
-    );
+  const batches = Array.from({ length: 5 }, (_, round) =>
+    Array.from({ length: count }, (_, i) => packet(members[i % members.length], { timeMs: wallMs, epoch: round + 1 })),
+  );
+  const rounds = batches.map((joins) => {
     const messages = joins.map((join) => join.subarray(24));
     const key = new X509Certificate(members[0].certificate).publicKey;
     const own = messages
@@ -106,6 +113,44 @@ function perSecond(count, work) {
   return (count * 1e6) / (user + system);
 }
 
+/**
+ * How late good joins would be counted by a router that had a processor for itself: each packet waits until those before it are done, which takes the processor time
+ * that it takes here. Clock and packets are made up, the checks are not.
+ */
+function queued(kind, site, members) {
+  const checks = new JoinChecks(ports(site));
+  const startMs = Date.now();
+  const at = (ms) => ({ wallMs: Math.floor(startMs + ms), monotonicMs: ms });
+  for (const member of members) checks.receive(packet(member, { timeMs: startMs }), 'lan', at(0));
+  const forged = forgeries(kind, members);
+  const rate = Number(values.rate) || 10_000;
+  const delays = [];
+  let good = 0;
+  let freeMs = 0;
+  for (let i = 0; i < rate * 2; i++) {
+    const cameMs = (i * 1000) / rate;
+    const isGood = i % Math.round((goodEveryMs * rate) / 1000) === 0;
+    if (isGood) good++;
+    const each = isGood
+      ? packet(members[0], { timeMs: at(cameMs).wallMs, epoch: 2 })
+      : freshened(forged[i % forged.length], at(cameMs).wallMs);
+    const beginMs = Math.max(cameMs, freeMs);
+    const before = process.cpuUsage();
+    const judgement = checks.receive(each, 'lan', at(beginMs));
+    const { user, system } = process.cpuUsage(before);
+    freeMs = beginMs + (user + system) / 1000;
+    if (judgement.joins?.length === 1) delays.push(freeMs - cameMs);
+  }
+  delays.sort((a, b) => a - b);
+  const rounded = (ms) => Number((ms ?? Number.NaN).toFixed(2));
+  return {
+    good,
+    counted: delays.length,
+    medianMs: rounded(delays[delays.length >> 1]),
+    worstMs: rounded(delays.at(-1)),
+  };
+}
+
 /** A router of one link; another process forges, and sends good joins of the first member in between. */
 async function flood(kind, site, members) {
   const checks = new JoinChecks(ports(site));
@@ -137,6 +182,7 @@ async function flood(kind, site, members) {
   sender.send({
     kind,
     seconds: Number(values.seconds),
+    rate: Number(values.rate),
     members: members.map((each) => ({
       text: each.text,
       privateKey: each.privateKey,
@@ -164,7 +210,7 @@ async function flood(kind, site, members) {
 
 /** The other process: forged packets as fast as it can, or none; a good join every 50 ms. */
 async function beSender() {
-  const [{ kind, seconds, members: told }] = await once(process, 'message');
+  const [{ kind, seconds, rate, members: told }] = await once(process, 'message');
   const members = told.map((each) => ({
     ...each,
     certificate: Uint8Array.from(each.certificate),
@@ -183,9 +229,13 @@ async function beSender() {
       good++;
       socket.send(packet(members[0], { timeMs: Date.now(), epoch: 2 }));
     }
-    if (forged.length === 0) await sleep(1);
+    const isAhead = rate > 0 && sent > ((performance.now() - startMs) * rate) / 1000;
+    if (forged.length === 0 || isAhead) {
+      await sleep(1);
+      continue;
+    }
     // The checks look at the time before anything that costs more, and at the random key.
-    for (let i = 0; i < 16 && forged.length > 0; i++) socket.send(freshened(forged[sent++ % forged.length]));
+    for (let i = 0; i < 16; i++) socket.send(freshened(forged[sent++ % forged.length]));
   }
   const elapsedMs = performance.now() - startMs;
   await socket.close();
@@ -207,11 +257,11 @@ function forgeries(kind, members) {
 }
 
 /** With the time of now and another random key; the checksum follows. */
-function freshened({ packet: forged, isDamaged }) {
+function freshened({ packet: forged, isDamaged }, nowMs = Date.now()) {
   if (isDamaged) return forged;
   const view = new DataView(forged.buffer, forged.byteOffset);
   const at = authenticationAt(forged);
-  view.setBigUint64(at + 4, BigInt(Date.now()));
+  view.setBigUint64(at + 4, BigInt(nowMs));
   for (let i = 0; i < 16; i += 4) view.setUint32(at + 12 + i, (Math.random() * 2 ** 32) >>> 0);
   view.setUint16(26, 0);
   let sum = 0;
