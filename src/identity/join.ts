@@ -70,12 +70,17 @@ export function joiningMember(
     return refuse(`it is for a member of "${member.value.cluster}", not of "${rules.cluster}"`);
   }
   if (!isInForce(certificate, rules.nowMs)) return refuse('it is not in force');
-  const serial = canonicalSerial(certificate.serial);
-  return rules.revokedSerials.some((each) => canonicalSerial(each) === serial) ? refuse('it is revoked') : member;
+  return isRevoked(certificate, rules.revokedSerials) ? refuse('it is revoked') : member;
 }
 
 function isInForce({ notBeforeMs, notAfterMs }: Certificate, nowMs: number): boolean {
   return nowMs >= notBeforeMs && nowMs <= notAfterMs;
+}
+
+function isRevoked({ serial }: MemberCertificate, revokedSerials: readonly string[]): boolean {
+  if (revokedSerials.length === 0) return false;
+  const canonical = canonicalSerial(serial);
+  return revokedSerials.some((each) => canonicalSerial(each) === canonical);
 }
 
 /** Programs differ in case, colons and leading zeros. */

@@ -5,7 +5,7 @@ import { close, errnoOf, linux, readable, receive, send, setsockopt, socket } fr
 import { interfaceIndex } from './packet-socket.ts';
 
 /** Packets read before the event loop gets its turn. */
-const packetsPerTurn = 64;
+const packetsPerTurn = 256;
 /** What waits in the kernel at most, with its own overhead: more is dropped there. */
 const queueBytes = 1024 * 1024;
 

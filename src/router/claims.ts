@@ -1,4 +1,4 @@
-import type { IpAddress } from '../base/address.ts';
+import { type IpAddress, sameIp } from '../base/address.ts';
 import type { AcceptedJoin } from './join-checks.ts';
 
 /** Where the packets of a slot go. */
@@ -27,6 +27,10 @@ export class Claims implements Owner {
   /** `slots` are those of the join's filters, ascending. True when what the member claims may have changed. */
   take(join: AcceptedJoin, slots: readonly number[]): boolean {
     if (join.epoch < this.epoch) return false;
+    if (this.#isMereRefresh(join, slots)) {
+      this.#timeMs = join.timeMs;
+      return false;
+    }
     const isNewEpoch = join.epoch > this.epoch;
     if (isNewEpoch) this.#sinceMs = new Map();
     let isEarlier = false;
@@ -45,6 +49,12 @@ export class Claims implements Owner {
     this.#timeMs = join.timeMs;
     this.#text = text;
     return isChanged;
+  }
+
+  /** The same again, later: what most joins are. */
+  #isMereRefresh({ epoch, timeMs, isLeave, link, address }: AcceptedJoin, slots: readonly number[]): boolean {
+    const isSame = epoch === this.epoch && slots === this.slots && isLeave === this.isLeave;
+    return isSame && timeMs > this.#timeMs && link === this.link && sameIp(address, this.address);
   }
 
   /** Whether this member's claim to a slot that both claim goes before the other's: the newer epoch, of one epoch the older claim. */

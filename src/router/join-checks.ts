@@ -67,8 +67,8 @@ export interface JoinChecksConfig {
 
 export const joinChecksDefaults: JoinChecksConfig = {
   windowMs: 30_000,
-  unknown: { perSecond: 200, burst: 50 },
-  known: { perSecond: 2000, burst: 500 },
+  unknown: { perSecond: 500, burst: 100 },
+  known: { perSecond: 8000, burst: 1000 },
   certificatesMax: 1024,
   keysMax: 131_072,
 };
@@ -142,7 +142,7 @@ export class JoinChecks {
       return refuse('signature', `${describe(said.group, came)}: "${replica}" has not signed it`);
     }
     const { requester, epoch, timeMs, randomKey } = authentication;
-    const key = `${formatIp(said.group)} ${replica}`;
+    const key = `${said.group.value} ${replica}`;
     const newest = this.#epochs.get(key) ?? 0;
     if (epoch < newest) {
       return refuse('stale-epoch', `${describe(said.group, came)}: epoch ${epoch}, "${replica}" was at ${newest}`);

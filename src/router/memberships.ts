@@ -1,6 +1,9 @@
 import { formatIp, type IpAddress, sameIp } from '../base/address.ts';
+import { ok, type Result } from '../base/result.ts';
+import type { Filter } from '../space/filter.ts';
 import type { Partition } from '../space/partition.ts';
 import type { IgmpQuery } from '../wire/igmp.ts';
+import type { JoinFilters } from '../wire/igmp-extension.ts';
 import { Claims, type Owner } from './claims.ts';
 import type { AcceptedJoin } from './join-checks.ts';
 import { type MembershipTimers, membershipIntervalMs, membershipTimers } from './membership-timers.ts';
@@ -50,6 +53,8 @@ export type MembershipEvent =
 interface Member {
   readonly name: string;
   readonly claims: Claims;
+  /** Of the join that was heard last: mostly the next says the same. */
+  said: { readonly filters: JoinFilters; readonly slots: readonly number[] };
   endsMs: number;
   /** Nobody has asked for it in time: this router has, whoever the querier is. */
   isAskedFor: boolean;
@@ -65,6 +70,7 @@ interface Group {
 }
 
 const membersMaxDefault = 1024;
+const nothing: JoinFilters = { permit: [], prohibit: [] };
 
 /**
  * The soft state of a router (RFC 3376, section 6): who is a member of which group, until when, and so who owns each slot. It differs from the RFC where a
@@ -129,14 +135,15 @@ export class Memberships {
     const unusable = (reason: string): MembershipOutput[] => [
       { kind: 'event', event: { event: 'unusable', group: group.address, member: name, reason } },
     ];
-    const slots = slotsOfFilters(group.partition, join.isLeave ? { permit: [], prohibit: [] } : join.filters);
-    if (!slots.ok) return unusable(slots.reason);
     const known = group.members.get(name);
     if (!known && group.members.size >= this.#membersMax) return unusable(`more than ${this.#membersMax} members`);
-    const member = known ?? { name, claims: new Claims(join), endsMs: 0, isAskedFor: false };
+    const said = saidBy(join, group.partition, known);
+    if (!said.ok) return unusable(said.reason);
+    const member = known ?? { name, claims: new Claims(join), said: said.value, endsMs: 0, isAskedFor: false };
+    member.said = said.value;
     group.members.set(name, member);
     const wasMember = known !== undefined && !known.claims.isLeave;
-    const isChanged = member.claims.take(join, slots.value);
+    const isChanged = member.claims.take(join, said.value.slots);
     // Those who left are remembered for as long, so that no earlier join brings them back.
     member.endsMs = nowMs + membershipIntervalMs(this.#timers);
     member.isAskedFor = member.claims.isLeave;
@@ -195,6 +202,23 @@ export class Memberships {
   #askAtMs({ endsMs }: Member): number {
     return endsMs - 2 * this.#timers.queryResponseMs;
   }
+}
+
+function saidBy(join: AcceptedJoin, partition: Partition, known: Member | undefined): Result<Member['said']> {
+  const filters = join.isLeave ? nothing : join.filters;
+  if (known && sameFilters(known.said.filters, filters)) return ok(known.said);
+  const slots = slotsOfFilters(partition, filters);
+  return slots.ok ? ok({ filters, slots: slots.value }) : slots;
+}
+
+function sameFilters(a: JoinFilters, b: JoinFilters): boolean {
+  const same = (some: readonly Filter[], others: readonly Filter[]): boolean =>
+    some.length === others.length &&
+    some.every(({ value, mask }, i) => {
+      const other = others[i];
+      return other !== undefined && sameIp(value, other.value) && sameIp(mask, other.mask);
+    });
+  return same(a.permit, b.permit) && same(a.prohibit, b.prohibit);
 }
 
 /** Gives each slot its owner anew. */

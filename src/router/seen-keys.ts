@@ -11,6 +11,7 @@ export class SeenKeys {
     this.#keepMs = keepMs;
   }
 
+  /** `key` has 16 bytes. */
   has(key: Uint8Array): boolean {
     return this.#keys.has(textOf(key));
   }
@@ -29,6 +30,8 @@ export class SeenKeys {
   }
 }
 
+/** Two bytes a character. */
 function textOf(key: Uint8Array): string {
-  return String.fromCharCode(...key);
+  const two = (at: number): number => ((key[at] ?? 0) << 8) | (key[at + 1] ?? 0);
+  return String.fromCharCode(two(0), two(2), two(4), two(6), two(8), two(10), two(12), two(14));
 }

@@ -1,6 +1,7 @@
-import { type IpAddress, ipBytes, ipFromBytes } from '../base/address.ts';
+import { type IpAddress, ipBytes, ipFromBytes, sameIp } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { type Reader, Writer } from '../base/bytes.ts';
+import type { Result } from '../base/result.ts';
 import type { Filter } from '../space/filter.ts';
 import { maskedAddressOf, type Partition, partitionOf, slotBitsMax, slotOf } from '../space/partition.ts';
 import type { Field } from './field.ts';
@@ -99,7 +100,7 @@ export function writeUnsigned(writer: Writer, filters: JoinFilters, credentials:
 /** The filters alone, as one who has no key says them to a public group. */
 export function writeFilters(writer: Writer, { permit, prohibit }: JoinFilters): void {
   const looked = [...permit, ...prohibit].reduce((bits, { mask }) => bits | mask.value, 0n);
-  const partition = partitionOf({ family: 4, value: looked });
+  const partition = bitsUnder({ family: 4, value: looked });
   assert(partition.ok, `filters look at ${slotBitsMax} bits at most`);
   const filter = filterField(partition.value);
   const value = new Writer().bytes(ipBytes(partition.value.mask));
@@ -133,13 +134,21 @@ export function readExtension(reader: Reader): JoinExtension {
 
 function readFilters(reader: Reader, length: number): JoinFilters {
   const left = reader.remaining - length;
-  const partition = partitionOf(ipFromBytes(reader.bytes(addressBytes, 'mask of filters')));
+  const partition = bitsUnder(ipFromBytes(reader.bytes(addressBytes, 'mask of filters')));
   if (!partition.ok) return reader.refuse(`filters: ${partition.reason}`);
   const filter = filterField(partition.value);
   const list = (name: string): Filter[] =>
     reader.list(filtersMax, name, (index) => filter.read(reader, `${name}[${index}]`));
   const filters = { permit: list('permit'), prohibit: list('prohibit') };
   return reader.remaining === left ? filters : reader.refuse(`filters: not ${length} bytes long, as they say`);
+}
+
+/** Joins that come one after the other mostly have one mask, and to find its bits takes longer than all else that is read. */
+let newest: { readonly mask: IpAddress; readonly partition: Result<Partition> } | null = null;
+
+function bitsUnder(mask: IpAddress): Result<Partition> {
+  if (!newest || !sameIp(newest.mask, mask)) newest = { mask, partition: partitionOf(mask) };
+  return newest.partition;
 }
 
 /** A filter is a pair of numbers of as many bits as the partition has; see `slotOf`. */

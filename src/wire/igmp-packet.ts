@@ -1,7 +1,7 @@
 import { type IpAddress, ipBytes, ipFromBytes, isMulticast } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { decode, type Reader, Writer } from '../base/bytes.ts';
-import { type Result, refuse } from '../base/result.ts';
+import { ok, type Result, refuse } from '../base/result.ts';
 
 /**
  * The IPv4 packet around an IGMP message (RFC 3376, section 4).
@@ -54,12 +54,16 @@ export function encodeIgmpPacket({ source, destination, message }: IgmpPacket): 
   return packet;
 }
 
-/** Bytes after the packet are padding of the link and ignored. */
+/** Bytes after the packet are padding of the link and ignored. The message is a view of the packet. */
 export function decodeIgmpPacket(packet: Uint8Array): Result<IgmpPacket> {
   if (packet.length > packetBytesMax) return refuse(`packet: more than ${packetBytesMax} bytes`);
   const length = (packet[2] ?? 0) * 256 + (packet[3] ?? 0);
   if (length > packet.length) return refuse(`total length: ${length} bytes, ${packet.length} are there`);
-  return decode(packet.subarray(0, length), readPacket);
+  const header = ((packet[0] ?? 0) & 0xf) * 4;
+  if (header < headerBytesMin) return refuse(`header length: ${header} bytes, at least ${headerBytesMin}`);
+  if (header > length) return refuse(`header length: ${header} bytes of ${length}`);
+  const addresses = decode(packet.subarray(0, header), readHeader);
+  return addresses.ok ? ok({ ...addresses.value, message: packet.subarray(header, length) }) : addresses;
 }
 
 /** RFC 1071; an odd byte at the end counts as the high half of a word. Over bytes that hold their own checksum it is 0. */
@@ -77,11 +81,9 @@ export function writeChecksum(bytes: Uint8Array, at: number, checksum: number): 
   bytes[at + 1] = checksum & 0xff;
 }
 
-function readPacket(reader: Reader): IgmpPacket {
-  const versionAndLength = reader.u8('version and header length');
-  const header = (versionAndLength & 0xf) * 4;
-  if (versionAndLength >> 4 !== 4) return reader.refuse(`version: ${versionAndLength >> 4}, only 4 is known`);
-  if (header < headerBytesMin) return reader.refuse(`header length: ${header} bytes, at least ${headerBytesMin}`);
+function readHeader(reader: Reader): Omit<IgmpPacket, 'message'> {
+  const version = reader.u8('version') >> 4;
+  if (version !== 4) return reader.refuse(`version: ${version}, only 4 is known`);
   reader.u8('type of service');
   reader.u16('total length');
   reader.u16('identification');
@@ -94,6 +96,6 @@ function readPacket(reader: Reader): IgmpPacket {
   const source = ipFromBytes(reader.bytes(4, 'source'));
   const destination = ipFromBytes(reader.bytes(4, 'destination'));
   if (!isMulticast(destination)) return reader.refuse('destination: not a multicast address');
-  reader.bytes(header - headerBytesMin, 'options');
-  return { source, destination, message: reader.bytes(reader.remaining, 'message') };
+  reader.bytes(reader.remaining, 'options');
+  return { source, destination };
 }

@@ -295,7 +295,7 @@ describe('the packet', () => {
   test.each([
     [0, 0x65, 'version: 6, only 4 is known'],
     [0, 0x44, 'header length: 16 bytes, at least 20'],
-    [0, 0x4f, 'options: 40 bytes wanted, 6 left'],
+    [0, 0x4f, 'header length: 60 bytes of 26'],
     [3, 0xff, 'total length: 255 bytes, 26 are there'],
     [6, 0x20, 'fragment: a join is never fragmented'],
     [8, 2, 'time to live: 2, only 1 is of this link'],
