@@ -131,6 +131,13 @@ export const agentSchema = z.strictObject({
         .describe("File with the certificate of the cluster's authority, made by `manycast keys init`."),
       certificate: z.string().min(1).describe("File with this replica's own, made by `manycast keys issue`."),
       key: z.string().min(1).describe('File with the private key of it, which its owner alone may read.'),
+      revoked: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          'File with the certificates that are not believed any more: `ca.crl` of the authority, as `manycast keys revoke` writes it. A saved file counts at once, also for links that are open.',
+        ),
     })
     .optional()
     .describe('With what this replica proves its name to the others.'),
@@ -183,6 +190,7 @@ export function readAgentConfig(path: string): AgentConfig {
         ca: absolute(certificates.ca),
         certificate: absolute(certificates.certificate),
         key: absolute(certificates.key),
+        ...(certificates.revoked === undefined ? {} : { revoked: absolute(certificates.revoked) }),
       },
     }),
     ...(config.sdk && { sdk: { socket: absolute(config.sdk.socket) } }),

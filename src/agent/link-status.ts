@@ -40,6 +40,7 @@ const refusals: Readonly<Record<PeerRefusal, string>> = {
     'its certificate is of another authority, or not in force by the clock of this replica: compare `ca` in agent.yaml and the clocks, or make a new one (manycast keys)',
   'no-member': 'its certificate names no replica: make one with manycast keys',
   'other-cluster': 'its certificate is of another cluster: make one for this cluster (manycast keys)',
+  revoked: 'its certificate is revoked: make a new one (manycast keys issue) if it is to be trusted again',
   'not-a-peer': 'its certificate names no peer of this replica: compare its name and `peers` in agent.yaml',
 };
 
@@ -52,6 +53,7 @@ const remedies: readonly (readonly [RegExp, string])[] = [
     'its certificate is of another authority: compare `ca` in agent.yaml',
   ],
   [/answers (as|with another)/, 'compare `peers` in agent.yaml and the name in its certificate'],
+  [/is revoked/, 'make it a new certificate (manycast keys issue) if it is to be trusted again'],
   [/ECONNREFUSED/, 'is its agent running, with certificates and `sdk` in its agent.yaml?'],
 ];
 

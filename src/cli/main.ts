@@ -143,6 +143,20 @@ keys
   .option('--out <dir>', 'where they are written; by default beside the authority')
   .action(async (directory, replicas, options) => (await import('./keys.ts')).issue(directory, replicas, options));
 keys
+  .command('list <directory>')
+  .description('what the authority in the directory has issued, and what is good')
+  .addOption(jsonOption())
+  .action(async (directory, options) => (await import('./keys.ts')).list(directory, options));
+keys
+  .command('revoke <directory> <replica...>')
+  .description('believe certificates no more: all of a replica, or the one with a serial')
+  .action(async (directory, which) => (await import('./keys.ts')).revoke(directory, which));
+keys
+  .command('rotate <directory>')
+  .description('give the authority a new key; members of the old one are believed until --finish')
+  .option('--finish', 'last step, once every replica has a certificate by the new key: forget the old one')
+  .action(async (directory, options) => (await import('./keys.ts')).rotate(directory, options));
+keys
   .command('show <file>')
   .description('whose certificate it is, and how long it is good')
   .action(async (file) => (await import('./keys.ts')).show(file));

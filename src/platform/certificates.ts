@@ -1,61 +1,73 @@
-import {
-  createCipheriv,
-  createPrivateKey,
-  generateKeyPair,
-  type KeyObject,
-  pbkdf2,
-  randomBytes,
-  X509Certificate,
-} from 'node:crypto';
-import {
-  closeSync,
-  fstatSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { messageOf, OperatingError } from '../base/operating-error.ts';
+import { OperatingError } from '../base/operating-error.ts';
 import { authorityCertificate, type Lifetime, memberCertificate } from '../identity/certificate.ts';
-import { encryptedKeyPem } from '../identity/encrypted-key.ts';
 import { authorityOf, type Member, memberOf, namePattern, nameRule } from '../identity/member-name.ts';
+import { revocationList } from '../identity/revocation-list.ts';
+import { changeIssued } from './issued-certificates.ts';
+import {
+  checkAbsent,
+  encrypted,
+  keyPair,
+  makeDirectory,
+  privateKeyOf,
+  privatePem,
+  publicPem,
+  readPrivate,
+  readWithMode,
+  writeAll,
+} from './key-files.ts';
+import { certificatesIn, readRevoked } from './revocations.ts';
 
-const keyBits = 2048;
 const authorityDays = 3650;
 const dayMs = 86_400_000;
 /** A replica whose clock is slow takes a certificate of just now all the same. */
 const clockSlackMs = 3_600_000;
 export const passphraseLengthMin = 8;
-/** OWASP's number of 2023 for PBKDF2 with HMAC-SHA256; some tenths of a second. */
-const derivationIterations = 600_000;
+
+/** While an authority is changed there are two. */
+const authoritiesMax = 2;
 
 /** The key of a cluster, which signs the certificates of its members: a directory with `ca.crt` and `ca.key`. */
 export interface Authority {
   readonly directory: string;
   readonly cluster: string;
+  /** Of the key that signs. */
   readonly certificate: X509Certificate;
+  /** Of the key before, while members may still have certificates by it: the second in `ca.crt`. */
+  readonly old: X509Certificate | null;
 }
 
-/** Paths, or the content of the files as PEM: the authority's certificate, the own one, the own private key. */
+/** Paths, or the content of the files as PEM: the authority's certificate, or both while it changes, the own one, the own private key. */
 export interface MemberFiles {
   readonly ca: string;
   readonly certificate: string;
   readonly key: string;
+  /** Always a path, for it is read again when it changes: who is not to be believed any more. */
+  readonly revoked?: string | undefined;
+}
+
+/** `ca.crt`, `ca.key` and `ca.crl`; `old` names those of the authority before. */
+export function authorityFiles(directory: string): {
+  readonly certificate: string;
+  readonly key: string;
+  readonly revoked: string;
+  readonly old: { readonly certificate: string; readonly key: string };
+} {
+  // No replica is named "ca", nor anything with a dot.
+  return { ...memberFiles(directory, 'ca'), revoked: join(directory, 'ca.crl'), old: memberFiles(directory, 'ca.old') };
 }
 
 /** What can be said against a new authority before anybody is asked for a passphrase. */
 export function checkNewAuthority(directory: string, cluster: string): void {
   checkName('cluster', cluster);
   makeDirectory(directory);
-  for (const path of Object.values(authorityFiles(directory))) checkAbsent(path);
+  const { certificate, key, revoked } = authorityFiles(directory);
+  for (const path of [certificate, key, revoked]) checkAbsent(path);
 }
 
-/** Makes the key and certificate of a cluster's authority, for ten years; returns the paths of both. Existing files are never touched. */
+/** Makes the key and certificate of a cluster's authority, for ten years, and a list that revokes nobody; returns their paths. Existing files are never touched. */
 export async function makeAuthority(directory: string, cluster: string, passphrase: string): Promise<string[]> {
   checkNewAuthority(directory, cluster);
   if (passphrase.length < passphraseLengthMin) {
@@ -64,14 +76,25 @@ export async function makeAuthority(directory: string, cluster: string, passphra
       `the passphrase has ${passphrase.length} characters, at least ${passphraseLengthMin} are needed`,
     );
   }
+  const { certificate, privateKey } = await freshAuthority(cluster);
+  const paths = authorityFiles(directory);
+  const authority = { certificate, privateKey: privatePem(privateKey) };
+  writeAll([
+    [paths.key, await encrypted(privateKey, passphrase)],
+    [paths.certificate, certificate],
+    [paths.revoked, revocationList({ authority, revoked: [], now: new Date() })],
+  ]);
+  return [paths.certificate, paths.key, paths.revoked];
+}
+
+/** A key and its self-signed certificate as PEM. */
+export async function freshAuthority(cluster: string): Promise<{ certificate: string; privateKey: KeyObject }> {
   const { publicKey, privateKey } = await keyPair();
   const certificate = authorityCertificate({
     ...{ cluster, publicKey: publicPem(publicKey), privateKey: privatePem(privateKey) },
     ...{ serial: serial(), lifetime: lifetimeOf(authorityDays) },
   });
-  const paths = authorityFiles(directory);
-  writeBoth([paths.key, await encrypted(privateKey, passphrase)], [paths.certificate, certificate]);
-  return [paths.certificate, paths.key];
+  return { certificate, privateKey };
 }
 
 /** Throws an OperatingError when there is none, or its certificate is over. */
@@ -80,25 +103,38 @@ export function readAuthority(directory: string): Authority {
     throw new OperatingError('keys', `${directory} is not a directory`);
   }
   const path = authorityFiles(directory).certificate;
-  const certificate = readCertificate(path, 'make one: manycast keys init DIRECTORY --cluster NAME');
-  const cluster = authorityOf(certificate);
-  if (!cluster.ok || !isSelfSigned(certificate)) {
-    throw new OperatingError('keys', `${path}: it is not the certificate of an authority`);
+  const [first, second] = readCertificates(
+    path,
+    authoritiesMax,
+    'make one: manycast keys init DIRECTORY --cluster NAME',
+  );
+  for (const certificate of [first, second]) {
+    if (certificate && authorityOf(certificate).ok && isSelfSigned(certificate)) continue;
+    if (certificate) throw new OperatingError('keys', `${path}: it is not the certificate of an authority`);
   }
-  checkInForce(path, certificate, 'make a new authority: manycast keys init');
-  return { directory, cluster: cluster.value, certificate };
+  const cluster = authorityOf(first);
+  checkInForce(path, first, 'make a new authority: manycast keys init');
+  return { directory, cluster: cluster.ok ? cluster.value : '', certificate: first, old: second ?? null };
 }
 
 /** The authority's private key; throws an OperatingError when the passphrase is wrong. */
 export function unlockAuthority({ directory, certificate }: Authority, passphrase: string): KeyObject {
-  const path = authorityFiles(directory).key;
+  return unlockKey(authorityFiles(directory).key, certificate, passphrase);
+}
+
+/** The private key of an authority's certificate. */
+export function unlockKey(path: string, certificate: X509Certificate, passphrase: string): KeyObject {
   const pem = readPrivate(path);
   if (!pem.includes('-----BEGIN ENCRYPTED PRIVATE KEY-----')) {
     throw new OperatingError('keys', `${path} holds no encrypted private key`);
   }
   const key = privateKeyOf(pem, passphrase);
   if (!key) throw new OperatingError('keys', `${path}: wrong passphrase`);
-  if (!certificate.checkPrivateKey(key)) throw new OperatingError('keys', `${path} is not the key of ca.crt beside it`);
+  if (!certificate.checkPrivateKey(key))
+    throw new OperatingError(
+      'keys',
+      `${path} is not the key of ${path.replace(/key$/, 'crt').replace(/^.*\//, '')} beside it`,
+    );
   return key;
 }
 
@@ -117,7 +153,7 @@ export function checkNewMembers(replicas: readonly string[], out: string): void 
 
 /** Makes a replica's key and certificate; it ends with the authority's own at the latest. Existing files are never touched. */
 export async function issueMember(
-  { cluster, certificate: issuer }: Authority,
+  { directory, cluster, certificate: issuer }: Authority,
   authorityKey: KeyObject,
   { replica, days, out }: { readonly replica: string; readonly days: number; readonly out: string },
 ): Promise<{ readonly certificate: string; readonly key: string; readonly notAfter: Date }> {
@@ -130,26 +166,36 @@ export async function issueMember(
     ...{ publicKey: publicPem(publicKey), serial: serial(), lifetime },
   });
   const paths = memberFiles(out, replica);
-  writeBoth([paths.key, privatePem(privateKey)], [paths.certificate, certificate]);
+  // On record first: a certificate that nobody knows of could not be revoked.
+  record(directory, new X509Certificate(certificate), { replica, issuer });
+  writeAll([
+    [paths.key, privatePem(privateKey)],
+    [paths.certificate, certificate],
+  ]);
   return { ...paths, notAfter: lifetime.notAfter };
 }
 
-/** Certificate and key of a member as PEM, read and checked: they belong together, to `member`, are in force, and the authority has signed them. */
+/**
+ * Certificate and key of a member as PEM, read and checked: they belong together, to `member`, are in force, not revoked, and the authority has
+ * signed them.
+ */
 export function readMember(paths: MemberFiles, member: Member): MemberFiles {
-  const ca = readCertificate(paths.ca);
-  const cluster = authorityOf(ca);
   const complain = (path: string, complaint: string, remedy?: string): never => {
     throw new OperatingError('certificates', `${path}: ${complaint}`, remedy === undefined ? {} : { remedy });
   };
-  if (!cluster.ok || !isSelfSigned(ca)) return complain(paths.ca, 'it is not the certificate of an authority');
-  if (cluster.value !== member.cluster) {
-    return complain(paths.ca, `it is the authority of cluster "${cluster.value}", not of "${member.cluster}"`);
+  const authorities = readCertificates(paths.ca, authoritiesMax);
+  for (const ca of authorities) {
+    const cluster = authorityOf(ca);
+    if (!cluster.ok || !isSelfSigned(ca)) return complain(paths.ca, 'it is not the certificate of an authority');
+    if (cluster.value !== member.cluster) {
+      return complain(paths.ca, `it is the authority of cluster "${cluster.value}", not of "${member.cluster}"`);
+    }
   }
-  checkInForce(paths.ca, ca, 'make a new authority: manycast keys init');
   const certificate = readCertificate(paths.certificate);
-  if (!certificate.checkIssued(ca) || !certificate.verify(ca.publicKey)) {
-    return complain(paths.certificate, `it is not signed by ${paths.ca}`);
-  }
+  const issuer = authorities.find((ca) => certificate.checkIssued(ca) && certificate.verify(ca.publicKey));
+  // Before the member's own certificate: without an authority in force no other would do.
+  checkInForce(paths.ca, issuer ?? authorities[0], 'make a new authority: manycast keys init');
+  if (!issuer) return complain(paths.certificate, `it is not signed by ${paths.ca}`);
   const named = memberOf(certificate);
   if (!named.ok) return complain(paths.certificate, named.reason);
   const { cluster: ofCluster, replica } = named.value;
@@ -160,30 +206,60 @@ export function readMember(paths: MemberFiles, member: Member): MemberFiles {
     );
   }
   checkInForce(paths.certificate, certificate, 'issue a new one: manycast keys issue');
+  const ca = authorities.map(String).join('');
+  const revoked = paths.revoked === undefined ? {} : { revoked: paths.revoked };
+  if (revoked.revoked !== undefined && readRevoked(revoked.revoked, ca).has(serialOf(certificate))) {
+    return complain(paths.certificate, `it is revoked by ${revoked.revoked}`, 'issue a new one: manycast keys issue');
+  }
   const key = privateKeyOf(readPrivate(paths.key));
   if (!key) return complain(paths.key, 'it holds no private key, or an encrypted one');
   if (!certificate.checkPrivateKey(key)) return complain(paths.key, `it is not the key of ${paths.certificate}`);
-  return { ca: ca.toString(), certificate: certificate.toString(), key: privatePem(key) };
+  return { ca, certificate: certificate.toString(), key: privatePem(key), ...revoked };
 }
 
 /** The one certificate of a PEM file. */
 export function readCertificate(path: string, remedy?: string): X509Certificate {
-  const text = read(path, remedy).text;
+  return readCertificates(path, 1, remedy)[0];
+}
+
+/** The certificates of a PEM file, at least one. */
+export function readCertificates(
+  path: string,
+  countMax: 1 | 2,
+  remedy?: string,
+): readonly [X509Certificate, ...X509Certificate[]] {
+  const { text } = readWithMode(path, remedy);
   const count = text.split('-----BEGIN CERTIFICATE-----').length - 1;
-  if (count !== 1) {
-    // All that a file holds would be trusted, and only the first looked at.
-    const what = count === 0 ? 'no certificate' : `${count} certificates, allowed is one`;
-    throw new OperatingError('certificates', `${path} holds ${what}`);
+  if (count < 1 || count > countMax) {
+    // All that a file holds would be trusted, and only some looked at.
+    const allowed = countMax === 1 ? 'allowed is one' : 'allowed are two';
+    throw new OperatingError(
+      'certificates',
+      `${path} holds ${count === 0 ? 'no certificate' : `${count} certificates, ${allowed}`}`,
+    );
   }
   try {
-    return new X509Certificate(text);
+    const [first = '', ...others] = certificatesIn(text);
+    if (others.length !== count - 1) throw new Error('a certificate has no end');
+    return [new X509Certificate(first), ...others.map((pem) => new X509Certificate(pem))];
   } catch (cause) {
     throw new OperatingError('certificates', `${path} holds a damaged certificate`, { cause });
   }
 }
 
-function authorityFiles(directory: string): { certificate: string; key: string } {
-  return memberFiles(directory, 'ca');
+/** As the record and revocation lists have it: hexadecimal, lower case. */
+export function serialOf({ serialNumber }: X509Certificate): string {
+  return serialNumber.toLowerCase();
+}
+
+function record(
+  directory: string,
+  certificate: X509Certificate,
+  { replica, issuer }: { readonly replica: string; readonly issuer: X509Certificate },
+): void {
+  const [notBefore, notAfter] = [new Date(certificate.validFrom), new Date(certificate.validTo)];
+  const entry = { serial: serialOf(certificate), replica, notBefore, notAfter, authority: serialOf(issuer) };
+  changeIssued(directory, (entries) => [...entries, { ...entry, revokedAt: null }]);
 }
 
 /** A name has no dot, so no replica's files are another's. */
@@ -219,95 +295,7 @@ function serial(): Uint8Array {
   return bytes;
 }
 
-function keyPair(): Promise<{ publicKey: KeyObject; privateKey: KeyObject }> {
-  return promisify(generateKeyPair)('rsa', { modulusLength: keyBits });
-}
-
-function publicPem(key: KeyObject): string {
-  return key.export({ type: 'spki', format: 'pem' }).toString();
-}
-
-function privatePem(key: KeyObject): string {
-  return key.export({ type: 'pkcs8', format: 'pem' }).toString();
-}
-
-async function encrypted(key: KeyObject, passphrase: string): Promise<string> {
-  const salt = randomBytes(16);
-  const initialVector = randomBytes(16);
-  const derived = await promisify(pbkdf2)(passphrase, salt, derivationIterations, 32, 'sha256');
-  const cipher = createCipheriv('aes-256-cbc', derived, initialVector);
-  const ciphertext = Buffer.concat([cipher.update(key.export({ type: 'pkcs8', format: 'der' })), cipher.final()]);
-  return encryptedKeyPem({ salt, iterations: derivationIterations, initialVector, ciphertext });
-}
-
-/** Null when it is none, or not with this passphrase: OpenSSL cannot always tell which. */
-function privateKeyOf(pem: string, passphrase?: string): KeyObject | null {
-  try {
-    return createPrivateKey(passphrase === undefined ? pem : { key: pem, passphrase });
-  } catch {
-    return null;
-  }
-}
-
 function checkName(what: string, name: string): void {
   if (!namePattern.test(name))
     throw new OperatingError('keys', `${what} "${name}" is not allowed, allowed are ${nameRule}`);
-}
-
-function checkAbsent(path: string): void {
-  if (lstatSync(path, { throwIfNoEntry: false })) throw exists(path);
-}
-
-function exists(path: string, cause?: unknown): OperatingError {
-  return new OperatingError('keys', `${path} exists already and is left as it is`, { cause });
-}
-
-function makeDirectory(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    const isFile = (cause as NodeJS.ErrnoException).code === 'EEXIST';
-    throw new OperatingError('keys', isFile ? `${path} is not a directory` : messageOf(cause), { cause });
-  }
-}
-
-/** Both or none. */
-function writeBoth(key: readonly [string, string], certificate: readonly [string, string]): void {
-  writeNew(...key);
-  try {
-    writeNew(...certificate);
-  } catch (error) {
-    rmSync(key[0], { force: true });
-    throw error;
-  }
-}
-
-function writeNew(path: string, text: string): void {
-  try {
-    writeFileSync(path, text, { mode: 0o600, flag: 'wx' });
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') throw exists(path, cause);
-    throw new OperatingError('keys', messageOf(cause), { cause });
-  }
-}
-
-function readPrivate(path: string): string {
-  const { text, mode } = read(path);
-  if ((mode & 0o077) !== 0) {
-    throw new OperatingError('certificates', `${path} can be read by others`, { remedy: `chmod 600 ${path}` });
-  }
-  return text;
-}
-
-function read(path: string, remedy?: string): { text: string; mode: number } {
-  try {
-    const fd = openSync(path, 'r');
-    try {
-      return { mode: fstatSync(fd).mode, text: readFileSync(fd, 'utf8') };
-    } finally {
-      closeSync(fd);
-    }
-  } catch (cause) {
-    throw new OperatingError('certificates', messageOf(cause), { cause, ...(remedy === undefined ? {} : { remedy }) });
-  }
 }

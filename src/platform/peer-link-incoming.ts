@@ -16,6 +16,8 @@ export type PeerRefusal =
   /** The authority has signed it, and it names no replica. */
   | 'no-member'
   | 'other-cluster'
+  /** A certificate that is not believed any more. */
+  | 'revoked'
   /** A replica that is not configured, or this one. */
   | 'not-a-peer';
 
@@ -52,7 +54,7 @@ export async function listenForPeers(settings: PeerLinkSettings): Promise<LinkLi
     const earlier = incoming.get(peer.name);
     // A peer that lost its memory of the earlier one: a second is never wanted.
     earlier?.socket.destroy(new Error('the peer has connected anew'));
-    const done = serve(peer.name, socket, earlier?.done);
+    const done = serve(peer, socket, earlier?.done);
     incoming.set(peer.name, { socket, done });
   });
   const server = createTcpServer((socket) => {
@@ -60,10 +62,18 @@ export async function listenForPeers(settings: PeerLinkSettings): Promise<LinkLi
     tls.emit('connection', socket);
   });
 
-  async function serve(peer: string, socket: TLSSocket, earlier: Promise<void> | undefined): Promise<void> {
+  async function serve(
+    { name: peer, serial }: Extract<Peer, { ok: true }>,
+    socket: TLSSocket,
+    earlier: Promise<void> | undefined,
+  ): Promise<void> {
     await earlier;
     socket.write(Uint8Array.of(welcome));
-    const onFrame = (bytes: Uint8Array) => (isClosing ? undefined : settings.onFrame(peer, bytes));
+    const onFrame = (bytes: Uint8Array) => {
+      if (settings.revocations.has(serial)) socket.destroy(new Error('its certificate is revoked'));
+      // Frames of the same chunk are already here.
+      return isClosing || socket.destroyed ? undefined : settings.onFrame(peer, bytes);
+    };
     const reason = await readFrames(socket, settings.limits, onFrame);
     if (incoming.get(peer)?.socket === socket) incoming.delete(peer);
     if (!isClosing) settings.onClosed(peer, { direction: 'incoming', reason });
@@ -136,9 +146,11 @@ function refusalOfTls(error: NodeJS.ErrnoException, { authorizationError }: TLSS
   return authorizationError ? 'certificate' : 'handshake';
 }
 
-type Peer = { readonly ok: true; readonly name: string } | { readonly ok: false; readonly reason: PeerRefusal };
+type Peer =
+  | { readonly ok: true; readonly name: string; readonly serial: string }
+  | { readonly ok: false; readonly reason: PeerRefusal };
 
-function peerOf(socket: TLSSocket, { cluster, node, addressOf }: PeerLinkSettings): Peer {
+function peerOf(socket: TLSSocket, { cluster, node, addressOf, revocations }: PeerLinkSettings): Peer {
   const certificate = socket.getPeerX509Certificate();
   // A session taken up again would bring no certificate to look at; no peer asks for it.
   if (!socket.authorized || socket.isSessionReused() || !certificate) return { ok: false, reason: 'certificate' };
@@ -147,7 +159,8 @@ function peerOf(socket: TLSSocket, { cluster, node, addressOf }: PeerLinkSetting
   if (member.value.cluster !== cluster) return { ok: false, reason: 'other-cluster' };
   const { replica } = member.value;
   if (replica === node || !addressOf(replica)) return { ok: false, reason: 'not-a-peer' };
-  return { ok: true, name: replica };
+  const { serialNumber: serial } = certificate;
+  return revocations.has(serial) ? { ok: false, reason: 'revoked' } : { ok: true, name: replica, serial };
 }
 
 /** Handles frames until the connection ends; returns why, or null when it ended in order. */

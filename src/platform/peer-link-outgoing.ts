@@ -91,6 +91,8 @@ interface Connection {
 function connectionTo(peer: string, settings: PeerLinkSettings): Connection {
   const { stallMs, idleMs } = settings.limits;
   let socket: TLSSocket | null = null;
+  /** Of the peer's certificate. */
+  let serial = '';
   let isResting = true;
   let isClosed = false;
 
@@ -105,6 +107,8 @@ function connectionTo(peer: string, settings: PeerLinkSettings): Connection {
       if (socket === opening) socket = null;
     });
     await welcomed(opening, settings);
+    // A connection that has ended would not tell any more.
+    serial = opening.getPeerX509Certificate()?.serialNumber ?? '';
     opening.on('timeout', () => {
       if (opening.writableEnded) opening.destroy();
       else if (isResting) endInOrder(opening, stallMs);
@@ -120,7 +124,9 @@ function connectionTo(peer: string, settings: PeerLinkSettings): Connection {
   return {
     async ready() {
       isResting = false;
-      return (await opened()).setTimeout(stallMs);
+      const open = await opened();
+      if (settings.revocations.has(serial)) throw new Error('its certificate is revoked');
+      return open.setTimeout(stallMs);
     },
     rest() {
       isResting = true;
@@ -138,7 +144,7 @@ function connectionTo(peer: string, settings: PeerLinkSettings): Connection {
 }
 
 /** A connection to the peer's address. It fails unless the other side proves to be this peer, by a certificate of the authority. */
-function dial(peer: string, { addressOf, tls, cluster }: PeerLinkSettings): TLSSocket {
+function dial(peer: string, { addressOf, tls, cluster, revocations }: PeerLinkSettings): TLSSocket {
   const address = addressOf(peer);
   if (!address) throw new Error('it is none of the configured peers');
   const socket = connect({
@@ -146,9 +152,11 @@ function dial(peer: string, { addressOf, tls, cluster }: PeerLinkSettings): TLSS
     ...{ ca: tls.ca, cert: tls.certificate, key: tls.key, rejectUnauthorized: true },
     ...{ minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' },
     checkServerIdentity(_host, { raw }): Error | undefined {
-      const member = memberOf(new X509Certificate(raw));
+      const certificate = new X509Certificate(raw);
+      const member = memberOf(certificate);
       if (!member.ok) return new Error(`${address.address} answers with another certificate: ${member.reason}`);
       const { replica, cluster: itsCluster } = member.value;
+      if (revocations.has(certificate.serialNumber)) return new Error('its certificate is revoked');
       if (replica === peer && itsCluster === cluster) return undefined;
       return new Error(`${address.address} answers as "${replica}" of "${itsCluster}"`);
     },

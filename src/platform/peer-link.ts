@@ -1,6 +1,7 @@
 import type { MemberFiles } from './certificates.ts';
 import { listenForPeers, type PeerRefusal } from './peer-link-incoming.ts';
 import { type OutgoingLink, outgoingLink } from './peer-link-outgoing.ts';
+import { noRevocations, type Revocations, watchRevocations } from './revocations.ts';
 
 /** Where a peer listens. */
 export interface PeerAddress {
@@ -49,7 +50,7 @@ export const peerLinkLimits: PeerLinkLimits = {
 
 export interface PeerLinkOptions {
   readonly listen: { readonly address: string; readonly port: number };
-  /** As PEM: `readMember` reads and checks them. */
+  /** As PEM: `readMember` reads and checks them. A file of revocations is followed. */
   readonly tls: MemberFiles;
   readonly cluster: string;
   /** The own name, as in the certificate. */
@@ -60,12 +61,15 @@ export interface PeerLinkOptions {
   readonly onFrame: (peer: string, bytes: Uint8Array) => void | Promise<void>;
   /** Not called for what `close` ends. */
   readonly onClosed: (peer: string, closing: LinkClosing) => void;
+  /** One line about a saved file of revocations that is not good; the last good one stays in force. */
+  readonly onProblem?: (line: string) => void;
   readonly limits?: Partial<PeerLinkLimits>;
 }
 
 /** What the two directions share. */
 export interface PeerLinkSettings extends PeerLinkOptions {
   readonly limits: PeerLinkLimits;
+  readonly revocations: Revocations;
 }
 
 export interface PeerLinks {
@@ -85,11 +89,16 @@ export interface PeerLinks {
 
 /**
  * Connections for bulk between the agents of a cluster: mutual TLS 1.3, both sides with a certificate of the cluster's authority that names
- * them. Throws an OperatingError when the address cannot be listened on.
+ * them and is not revoked. Throws an OperatingError when the address cannot be listened on, or the file of revocations is not good.
  */
 export async function openPeerLinks(options: PeerLinkOptions): Promise<PeerLinks> {
-  const settings: PeerLinkSettings = { ...options, limits: { ...peerLinkLimits, ...options.limits } };
-  const listener = await listenForPeers(settings);
+  const { ca, revoked } = options.tls;
+  const revocations = revoked === undefined ? noRevocations : watchRevocations(revoked, ca, options.onProblem);
+  const settings: PeerLinkSettings = { ...options, limits: { ...peerLinkLimits, ...options.limits }, revocations };
+  const listener = await listenForPeers(settings).catch((error: unknown) => {
+    revocations.close();
+    throw error;
+  });
   const links = new Map<string, OutgoingLink>();
   return {
     port: listener.port,
@@ -101,6 +110,7 @@ export async function openPeerLinks(options: PeerLinkOptions): Promise<PeerLinks
       await link.send(bytes);
     },
     async close() {
+      revocations.close();
       await Promise.all([listener.close(), ...[...links.values()].map((link) => link.close())]);
     },
   };

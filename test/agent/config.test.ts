@@ -1,8 +1,10 @@
+import { X509Certificate } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { healthChecksOf, readAgentConfig, readCertificates, serviceOf } from '../../src/agent/config.ts';
+import { revocationList } from '../../src/identity/revocation-list.ts';
 import type { MemberFiles } from '../../src/platform/certificates.ts';
 import { authorityUnderTest, keys, lifetime } from '../identity/authority-under-test.ts';
 
@@ -191,7 +193,7 @@ describe('health in agent.yaml', () => {
 describe('certificates in agent.yaml', () => {
   const site = authorityUnderTest('site1');
   const web1 = site.member('web1');
-  const files: MemberFiles = {
+  const files = {
     ca: join(directory, 'ca.crt'),
     certificate: join(directory, 'web1.crt'),
     key: join(directory, 'web1.key'),
@@ -200,8 +202,8 @@ describe('certificates in agent.yaml', () => {
   /** What is read when the files hold these; `mode` is that of the key. */
   function certificates(pem: Partial<MemberFiles> = {}, mode = 0o600): ReturnType<typeof readCertificates> {
     for (const [which, text] of Object.entries({ ...web1, ...pem })) {
-      rmSync(files[which as keyof MemberFiles], { force: true });
-      writeFileSync(files[which as keyof MemberFiles], text);
+      rmSync(files[which as keyof typeof files], { force: true });
+      writeFileSync(files[which as keyof typeof files], text ?? '');
     }
     chmodSync(files.key, mode);
     return readCertificates(read(`${good}certificates: { ca: ca.crt, certificate: ./web1.crt, key: ${files.key} }\n`));
@@ -227,11 +229,28 @@ describe('certificates in agent.yaml', () => {
 
   const foreign = authorityUnderTest('site1');
   const elsewhere = authorityUnderTest('site2');
-  test.each<[string, Partial<MemberFiles>, keyof MemberFiles, string]>([
+  test.each<[string, Partial<MemberFiles>, keyof typeof files, string]>([
     ['with the key of another', { key: keys().privateKey }, 'key', `: it is not the key of ${files.certificate}`],
     ['with no key', { key: 'secret' }, 'key', ': it holds no private key, or an encrypted one'],
     ['with no certificate', { certificate: web1.key }, 'certificate', ' holds no certificate'],
-    ['with two certificates', { ca: web1.ca + foreign.certificate }, 'ca', ' holds 2 certificates, allowed is one'],
+    [
+      'with two certificates',
+      { certificate: web1.certificate + web1.certificate },
+      'certificate',
+      ' holds 2 certificates, allowed is one',
+    ],
+    [
+      'with three authorities',
+      { ca: web1.ca + foreign.certificate.repeat(2) },
+      'ca',
+      ' holds 3 certificates, allowed are two',
+    ],
+    [
+      'with a second authority that is none',
+      { ca: web1.ca + web1.certificate },
+      'ca',
+      ': it is not the certificate of an authority',
+    ],
     [
       'with a damaged certificate',
       { certificate: web1.certificate.replace(/\n.{20}/, '\n') },
@@ -263,6 +282,27 @@ describe('certificates in agent.yaml', () => {
     ['whose authority has expired', authorityUnderTest('site1', lifetime(-2, -1)).member('web1'), 'ca', ' expired on '],
   ])('%s are refused in one line', (_what, pem, which, complaint) => {
     expect(() => certificates(pem)).toThrow(`${files[which]}${complaint}`);
+  });
+
+  test('are good with a list that revokes others, whose path they keep, and refused by one that revokes them', () => {
+    certificates();
+    const list = join(directory, 'ca.crl');
+    const text = `${good}certificates: { ca: ca.crt, certificate: web1.crt, key: web1.key, revoked: ./ca.crl }\n`;
+    rmSync(list, { force: true });
+    expect(() => readCertificates(read(text))).toThrow(`${list}: no such file`);
+    const revoking = ({ certificate }: MemberFiles): void => {
+      const serial = new X509Certificate(certificate).serialNumber.toLowerCase();
+      const revoked = [{ serial, at: new Date() }];
+      writeFileSync(list, revocationList({ authority: site, revoked, now: new Date() }));
+    };
+    revoking(site.member('web2'));
+    expect(readCertificates(read(text))).toEqual({ ...web1, revoked: list });
+    revoking(web1);
+    expect(() => readCertificates(read(text))).toThrow(`${files.certificate}: it is revoked by ${list}`);
+  });
+
+  test('are believed by either of two authorities', () => {
+    expect(certificates({ ca: foreign.certificate + web1.ca })?.ca).toBe(foreign.certificate + web1.ca);
   });
 
   test('that are not there are refused with their names', () => {

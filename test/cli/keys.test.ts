@@ -28,6 +28,8 @@ function openssl(...args: string[]): string {
   return execFileSync('openssl', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
+const ofAuthority = ['ca.crl', 'ca.crt', 'ca.key'];
+
 let count = 0;
 /** A directory with an authority of site1 in it. */
 async function authority(): Promise<string> {
@@ -63,10 +65,9 @@ describe('manycast keys', () => {
   test('keeps the files for their owner, and the key of the authority encrypted', async () => {
     const keys = await authority();
     await manycast('keys', 'issue', keys, 'web1');
-    expect(readdirSync(keys).sort()).toEqual(['ca.crt', 'ca.key', 'web1.crt', 'web1.key']);
-    expect(readdirSync(keys).map((file) => statSync(join(keys, file)).mode & 0o777)).toEqual([
-      0o600, 0o600, 0o600, 0o600,
-    ]);
+    expect(readdirSync(keys).sort()).toEqual([...ofAuthority, 'issued', 'web1.crt', 'web1.key']);
+    const modes = readdirSync(keys).map((file) => statSync(join(keys, file)).mode & 0o777);
+    expect(new Set(modes)).toEqual(new Set([0o600]));
     expect(statSync(keys).mode & 0o777).toBe(0o700);
     const pem = readFileSync(join(keys, 'ca.key'), 'utf8');
     expect(pem).toMatch(/^-----BEGIN ENCRYPTED PRIVATE KEY-----\n/);
@@ -116,6 +117,112 @@ describe('manycast keys', () => {
   });
 });
 
+/** What openssl says of a member, by the authority and the list in the directory. */
+function verdict(keys: string, member: string): string {
+  const args = ['-x509_strict', '-crl_check', '-CRLfile', join(keys, 'ca.crl'), '-CAfile', join(keys, 'ca.crt')];
+  try {
+    return openssl('verify', ...args, join(keys, member))
+      .trim()
+      .replace(/^.*: /, '');
+  } catch (error) {
+    return /error \d+ .*: (.*)/.exec(String((error as { stderr: string }).stderr))?.[1] ?? String(error);
+  }
+}
+
+async function states(keys: string): Promise<string[]> {
+  const { stdout } = await manycast('keys', 'list', keys, '--json');
+  const lines = stdout.trim().split('\n').filter(Boolean);
+  return lines
+    .map((line) => JSON.parse(line))
+    .map(({ replica, state }) => `${replica} ${state.replace(/\d.*/, '')}`.trim());
+}
+
+describe('manycast keys revoke', () => {
+  test('writes a list that openssl takes, of all certificates of a replica or of one serial', async () => {
+    const keys = await authority();
+    await manycast('keys', 'issue', keys, 'web1', 'web2', 'web3');
+    await manycast('keys', 'issue', keys, 'web1', '--out', join(keys, 'again'));
+    const text = (): string =>
+      openssl('crl', '-in', join(keys, 'ca.crl'), '-CAfile', join(keys, 'ca.crt'), '-noout', '-text');
+    expect(text()).toContain('No Revoked Certificates');
+    expect(['web1.crt', 'again/web1.crt'].map((file) => verdict(keys, file))).toEqual(['OK', 'OK']);
+    const serial = openssl('x509', '-in', join(keys, 'web3.crt'), '-noout', '-serial').trim().replace('serial=', '');
+    const { code, stdout, stderr } = await manycast('keys', 'revoke', keys, 'web1', serial);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout.trim().split('\n')).toHaveLength(4);
+    expect(['web1.crt', 'again/web1.crt', 'web2.crt', 'web3.crt'].map((file) => verdict(keys, file))).toEqual([
+      'certificate revoked',
+      'certificate revoked',
+      'OK',
+      'certificate revoked',
+    ]);
+    expect(text()).toContain(serial);
+    expect(await states(keys)).toEqual(['web1 revoked', 'web2 good', 'web3 revoked', 'web1 revoked']);
+    expect(statSync(join(keys, 'ca.crl')).mode & 0o777).toBe(0o600);
+  });
+
+  test('refuses whom nobody knows, who is revoked already, and a record that is damaged or being changed', async () => {
+    const keys = await authority();
+    await manycast('keys', 'issue', keys, 'web1', 'web2');
+    const refusal = async (...args: string[]): Promise<string> => (await manycast('keys', ...args)).stderr;
+    expect(await refusal('revoke', keys, 'web1', 'web9')).toBe(
+      'manycast: no certificate was issued to "web9", nor with that serial\n',
+    );
+    expect(await states(keys)).toEqual(['web1 good', 'web2 good']);
+    await manycast('keys', 'revoke', keys, 'web1');
+    expect(await refusal('revoke', keys, 'web1')).toBe('manycast: "web1" is revoked already\n');
+    const record = join(keys, 'issued');
+    writeFileSync(`${record}.new`, '');
+    expect(await refusal('issue', keys, 'web3')).toBe(
+      `manycast: ${record}.new exists: the record is being changed\n  if no other "manycast keys" runs, one was cut short: rm ${record}.new\n`,
+    );
+    expect(existsSync(join(keys, 'web3.crt'))).toBe(false);
+    rmSync(`${record}.new`);
+    writeFileSync(record, `${readFileSync(record, 'utf8')}rubbish\n`);
+    expect(await refusal('list', keys)).toBe(`manycast: ${record}:3: it is no line of an authority's record\n`);
+  });
+});
+
+describe('manycast keys rotate', () => {
+  test('members of both keys are believed and can be revoked until it is finished', async () => {
+    const keys = await authority();
+    await manycast('keys', 'issue', keys, 'web1', 'web2');
+    expect(await manycast('keys', 'rotate', keys)).toMatchObject({ code: 0, stderr: '' });
+    expect(readdirSync(keys).filter((file) => file.startsWith('ca.'))).toEqual([
+      ...['ca.crl', 'ca.crt', 'ca.key', 'ca.old.crt', 'ca.old.key'],
+    ]);
+    expect((await manycast('keys', 'show', join(keys, 'ca.crt'))).stdout.match(/whose/g)).toHaveLength(2);
+    await manycast('keys', 'issue', keys, 'web1', '--out', join(keys, 'new'));
+    expect(['web1.crt', 'web2.crt', 'new/web1.crt'].map((file) => verdict(keys, file))).toEqual(['OK', 'OK', 'OK']);
+    expect(await states(keys)).toEqual(['web1 good, by the old key', 'web2 good, by the old key', 'web1 good']);
+    expect((await manycast('keys', 'rotate', keys)).stderr).toBe(
+      'manycast: the authority is being changed already\n  end that first: manycast keys rotate DIRECTORY --finish\n',
+    );
+    expect((await manycast('keys', 'rotate', keys, '--finish')).stderr).toBe(
+      'manycast: still without a certificate by the new key: web2\n  issue them new ones, or revoke those that are gone\n',
+    );
+    await manycast('keys', 'revoke', keys, 'web2');
+    expect(['web1.crt', 'web2.crt', 'new/web1.crt'].map((file) => verdict(keys, file))).toEqual([
+      ...['OK', 'certificate revoked', 'OK'],
+    ]);
+    expect(await manycast('keys', 'rotate', keys, '--finish')).toMatchObject({ code: 0, stderr: '' });
+    expect(readdirSync(keys).filter((file) => file.startsWith('ca.'))).toEqual(ofAuthority);
+    expect(verdict(keys, 'new/web1.crt')).toBe('OK');
+    expect(verdict(keys, 'web1.crt')).not.toBe('OK');
+    expect(await states(keys)).toEqual(['web1 by a key that is forgotten', 'web2 revoked', 'web1 good']);
+  });
+
+  test('needs the passphrase, and leaves everything as it was without it', async () => {
+    const keys = await authority();
+    const before = readFileSync(join(keys, 'ca.crt'), 'utf8');
+    vi.stubEnv('MANYCAST_KEYS_PASSPHRASE', 'wrong passphrase');
+    expect((await manycast('keys', 'rotate', keys)).stderr).toBe(
+      `manycast: ${join(keys, 'ca.key')}: wrong passphrase\n`,
+    );
+    expect([readdirSync(keys).sort(), readFileSync(join(keys, 'ca.crt'), 'utf8')]).toEqual([ofAuthority, before]);
+  });
+});
+
 describe('a mistake is told in one line:', () => {
   async function complaint(...args: string[]): Promise<string> {
     const { code, stdout, stderr } = await manycast('keys', ...args);
@@ -131,7 +238,7 @@ describe('a mistake is told in one line:', () => {
     expect(await complaint('issue', keys, 'web1')).toBe(
       'manycast: there is no terminal to ask for the passphrase\n  give it in the environment: MANYCAST_KEYS_PASSPHRASE\n',
     );
-    expect(readdirSync(keys).sort()).toEqual(['ca.crt', 'ca.key']);
+    expect(readdirSync(keys).sort()).toEqual(ofAuthority);
     vi.stubEnv('MANYCAST_KEYS_PASSPHRASE', 'short');
     const none = join(directory, 'none');
     expect(await complaint('init', none, '--cluster', 'site1')).toBe(
@@ -154,7 +261,7 @@ describe('a mistake is told in one line:', () => {
     ] as const) {
       expect(await complaint(...args)).toBe(`manycast: ${line}\n`);
     }
-    expect(readdirSync(keys).sort()).toEqual(['ca.crt', 'ca.key']);
+    expect(readdirSync(keys).sort()).toEqual(ofAuthority);
   });
 
   test('what is not a directory, and one without an authority', async () => {

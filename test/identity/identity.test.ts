@@ -1,6 +1,8 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createPrivateKey, verify, X509Certificate } from 'node:crypto';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { authorityOf, memberOf } from '../../src/identity/member-name.ts';
+import { readRevocationList, revocationList } from '../../src/identity/revocation-list.ts';
 import { authorityUnderTest, lifetime } from './authority-under-test.ts';
 
 const year = lifetime(0, 365);
@@ -43,6 +45,44 @@ describe('the certificate of a member', () => {
   test('leaves room in one packet for the join that will carry it', () => {
     const longest = site.member('r'.repeat(32), { cluster: 'c'.repeat(32) });
     expect(new X509Certificate(longest.certificate).raw.length).toBeLessThan(1000);
+  });
+});
+
+describe('a revocation list', () => {
+  const now = new Date('2026-03-01T12:00:00Z');
+  const serials = ['40'.repeat(16), '01'];
+  const pem = revocationList({ authority: site, revoked: serials.map((serial) => ({ serial, at: now })), now });
+
+  test('is read as it was written, and signed by the authority', () => {
+    const read = readRevocationList(pem);
+    if (!read.ok) throw new Error(read.reason);
+    expect([...read.value.serials]).toEqual(serials);
+    expect(verify('sha256', read.value.signed, authority.publicKey, read.value.signature)).toBe(true);
+    const none = readRevocationList(revocationList({ authority: site, revoked: [], now }));
+    expect(none.ok && [...none.value.serials]).toEqual([]);
+  });
+
+  test('is refused, and nothing thrown, when bytes of it are changed, missing or others', () => {
+    const der = Buffer.from(pem.replace(/-----.*-----/g, ''), 'base64');
+    const wrap = (bytes: Uint8Array): string =>
+      `-----BEGIN X509 CRL-----\n${Buffer.from(bytes).toString('base64')}\n-----END X509 CRL-----\n`;
+    const verdict = (text: string): boolean => {
+      const read = readRevocationList(text);
+      return read.ok && verify('sha256', read.value.signed, authority.publicKey, read.value.signature);
+    };
+    expect(verdict(wrap(der))).toBe(true);
+    fc.assert(
+      fc.property(fc.nat(der.length - 1), fc.integer({ min: 1, max: 255 }), (at, by) => {
+        const changed = Uint8Array.from(der);
+        changed[at] = (changed[at] ?? 0) ^ by;
+        const same = readRevocationList(wrap(changed));
+        // A byte of how things are said may not matter; what is said is the same then.
+        if (verdict(wrap(changed))) expect(same.ok && [...same.value.serials]).toEqual(serials);
+        expect(verdict(wrap(changed.subarray(0, at)))).toBe(false);
+      }),
+    );
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => !verdict(wrap(bytes))));
+    for (const text of ['', 'rubbish', pem + pem, site.certificate]) expect(readRevocationList(text).ok).toBe(false);
   });
 });
 

@@ -1,13 +1,17 @@
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createTcpServer, type Socket, connect as tcpConnect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   type ConnectionOptions,
   createServer as createTlsServer,
   type TLSSocket,
   connect as tlsConnect,
 } from 'node:tls';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import { revocationList } from '../../src/identity/revocation-list.ts';
 import type { MemberFiles } from '../../src/platform/certificates.ts';
 import {
   type LinkClosing,
@@ -17,6 +21,7 @@ import {
   type PeerLinks,
 } from '../../src/platform/peer-link.ts';
 import { frameReader, welcome } from '../../src/platform/peer-link-frames.ts';
+import { watchRevocations } from '../../src/platform/revocations.ts';
 import { authorityUnderTest, lifetime } from '../identity/authority-under-test.ts';
 
 const site = authorityUnderTest('site1');
@@ -366,6 +371,72 @@ describe('a peer is refused', () => {
     await expect(one.links.send('web2', Uint8Array.of(1))).rejects.toThrow(
       'no link to "web2": no answer within 100 ms',
     );
+  });
+});
+
+describe('a revoked peer', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
+  afterAll(() => rmSync(directory, { recursive: true }));
+  const file = join(directory, 'ca.crl');
+  const list = (...revoked: MemberFiles[]): string =>
+    revocationList({
+      authority: site,
+      revoked: revoked.map(({ certificate }) => ({
+        ...{ serial: new X509Certificate(certificate).serialNumber.toLowerCase(), at: new Date() },
+      })),
+      now: new Date(),
+    });
+
+  test('is cut off, refused, and sent nothing from when the list is saved on', async () => {
+    writeFileSync(file, list(web3));
+    const addresses = new Map<string, PeerAddress>();
+    const one = await start('web1', { tls: { ...web1, revoked: file }, addresses });
+    const two = await start('web2', { tls: web2, addresses });
+    await Promise.all([one.links.send('web2', pattern(1, 1)), two.links.send('web1', pattern(2, 2))]);
+    await vi.waitFor(() => expect([one.frames.length, two.frames.length]).toEqual([1, 1]), waiting);
+    writeFileSync(file, list(web2, web3));
+    await vi.waitFor(async () => {
+      await expect(one.links.send('web2', pattern(3, 3))).rejects.toThrow('its certificate is revoked');
+    }, waiting);
+    const heard = one.frames.length;
+    // The first is taken by the kernel on the open connection, and by nobody else.
+    await two.links.send('web1', pattern(4, 4)).catch(() => {});
+    await vi.waitFor(
+      () => expect(one.closings).toContainEqual(['web2', closing('its certificate is revoked')]),
+      waiting,
+    );
+    await vi.waitFor(() => expect(two.closings.map(([, { direction }]) => direction)).toContain('outgoing'), waiting);
+    await expect(two.links.send('web1', pattern(5, 5))).rejects.toThrow('it refuses the certificate of this replica');
+    expect([one.links.refused.get('revoked'), one.frames.length]).toEqual([1, heard]);
+    const none = two.frames.length;
+    await expect(one.links.send('web2', pattern(6, 6))).rejects.toThrow(
+      'no link to "web2": its certificate is revoked',
+    );
+    expect(two.frames.length).toBe(none);
+  });
+
+  const closing = (reason: string): LinkClosing => ({ direction: 'incoming', reason });
+
+  test('stays revoked when the list is damaged or signed by another, of which one line is told', async () => {
+    writeFileSync(file, list(web2));
+    const problems: string[] = [];
+    const revocations = watchRevocations(file, site.certificate, (line) => problems.push(line));
+    opened.push(revocations);
+    const serial = new X509Certificate(web2.certificate).serialNumber;
+    const forged = revocationList({ authority: foreign, revoked: [], now: new Date() });
+    for (const [i, [text, reason]] of [
+      ['rubbish', 'it holds no revocation list'],
+      [forged, 'no list in it is signed by the authority'],
+      [list().replace(/\n.{8}/, '\nAAAAAAAA'), 'it is no revocation list'],
+    ].entries()) {
+      writeFileSync(file, text ?? '');
+      await vi.waitFor(() => expect(problems).toHaveLength(i + 1), waiting);
+      expect(problems[i]).toBe(`${file}: ${reason}; the last good list stays in force`);
+      expect(revocations.has(serial)).toBe(true);
+    }
+    expect(() => watchRevocations(file, site.certificate)).toThrow(`${file}: it is no revocation list`);
+    writeFileSync(file, forged + list(web3));
+    await vi.waitFor(() => expect(revocations.has(serial)).toBe(false), waiting);
   });
 });
 
