@@ -11,12 +11,15 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
   space: { imports: ['base'] },
   policy: { imports: ['base', 'space'] },
   identity: { imports: ['base'] },
+  registry: { imports: ['base', 'wire', 'identity'] },
   dataplane: { imports: ['base', 'space'] },
   control: { imports: ['base', 'wire', 'space', 'policy', 'dataplane'] },
   handoff: { imports: ['base', 'wire', 'space'] },
   ports: { imports: ['base', 'wire', 'space', 'policy', 'control', 'handoff', 'dataplane'] },
   platform: {
-    imports: ['base', 'wire', 'space', 'policy', 'identity', 'control', 'handoff', 'dataplane', 'ports'],
+    imports: [
+      ...['base', 'wire', 'space', 'policy', 'identity', 'registry', 'control', 'handoff', 'dataplane', 'ports'],
+    ],
     node: true,
   },
   sdk: { imports: ['base', 'platform'], node: true },
@@ -28,13 +31,19 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
     ],
     node: true,
   },
+  dns: { imports: ['base', 'wire', 'identity', 'registry', 'platform'], node: true },
   sim: { imports: ['base', 'wire', 'space', 'policy', 'control', 'handoff', 'dataplane', 'ports', 'agent/driver.ts'] },
-  cli: { imports: ['base', 'space', 'policy', 'identity', 'platform', 'lab', 'scenario', 'agent', 'sim'], node: true },
+  cli: {
+    imports: [
+      ...['base', 'space', 'policy', 'identity', 'registry', 'platform', 'lab', 'scenario', 'agent', 'dns', 'sim'],
+    ],
+    node: true,
+  },
 };
 
 const libraries: Readonly<Record<string, readonly string[]>> = {
-  zod: ['base', 'policy', 'platform', 'scenario', 'agent'],
-  yaml: ['base', 'lab', 'scenario'],
+  zod: ['base', 'policy', 'registry', 'platform', 'scenario', 'agent'],
+  yaml: ['base', 'dns', 'lab', 'scenario'],
   koffi: ['platform'],
   'node-forge': ['identity'],
   pino: ['agent', 'cli'],
