@@ -22,9 +22,13 @@ const packagesOfTests = {
   'openssh-server': 'sshd',
   postgresql: 'pg_ctlcluster',
   iperf3: 'iperf3',
+  'bind9-dnsutils': 'dig',
+  'bind9-utils': 'named-checkzone',
+  knot: 'knotd',
+  'knot-dnssecutils': 'kzonecheck',
 };
 /** Services that their packages would start, and start again with the machine. */
-const services = ['nginx', 'ssh', 'postgresql'];
+const services = ['nginx', 'ssh', 'postgresql', 'knot'];
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const testing = process.argv.includes('--test');
