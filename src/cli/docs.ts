@@ -5,6 +5,7 @@ import { agentSchema } from '../agent/config.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { jsonSchemaOf, markdownReference } from '../base/schema-reference.ts';
 import { policySchema } from '../policy/index.ts';
+import { zoneSchema } from '../registry/schema.ts';
 import { measureMeanings, scenarioSchema } from '../scenario/index.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -21,6 +22,12 @@ const files = [
     schema: policySchema,
     intro:
       'How the slots are shared. Saving the file that an agent watches puts it in force on all replicas; `manycast policy plan FILE` shows first what would move.',
+  },
+  {
+    name: 'zone',
+    schema: zoneSchema,
+    intro:
+      'The groups that DNS tells of, answered by `manycast registry serve FILE` or exported to another server; `manycast registry add` and `remove` change it and leave comments as they are.',
   },
   {
     name: 'scenario',
