@@ -26,9 +26,10 @@ const packagesOfTests = {
   'bind9-utils': 'named-checkzone',
   knot: 'knotd',
   'knot-dnssecutils': 'kzonecheck',
+  unbound: 'unbound',
 };
 /** Services that their packages would start, and start again with the machine. */
-const services = ['nginx', 'ssh', 'postgresql', 'knot'];
+const services = ['nginx', 'ssh', 'postgresql', 'knot', 'unbound'];
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const testing = process.argv.includes('--test');

@@ -1,29 +1,19 @@
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
-import { createSocket } from 'node:dgram';
+import { type ChildProcess, execFile, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { authorityUnderTest } from '../identity/authority-under-test.ts';
 import { manycast, startManycast } from '../lab/lab-under-test.ts';
+import { endAll, startKnot } from './servers-under-test.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
 const children: ChildProcess[] = [];
 const waiting = { timeout: 10_000, interval: 20 };
 
-afterEach(async () => {
-  await Promise.all(
-    children.splice(0).map(async (child) => {
-      if (child.exitCode === null && child.signalCode === null) {
-        child.kill();
-        await once(child, 'close');
-      }
-    }),
-  );
-});
+afterEach(() => endAll(children));
 afterAll(() => rmSync(directory, { recursive: true }));
 
 const head = `# Groups of the site.
@@ -215,7 +205,7 @@ describe('an exported zone', () => {
     const path = await filledZone();
     const files = await exported(path);
     const ours = (await serve(path)).port;
-    const theirs = await startKnot(files);
+    const theirs = await startKnot(files, { directory, children });
     for (const question of [
       ...['TXT', 'CERT', 'A', 'PTR', 'AAAA', 'MX'].flatMap((type) => [
         ['web.groups.example.org', type],
@@ -267,51 +257,5 @@ describe('an exported zone', () => {
       answer: records('ANSWER'),
       authority: isNegative ? records('AUTHORITY') : [],
     };
-  }
-
-  async function startKnot(files: ReadonlyMap<string, string>): Promise<number> {
-    const port = await freePort();
-    const rundir = join(directory, 'knot');
-    execFileSync('mkdir', ['-p', rundir]);
-    const zones = [...files].map(
-      ([origin, file]) =>
-        `  - domain: ${origin}\n    file: ${file}\n    zonefile-sync: -1\n    journal-content: none\n`,
-    );
-    const config = join(directory, 'knot.conf');
-    writeFileSync(
-      config,
-      `server:\n    listen: 127.0.0.1@${port}\n    rundir: ${rundir}\ndatabase:\n    storage: ${rundir}\nlog:\n  - target: stderr\n    any: info\nzone:\n${zones.join('')}`,
-    );
-    const child = spawn('knotd', ['-c', config], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` },
-    });
-    children.push(child);
-    let text = '';
-    child.stderr?.on('data', (chunk) => (text += chunk));
-    await vi.waitFor(
-      () => expect(text.match(/loaded/g)?.length ?? 0, text).toBeGreaterThanOrEqual(files.size),
-      waiting,
-    );
-    return port;
-  }
-
-  async function freePort(): Promise<number> {
-    for (;;) {
-      const tcp = createServer().listen(0, '127.0.0.1');
-      await once(tcp, 'listening');
-      const address = tcp.address();
-      const port = typeof address === 'object' && address ? address.port : 0;
-      const udp = createSocket('udp4').bind(port, '127.0.0.1');
-      const isFree = await Promise.race([
-        once(udp, 'listening').then(() => true),
-        once(udp, 'error').then(() => false),
-      ]);
-      await new Promise<void>((resolve) => tcp.close(() => resolve()));
-      if (isFree) {
-        await new Promise<void>((resolve) => udp.close(() => resolve()));
-        return port;
-      }
-    }
   }
 });
