@@ -23,9 +23,14 @@ const packagesOfTests = {
   postgresql: 'pg_ctlcluster',
   iperf3: 'iperf3',
   tshark: 'tshark',
+  'bind9-dnsutils': 'dig',
+  'bind9-utils': 'named-checkzone',
+  knot: 'knotd',
+  'knot-dnssecutils': 'kzonecheck',
+  unbound: 'unbound',
 };
 /** Services that their packages would start, and start again with the machine. */
-const services = ['nginx', 'ssh', 'postgresql'];
+const services = ['nginx', 'ssh', 'postgresql', 'knot', 'unbound'];
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const testing = process.argv.includes('--test');

@@ -6,6 +6,7 @@ import { OperatingError } from '../base/operating-error.ts';
 import { jsonSchemaOf, markdownReference } from '../base/schema-reference.ts';
 import { routerSchema } from '../edge/config.ts';
 import { policySchema } from '../policy/index.ts';
+import { zoneSchema } from '../registry/schema.ts';
 import { measureMeanings, scenarioSchema } from '../scenario/index.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -27,6 +28,12 @@ const files = [
     schema: policySchema,
     intro:
       'How the slots are shared. Saving the file that an agent watches puts it in force on all replicas; `manycast policy plan FILE` shows first what would move.',
+  },
+  {
+    name: 'zone',
+    schema: zoneSchema,
+    intro:
+      'The groups that DNS tells of, answered by `manycast registry serve FILE` or exported to another server; `manycast registry add` and `remove` change it and leave comments as they are.',
   },
   {
     name: 'scenario',

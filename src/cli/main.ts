@@ -177,6 +177,39 @@ keys
   .description('whose certificate it is, and how long it is good')
   .action(async (file) => (await import('./keys.ts')).show(file));
 
+const registry = program
+  .command('registry')
+  .description('a zone of DNS that tells who owns a group, and with which key');
+registry
+  .command('serve <zone>')
+  .description('answer for the zone of a zone.yaml; a saved file is taken at once')
+  .option('--address <ip>', 'where to listen', '0.0.0.0')
+  .option('--port <n>', 'UDP and TCP port', '53')
+  .option('--user <name>', 'give up root for this user once the port is taken')
+  .action(async (zone, options) => (await import('./registry.ts')).serve(zone, options));
+registry
+  .command('add <zone> <group> <address>')
+  .description('put a group into a zone.yaml, or change it')
+  .option('--owner <text>', 'who answers for it; by default as before')
+  .option('--ca <file>', "certificate of the group's authority: ca.crt of manycast keys")
+  .option('--revoked <file>', 'its list of revoked members: ca.crl of manycast keys')
+  .option('--public', 'everybody may join; otherwise members of the authority alone')
+  .action(async (zone, name, address, options) => (await import('./registry.ts')).add(zone, name, address, options));
+registry
+  .command('list <zone>')
+  .description('the groups in a zone.yaml')
+  .addOption(jsonOption())
+  .action(async (zone, options) => (await import('./registry.ts')).list(zone, options));
+registry
+  .command('remove <zone> <group>')
+  .description('take a group out of a zone.yaml')
+  .action(async (zone, name) => (await import('./registry.ts')).remove(zone, name));
+registry
+  .command('export <zone>')
+  .description('print a zone for BIND, Knot or NSD')
+  .option('--zone <origin>', 'which, such as 239.in-addr.arpa; by default that of the names')
+  .action(async (zone, options) => (await import('./registry.ts')).exportZone(zone, options));
+
 const lab = program.command('lab').description('a network of replicas and clients on this machine');
 lab
   .command('up <name>')

@@ -37,7 +37,11 @@ export function watchRevocations(
     watched.close();
     throw error;
   }
-  return { has: (serial) => serials.has(serial.toLowerCase()), serials: () => serials, close: () => watched.close() };
+  return {
+    has: (serial) => serials.has(serial.toLowerCase()),
+    serials: () => serials,
+    close: () => watched.close(),
+  };
 }
 
 /** Serials in a file, of lists that one of `authorities` (PEM) has signed; lower case. Throws an OperatingError when there is no such list. */

@@ -12,7 +12,8 @@ import type { Registry, Zone } from './zone.ts';
 
 /** What fits a packet on nearly every path (the DNS flag day of 2020): more goes over TCP. */
 export const udpPayloadBytes = 1232;
-const plainPayloadBytes = 512;
+/** Without EDNS (RFC 1035, section 4.2.1). */
+export const plainPayloadBytes = 512;
 
 /** Zones with their records by name, which answer questions. */
 export interface AnswerBook {

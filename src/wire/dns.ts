@@ -104,7 +104,7 @@ export function encodeDns(message: DnsMessage, bytesMax = dnsBytesMax): Uint8Arr
 }
 
 /** What answers a message that cannot be read; null when nothing should, because it is too short or no question. */
-export function formatError(bytes: Uint8Array): Uint8Array | null {
+export function formatError(bytes: Uint8Array): DnsMessage | null {
   const header = decode(bytes.subarray(0, headerBytes), (reader) => {
     const [id, flags] = [reader.u16('id'), reader.u16('flags')];
     reader.bytes(headerBytes - 4, 'counts');
@@ -113,7 +113,7 @@ export function formatError(bytes: Uint8Array): Uint8Array | null {
   if (!header.ok || header.value.isResponse) return null;
   const nothing = { questions: [], answers: [], authorities: [], additionals: [], edns: null };
   const { id, opcode } = header.value;
-  return written({ id, opcode, isResponse: true, flags: noFlags, responseCode: responseCode.formatError, ...nothing });
+  return { id, opcode, isResponse: true, flags: noFlags, responseCode: responseCode.formatError, ...nothing };
 }
 
 function readMessage(reader: Reader, whole: Uint8Array): DnsMessage {

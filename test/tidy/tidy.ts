@@ -42,6 +42,7 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
     ],
     node: true,
   },
+  dns: { imports: ['base', 'wire', 'identity', 'registry', 'platform'], node: true },
   sim: { imports: ['base', 'wire', 'space', 'policy', 'control', 'handoff', 'dataplane', 'ports', 'agent/driver.ts'] },
   cli: {
     imports: [

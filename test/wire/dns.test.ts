@@ -149,7 +149,8 @@ describe('messages of DNS', () => {
         const error = formatError(bytes);
         const isQuestion = bytes.length >= 12 && ((bytes[2] ?? 0) & 0x80) === 0;
         expect(error === null).toBe(!isQuestion);
-        if (error) expect(decodeDns(error)).toMatchObject({ ok: true, value: { isResponse: true, responseCode: 1 } });
+        if (error)
+          expect(decodeDns(encodeDns(error))).toMatchObject({ ok: true, value: { isResponse: true, responseCode: 1 } });
       }),
       { numRuns: 20_000 },
     );
