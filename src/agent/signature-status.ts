@@ -8,9 +8,11 @@ export interface SignatureStatus {
   readonly refused: Readonly<Record<string, string>>;
   /** Replicas whose certificate is revoked. */
   readonly revoked: readonly string[];
+  /** Days until the own certificate is over, when these are few; else null. */
+  readonly daysLeft: number | null;
 }
 
-export const noSignatures: SignatureStatus = { mode: 'none', unsigned: [], refused: {}, revoked: [] };
+export const noSignatures: SignatureStatus = { mode: 'none', unsigned: [], refused: {}, revoked: [], daysLeft: null };
 
 const modes: Readonly<Record<SignatureStatus['mode'], string>> = {
   none: 'control messages are not signed: agent.yaml names no certificates',
@@ -39,8 +41,11 @@ const remedies: readonly (readonly [string, string])[] = [
 ];
 
 /** The mode, and one line for each thing that is wrong. */
-export function signatureLines({ mode, unsigned, refused, revoked }: SignatureStatus): string[] {
+export function signatureLines({ mode, unsigned, refused, revoked, daysLeft }: SignatureStatus): string[] {
   const lines = [modes[mode]];
+  if (daysLeft !== null) {
+    lines.push(`the certificate of this replica is over in ${daysLeft} days: issue it a new one (manycast keys issue)`);
+  }
   if (unsigned.length > 0) lines.push(`heard without a signature: ${unsigned.join(', ')}`);
   for (const name of revoked) {
     const speaks = refused[name] === undefined ? '' : ' and still speaks with the keyring';

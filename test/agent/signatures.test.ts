@@ -14,8 +14,10 @@ import { createMemoryStore } from './memory-store.ts';
 
 const key = new Uint8Array(32).fill(7);
 const body = Uint8Array.of(1, 2, 3);
-const authority = authorityUnderTest('site1');
-const files = Object.fromEntries(['r1', 'r2', 'r3'].map((name) => [name, authority.member(name)]));
+const authority = authorityUnderTest('site1', lifetime(-1, 100));
+const files = Object.fromEntries(
+  ['r1', 'r2', 'r3'].map((name) => [name, authority.member(name, { lifetime: lifetime(-1, 30) })]),
+);
 const dayMs = 86_400_000;
 
 interface Agent {
@@ -195,7 +197,12 @@ describe('a signed control channel', () => {
   test('believes a certificate no longer than it is in force', () => {
     const [r1, r2] = [agent('r1'), agent('r2')];
     opened(r2, r1.channel.introduction());
-    now += 2 * dayMs;
+    expect(r2.signatures?.status().daysLeft).toBe(null);
+    now += 20 * dayMs;
+    expect(signatureLines(defined(r2.signatures?.status(), 'a status'))).toContain(
+      'the certificate of this replica is over in 9 days: issue it a new one (manycast keys issue)',
+    );
+    now += 11 * dayMs;
     expect(opened(r2, r1.channel.seal(body))).toBe('certificate expired');
   });
 
