@@ -6,7 +6,7 @@ import type { StateStore } from '../ports/state-store.ts';
 import { type AgentConfig, readCertificates } from './config.ts';
 import { type ControlChannel, createControlChannel } from './control-channel.ts';
 import { type Introductions, startIntroductions } from './introductions.ts';
-import { noSignatures, type SignatureStatus } from './signature-status.ts';
+import { noSignatures, revokedHere, type SignatureStatus } from './signature-status.ts';
 import { Signatures } from './signatures.ts';
 
 export interface MemberChannelParts {
@@ -49,8 +49,12 @@ export function openMemberChannel(config: AgentConfig, parts: MemberChannelParts
   }
 
   function revoked(names: readonly string[]): void {
-    if (names.length > 0) {
-      log.warn(`certificate revoked: ${names.join(', ')}; the keyring is known there: change it everywhere else`);
+    const others = names.filter((name) => name !== config.node);
+    if (names.includes(config.node)) log.error(revokedHere);
+    if (others.length > 0) {
+      log.warn(
+        `certificate revoked: ${others.join(', ')}; the keyring is known there: change it everywhere else (manycast keyring add, use, remove)`,
+      );
     }
     parts.onRevoked(names);
   }

@@ -20,6 +20,10 @@ const modes: Readonly<Record<SignatureStatus['mode'], string>> = {
   required: 'control messages are signed',
 };
 
+/** Also for the log. */
+export const revokedHere =
+  'the certificate of this replica is revoked: no peer hears it; issue it a new one (manycast keys issue)';
+
 /** By the beginning of the reason. */
 const remedies: readonly (readonly [string, string])[] = [
   [
@@ -40,14 +44,21 @@ const remedies: readonly (readonly [string, string])[] = [
   ],
 ];
 
-/** The mode, and one line for each thing that is wrong. */
-export function signatureLines({ mode, unsigned, refused, revoked, daysLeft }: SignatureStatus): string[] {
+/** The mode, and one line for each thing that is wrong, as `node` sees it. */
+export function signatureLines(
+  { mode, unsigned, refused, revoked, daysLeft }: SignatureStatus,
+  node: string,
+): string[] {
   const lines = [modes[mode]];
   if (daysLeft !== null) {
     lines.push(`the certificate of this replica is over in ${daysLeft} days: issue it a new one (manycast keys issue)`);
   }
   if (unsigned.length > 0) lines.push(`heard without a signature: ${unsigned.join(', ')}`);
   for (const name of revoked) {
+    if (name === node) {
+      lines.push(revokedHere);
+      continue;
+    }
     const speaks = refused[name] === undefined ? '' : ' and still speaks with the keyring';
     lines.push(
       `${name}: its certificate is revoked${speaks}; it knows the keyring: change it everywhere else (manycast keyring add, use, remove)`,
