@@ -7,7 +7,7 @@ import type { StateStore } from '../ports/state-store.ts';
 import { type MemberConfig, readCertificates } from './config.ts';
 import { type ControlChannel, createControlChannel } from './control-channel.ts';
 import { type Introductions, startIntroductions } from './introductions.ts';
-import { noSignatures, type SignatureStatus } from './signature-status.ts';
+import { noSignatures, revokedHere, type SignatureStatus } from './signature-status.ts';
 import { Signatures } from './signatures.ts';
 
 export interface MemberChannelParts {
@@ -55,8 +55,12 @@ export function openMemberChannel(config: MemberConfig, parts: MemberChannelPart
   }
 
   function revoked(names: readonly string[]): void {
-    if (names.length > 0) {
-      log.warn(`certificate revoked: ${names.join(', ')}; the keyring is known there: change it everywhere else`);
+    const others = names.filter((name) => name !== config.node);
+    if (names.includes(config.node)) log.error(revokedHere);
+    if (others.length > 0) {
+      log.warn(
+        `certificate revoked: ${others.join(', ')}; the keyring is known there: change it everywhere else (manycast keyring add, use, remove)`,
+      );
     }
     parts.onRevoked(names);
   }

@@ -8,15 +8,21 @@ export interface SignatureStatus {
   readonly refused: Readonly<Record<string, string>>;
   /** Replicas whose certificate is revoked. */
   readonly revoked: readonly string[];
+  /** Days until the own certificate is over, when these are few; else null. */
+  readonly daysLeft: number | null;
 }
 
-export const noSignatures: SignatureStatus = { mode: 'none', unsigned: [], refused: {}, revoked: [] };
+export const noSignatures: SignatureStatus = { mode: 'none', unsigned: [], refused: {}, revoked: [], daysLeft: null };
 
 const modes: Readonly<Record<SignatureStatus['mode'], string>> = {
   none: 'control messages are not signed: agent.yaml names no certificates',
   accepted: 'control messages are signed; unsigned ones are heard too (control.signatures: accepted)',
   required: 'control messages are signed',
 };
+
+/** Also for the log. */
+export const revokedHere =
+  'the certificate of this replica is revoked: no peer hears it; issue it a new one (manycast keys issue)';
 
 /** By the beginning of the reason. */
 const remedies: readonly (readonly [string, string])[] = [
@@ -38,11 +44,21 @@ const remedies: readonly (readonly [string, string])[] = [
   ],
 ];
 
-/** The mode, and one line for each thing that is wrong. */
-export function signatureLines({ mode, unsigned, refused, revoked }: SignatureStatus): string[] {
+/** The mode, and one line for each thing that is wrong, as `node` sees it. */
+export function signatureLines(
+  { mode, unsigned, refused, revoked, daysLeft }: SignatureStatus,
+  node: string,
+): string[] {
   const lines = [modes[mode]];
+  if (daysLeft !== null) {
+    lines.push(`the certificate of this replica is over in ${daysLeft} days: issue it a new one (manycast keys issue)`);
+  }
   if (unsigned.length > 0) lines.push(`heard without a signature: ${unsigned.join(', ')}`);
   for (const name of revoked) {
+    if (name === node) {
+      lines.push(revokedHere);
+      continue;
+    }
     const speaks = refused[name] === undefined ? '' : ' and still speaks with the keyring';
     lines.push(
       `${name}: its certificate is revoked${speaks}; it knows the keyring: change it everywhere else (manycast keyring add, use, remove)`,

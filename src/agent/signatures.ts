@@ -21,6 +21,9 @@ const membersSchema = z.array(z.tuple([z.string(), z.base64()]));
 
 /** What is said in the name of a peer is told for so long. */
 const latelyMs = 10_000;
+const dayMs = 86_400_000;
+/** The end of the own certificate is told this long before. */
+const toldDays = 14;
 const unknown: Disbelief = 'certificate not known';
 
 export interface SignaturesOptions {
@@ -101,6 +104,7 @@ export class Signatures {
 
   status(): SignatureStatus {
     const { config, now } = this.#options;
+    const daysLeft = Math.floor((this.signing.notAfter - now()) / dayMs);
     const lately = (at: number): boolean => Math.abs(now() - at) < latelyMs;
     const refused = [...this.#refused].filter(([, { at }]) => lately(at));
     return {
@@ -108,6 +112,7 @@ export class Signatures {
       unsigned: [...this.#unsigned].flatMap(([name, at]) => (lately(at) ? [name] : [])).sort(),
       refused: Object.fromEntries(refused.map(([name, { reason }]) => [name, reason])),
       revoked: this.#revoked,
+      daysLeft: daysLeft <= toldDays ? Math.max(0, daysLeft) : null,
     };
   }
 

@@ -133,9 +133,10 @@ export function formatStatus(status: AgentStatus): string {
   if (status.resetUnasked)
     lines.push(`unknown connections are reset without asking the others: ${status.resetUnasked}`);
   if (status.fence !== kernelFence) lines.push(`fence: ${status.fence}`);
-  const silent = status.peers.filter((peer) => peer.state !== 'heard');
+  // Who is revoked has a line of its own.
+  const silent = status.peers.filter(({ state }) => state !== 'heard' && state !== 'revoked');
   for (const peer of silent) lines.push(`${peer.name}: ${peer.state}`);
-  lines.push(...signatureLines(status.signatures), ...linkLines(status.links));
+  lines.push(...signatureLines(status.signatures, status.node), ...linkLines(status.links));
   if (status.owners.length > 0) lines.push('', ...shareTable(status.owners));
   if (status.unowned !== '') lines.push(`nobody: ${status.unowned}`);
   if (status.packets) lines.push('', `packets accepted ${status.packets.accepted}, dropped ${status.packets.dropped}`);

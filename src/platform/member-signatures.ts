@@ -13,7 +13,8 @@ const context = Buffer.from('manycast control datagram\0');
 export interface MemberSigning extends Signing {
   /** The own certificate, DER. */
   readonly certificate: Uint8Array;
-  readonly serial: string;
+  /** Unix milliseconds. */
+  readonly notAfter: number;
 }
 
 /** Throws an OperatingError when the key is of another kind than `manycast keys issue` makes. */
@@ -27,7 +28,7 @@ export function memberSigning({ certificate, key }: MemberFiles): MemberSigning 
   }
   return {
     certificate: own.raw,
-    serial: own.serialNumber,
+    notAfter: Date.parse(own.validTo),
     fingerprint: fingerprint(own.raw),
     sign: (bytes) => sign('sha256', Buffer.concat([context, bytes]), privateKey),
   };

@@ -14,8 +14,10 @@ import { createMemoryStore } from './memory-store.ts';
 
 const key = new Uint8Array(32).fill(7);
 const body = Uint8Array.of(1, 2, 3);
-const authority = authorityUnderTest('site1');
-const files = Object.fromEntries(['r1', 'r2', 'r3'].map((name) => [name, authority.member(name)]));
+const authority = authorityUnderTest('site1', lifetime(-1, 100));
+const files = Object.fromEntries(
+  ['r1', 'r2', 'r3'].map((name) => [name, authority.member(name, { lifetime: lifetime(-1, 30) })]),
+);
 const dayMs = 86_400_000;
 
 interface Agent {
@@ -98,7 +100,7 @@ describe('a signed control channel', () => {
     const r2 = agent('r2');
     expect(opened(r2, agent('r1', null).channel.seal(body))).toBe('not signed');
     expect(r2.signatures?.status().refused).toEqual({ r1: 'not signed' });
-    expect(signatureLines(defined(r2.signatures?.status(), 'a status'))).toContainEqual(
+    expect(signatureLines(defined(r2.signatures?.status(), 'a status'), 'r2')).toContainEqual(
       expect.stringMatching(/^in the name of r1, not believed: not signed; name certificates in its agent.yaml/),
     );
   });
@@ -174,7 +176,7 @@ describe('a signed control channel', () => {
     expect(opened(r2, r1.channel.seal(body))).toBe('certificate revoked');
     expect(opened(r2, r1.channel.introduction())).toBe('certificate revoked');
     expect(r2.revoked).toEqual([['r1']]);
-    expect(signatureLines(defined(r2.signatures?.status(), 'a status'))).toEqual([
+    expect(signatureLines(defined(r2.signatures?.status(), 'a status'), 'r2')).toEqual([
       'control messages are signed',
       'r1: its certificate is revoked and still speaks with the keyring; it knows the keyring: change it everywhere else (manycast keyring add, use, remove)',
     ]);
@@ -195,7 +197,12 @@ describe('a signed control channel', () => {
   test('believes a certificate no longer than it is in force', () => {
     const [r1, r2] = [agent('r1'), agent('r2')];
     opened(r2, r1.channel.introduction());
-    now += 2 * dayMs;
+    expect(r2.signatures?.status().daysLeft).toBe(null);
+    now += 20 * dayMs;
+    expect(signatureLines(defined(r2.signatures?.status(), 'a status'), 'r2')).toContain(
+      'the certificate of this replica is over in 9 days: issue it a new one (manycast keys issue)',
+    );
+    now += 11 * dayMs;
     expect(opened(r2, r1.channel.seal(body))).toBe('certificate expired');
   });
 

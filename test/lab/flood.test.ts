@@ -80,7 +80,7 @@ async function watchDuring(attack: Promise<unknown>, before: Status): Promise<{ 
 
 describe('floods of the control channel', () => {
   beforeAll(async () => {
-    const size = ['--replicas', '3', '--clients', '1', '--addresses', '6'];
+    const size = ['--replicas', '3', '--clients', '1', '--addresses', '6', '--certified'];
     expect(await manycast('lab', 'up', name, ...size)).toMatchObject({ code: 0 });
     await restingStatusOf(name, 'r1');
   });
