@@ -95,8 +95,12 @@ export class Transfers {
   }
 
   async #calm(session: AgentSession, { id, flows }: AgentsWord<'calm'>): Promise<void> {
-    const sockets = flows.flatMap((flow) => this.#connections.get(flowKey(flow))?.socket ?? []);
-    await Promise.all(sockets.map((socket) => calm(socket, session.kernel)));
+    const known = flows.flatMap((flow) => this.#connections.get(flowKey(flow)) ?? []);
+    const moving = known.filter(({ server, socket, leaving }) => !leaving && !server.refusalOf(socket));
+    await calm(
+      moving.map(({ socket }) => socket),
+      session.kernel,
+    );
     session.say({ type: 'calmed', id });
   }
 
@@ -113,7 +117,10 @@ export class Transfers {
       endCalm(connection.socket);
       return refuse(outcome);
     }
-    if (!session.isOpen()) return outcome.thaw();
+    if (!session.isOpen()) {
+      endCalm(connection.socket);
+      return outcome.thaw();
+    }
     connection.leaving = outcome;
     this.#deadline(session, key);
     try {
