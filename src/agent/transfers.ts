@@ -7,6 +7,7 @@ import { type Given, Giving } from '../handoff/giving.ts';
 import { Taking } from '../handoff/taking.ts';
 import { decodeTransfer, encodeTransfer, type TransferMessage } from '../handoff/transfer-message.ts';
 import type { Frozen, TransferPorts } from '../handoff/transfer-ports.ts';
+import { raiseHelperThreads } from '../platform/helper-threads.ts';
 import { close } from '../platform/libc.ts';
 import { openPacketHold, type PacketHold } from '../platform/packet-hold.ts';
 import { openPeerLinks, type PeerLinks } from '../platform/peer-link.ts';
@@ -50,6 +51,8 @@ export interface Transfers {
 /** Throws an OperatingError when this host cannot hold packets, or the port for links cannot be had. */
 export async function openTransfers(options: TransferOptions): Promise<Transfers> {
   const { node, peers, port, clock, endpoint, service } = options;
+  // Images are large, and the collector has much to do.
+  raiseHelperThreads();
   const hold = openPacketHold(holdDeviceOf(service), [service.groupMac, service.ownMac]);
   let links: PeerLinks | null = null;
   const watched = watchLinks();
