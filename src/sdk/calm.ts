@@ -14,6 +14,8 @@ const readMs = 800;
 /** An application that has read nothing for so many looks in turn does not read, and a client that has sent nothing for so long does not send. */
 const looksInVainMax = 25;
 const silentMs = 50;
+/** A client that asks more often notices a pause. */
+const activeMs = 20;
 /** Where the kernel does not tell what its client was offered, so many looks in turn must find little unread. */
 const shortLooks = 3;
 const lookMs = 2;
@@ -36,6 +38,15 @@ export async function calm(sockets: readonly Socket[], kernel: Kernel): Promise<
   await Promise.all(sockets.map((socket) => sendOut(socket, kernel)));
 }
 
+/**
+ * Whether a connection should not stand still with others: something has come on it just now, so that its client would notice how long they all take, or it
+ * would have to be made calm first.
+ */
+export function isBusy(socket: Socket, kernel: Kernel): boolean {
+  const descriptor = descriptorOf(socket);
+  return socket.writableLength > 0 || kernel.silenceMs(descriptor) < activeMs || isReceiving(descriptor, kernel);
+}
+
 /** The connection goes on. */
 export function endCalm(socket: Socket): void {
   narrowed.get(socket)?.();
@@ -51,7 +62,7 @@ async function readOut(socket: Socket, kernel: Kernel): Promise<void> {
   const descriptor = descriptorOf(socket);
   const isOpen = (): boolean => descriptor >= 0 && descriptorOf(socket) === descriptor;
   const isShort = (): boolean => kernel.unreadBytes(descriptor) <= unreadBytesMax;
-  if (!isOpen() || (isShort() && kernel.windowMax(descriptor) <= windowBytesMax)) return;
+  if (!isOpen() || !isReceiving(descriptor, kernel)) return;
   endCalm(socket);
   const open = kernel.narrowWindow(descriptor);
   narrowed.set(socket, () => {
@@ -72,6 +83,11 @@ async function readOut(socket: Socket, kernel: Kernel): Promise<void> {
     writes.release();
     inVain = socket.bytesRead === read ? inVain + 1 : 0;
   }
+}
+
+function isReceiving(descriptor: number, kernel: Kernel): boolean {
+  if (kernel.unreadBytes(descriptor) > unreadBytesMax) return true;
+  return kernel.windowMax(descriptor) > windowBytesMax && kernel.silenceMs(descriptor) < silentMs;
 }
 
 /** Null where that is not known. */

@@ -73,7 +73,7 @@ const fromApplication = {
   frozen: { id: natural, flow, state: bytes, unread: bytes, descriptor: natural },
   refused: { id: natural, flow, code, reason: text },
   adopted: { id: natural, flow },
-  calmed: { id: natural },
+  calmed: { id: natural, alone: orNone(flows) },
 } as const;
 
 /** What an agent says. */
@@ -164,6 +164,11 @@ function decode(table: Table, line: string): Result<unknown> {
     if (read[name] === undefined) return refuse(`${type}: ${name} is missing or not allowed`);
   }
   return ok(read);
+}
+
+/** An application that says nothing of it names none. */
+function orNone<T>(field: Field<readonly T[]>): Field<readonly T[]> {
+  return { read: (value) => (value === undefined ? [] : field.read(value)), write: field.write };
 }
 
 function listOf<T>(field: Field<T>, lengthMax: number): Field<readonly T[]> {

@@ -5,7 +5,7 @@ import { messageOf } from '../base/operating-error.ts';
 import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { type AgentSession, openAgentLink } from './agent-link.ts';
 import { type Arriving, adopt } from './arriving.ts';
-import { calm, endCalm } from './calm.ts';
+import { calm, endCalm, isBusy } from './calm.ts';
 import { descriptorOf, listenerOf } from './held-socket.ts';
 import { freeze, type Leaving } from './leaving.ts';
 import type { AgentMessage } from './message.ts';
@@ -95,13 +95,16 @@ export class Transfers {
   }
 
   async #calm(session: AgentSession, { id, flows }: AgentsWord<'calm'>): Promise<void> {
-    const known = flows.flatMap((flow) => this.#connections.get(flowKey(flow)) ?? []);
-    const moving = known.filter(({ server, socket, leaving }) => !leaving && !server.refusalOf(socket));
-    await calm(
-      moving.map(({ socket }) => socket),
-      session.kernel,
-    );
-    session.say({ type: 'calmed', id });
+    const sockets: Socket[] = [];
+    const alone: TcpFlow[] = [];
+    for (const flow of flows) {
+      const connection = this.#connections.get(flowKey(flow));
+      if (!connection || connection.leaving || connection.server.refusalOf(connection.socket)) continue;
+      if (flows.length > 1 && isBusy(connection.socket, session.kernel)) alone.push(flow);
+      else sockets.push(connection.socket);
+    }
+    await calm(sockets, session.kernel);
+    session.say({ type: 'calmed', id, alone });
   }
 
   async #freezeOne(session: AgentSession, id: number, flow: TcpFlow): Promise<void> {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
-import { calm, endCalm, letGoOn } from '../../src/sdk/calm.ts';
+import { calm, endCalm, isBusy, letGoOn } from '../../src/sdk/calm.ts';
 
 type Kernel = Parameters<typeof calm>[1];
 
@@ -65,12 +65,26 @@ test('one of which much is unread is read out, its window made narrow meanwhile 
   expect(seen).toMatchObject({ narrow: 0, shut: 0 });
 });
 
+test('busy is one whose client said something just now, or on which much comes or waits', async () => {
+  const { seen, socket, kernel } = await connection(0, 0, 65_536);
+  expect(isBusy(socket, kernel)).toBe(true);
+  seen.silence = 1000;
+  expect(isBusy(socket, kernel)).toBe(false);
+  seen.unread = mebibyte;
+  expect(isBusy(socket, kernel)).toBe(true);
+});
+
 test('one whose client has not used up a large window is not waited for when it is silent', async () => {
   const { seen, socket, kernel } = await connection(1, 0, 16 * mebibyte);
+  const calming = calm([socket], kernel);
   seen.silence = 1000;
-  await calm([socket], kernel);
+  await calming;
   // What it was offered it may still send.
   expect(seen).toMatchObject({ unread: 1, narrow: 1, shut: 0 });
+  endCalm(socket);
+  // From the first it is left alone.
+  await calm([socket], kernel);
+  expect(seen).toMatchObject({ narrow: 0 });
 });
 
 test('one whose application does not read is not waited for', async () => {
