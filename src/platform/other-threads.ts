@@ -11,7 +11,7 @@ const priority = 1;
  * Gives all other threads of this process the real-time class of the calling one, if it has it, and returns how many took it. The garbage collector's threads are among them: V8 posts the same task
  * to the main thread over and over until they are done, and a real-time thread that spins so keeps them from their processors until the kernel's bound stops it, after 950 ms.
  */
-export function raiseHelperThreads(): number {
+export function raiseOtherThreads(): number {
   const policy = scheduler();
   const kind = policy & ~linux.SCHED_RESET_ON_FORK;
   if (kind !== linux.SCHED_RR && kind !== linux.SCHED_FIFO) return 0;

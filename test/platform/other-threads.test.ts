@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-const host = fileURLToPath(new URL('helper-threads-host.mjs', import.meta.url));
+const host = fileURLToPath(new URL('other-threads-host.mjs', import.meta.url));
 
 interface Seen {
   readonly said: string;

@@ -1,6 +1,6 @@
 // Raises its priority, then that of its other threads, and tells how many the kernel has in which scheduling policy.
 import { readdirSync, readFileSync } from 'node:fs';
-import { raiseHelperThreads } from '../../dist/platform/helper-threads.js';
+import { raiseOtherThreads } from '../../dist/platform/other-threads.js';
 import { raisePriority } from '../../dist/platform/process-priority.js';
 
 /** Field 41 of proc_pid_stat(5), counted behind the name. */
@@ -13,5 +13,5 @@ function policies() {
 
 const said = process.argv[2] === 'raise' ? raisePriority() : 'normal';
 const before = policies();
-const raised = raiseHelperThreads();
+const raised = raiseOtherThreads();
 process.stdout.write(JSON.stringify({ said, before, raised, after: policies() }));
