@@ -50,7 +50,7 @@ export class SdkApplication {
   readonly #socket: Socket;
   readonly #answerMs: number;
   readonly #asked = new Map<string, (answer: Answer | Kept) => void>();
-  readonly #calming = new Map<number, () => void>();
+  readonly #calming = new Map<number, (alone: readonly TcpFlow[]) => void>();
   #ports: readonly number[];
   #channel: DescriptorChannel | null = null;
   #ids = 0;
@@ -67,16 +67,16 @@ export class SdkApplication {
     return this.#channel ? this.#ports : [];
   }
 
-  /** Resolves when the application has done what it can, or has ended, or takes too long. At most `flowsMax` flows. */
-  calm(flows: readonly TcpFlow[]): Promise<void> {
-    if (this.#socket.destroyed) return Promise.resolve();
+  /** Resolves when the application has done what it can, or has ended, or takes too long, to those that should go alone. At most `flowsMax` flows. */
+  calm(flows: readonly TcpFlow[]): Promise<readonly TcpFlow[]> {
+    if (this.#socket.destroyed) return Promise.resolve([]);
     const id = ++this.#ids;
     return new Promise((resolve) => {
-      const late = setTimeout(() => calmed(), calmMsMax);
-      const calmed = (): void => {
+      const late = setTimeout(() => calmed([]), calmMsMax);
+      const calmed = (alone: readonly TcpFlow[]): void => {
         clearTimeout(late);
         this.#calming.delete(id);
-        resolve();
+        resolve(alone);
       };
       this.#calming.set(id, calmed);
       this.say({ type: 'calm', id, flows });
@@ -97,7 +97,7 @@ export class SdkApplication {
 
   hear(message: ApplicationMessage): void {
     if (message.type === 'ports') this.#ports = message.ports;
-    else if (message.type === 'calmed') this.#calming.get(message.id)?.();
+    else if (message.type === 'calmed') this.#calming.get(message.id)?.(message.alone);
     else if ('flow' in message) this.#hearAnswer(message);
     else this.#socket.destroy();
   }
@@ -106,7 +106,7 @@ export class SdkApplication {
   end(): void {
     this.#channel?.close();
     for (const answered of [...this.#asked.values()]) answered(gone);
-    for (const calmed of [...this.#calming.values()]) calmed();
+    for (const calmed of [...this.#calming.values()]) calmed([]);
   }
 
   say(message: AgentMessage): void {

@@ -22,8 +22,11 @@ const answerMsDefault = 2000;
 
 /** The agent's end of docs/sdk-protocol.md, for all applications of this host. */
 export interface SdkEndpoint {
-  /** Has applications read out connections that are to be stopped soon, and their clients send no more; resolves when that is as far as it gets. */
-  calm(flows: readonly TcpFlow[]): Promise<void>;
+  /**
+   * Has queues of connections that are to be stopped soon run short; resolves when that is as far as it gets, to those on which so much comes or goes that they should go alone:
+   * nothing was done to them.
+   */
+  calm(flows: readonly TcpFlow[]): Promise<readonly TcpFlow[]>;
   /**
    * Stops connections in their applications, in the order of `flows`; those of no application are refused as 'unknown'. The other machine should
    * hold their packets by then, but nothing need be cut: what was written before may still be sent and confirmed. Each of them ends by `moved` or `thaw`.
@@ -125,9 +128,9 @@ class Applications {
     for (const [key, each] of this.#standing) if (each === application) this.#standing.delete(key);
   }
 
-  async calm(flows: readonly TcpFlow[]): Promise<void> {
+  async calm(flows: readonly TcpFlow[]): Promise<readonly TcpFlow[]> {
     const serving = new Set(flows.flatMap(({ servicePort }) => this.#serving(servicePort)));
-    await Promise.all([...serving].map((application) => application.calm(flows)));
+    return (await Promise.all([...serving].map((application) => application.calm(flows)))).flat();
   }
 
   async freeze(flows: readonly TcpFlow[]): Promise<Frozen[]> {

@@ -196,15 +196,19 @@ async function moveAll(handover: Handover, transfers: Transfers, due: Due, isSto
   const { peer, flows } = due;
   const begin = clock.now();
   const given: Given[] = [];
+  const alone: TcpFlow[] = [];
   let at = 0;
   const moveInTurn = async (): Promise<void> => {
     while (at < flows.length && !isStopped()) {
       const batch = flows.slice(at, at + batchFlows);
       at += batch.length;
-      given.push(await move(handover, transfers, { ...due, flows: batch }));
+      const done = await move(handover, transfers, { ...due, flows: batch });
+      given.push(done);
+      alone.push(...done.alone);
     }
   };
   await Promise.all(Array.from({ length: batchesAtATime }, moveInTurn));
+  for (const flow of alone) if (!isStopped()) given.push(await move(handover, transfers, { ...due, flows: [flow] }));
   tellStaying(handover, given);
   const moved = given.filter(({ outcomes }) => outcomes.some(({ ok: hasMoved }) => hasMoved));
   const connections = moved.flatMap(({ outcomes }) => outcomes.filter((outcome) => outcome.ok)).length;
@@ -236,11 +240,12 @@ function meansOf(given: readonly Given[]): Given['phasesMs'] {
 }
 
 async function move({ clock, log }: Handover, transfers: Transfers, { peer, flows, doneUntil }: Due): Promise<Given> {
-  const given = await transfers
-    .give(peer, flows)
-    .catch((error: unknown): Given => ({ outcomes: flows.map(() => refuse(messageOf(error))), phasesMs: {} }));
-  log.debug({ peer, phasesMs: given.phasesMs }, `${flows.length} connections tried`);
-  flows.forEach((flow, i) => {
+  const failed = (error: unknown): Given => {
+    return { flows, outcomes: flows.map(() => refuse(messageOf(error))), alone: [], phasesMs: {} };
+  };
+  const given = await transfers.give(peer, flows).catch(failed);
+  log.debug({ peer, phasesMs: given.phasesMs }, `${given.flows.length} connections tried`);
+  given.flows.forEach((flow, i) => {
     const outcome = given.outcomes[i];
     if (outcome?.ok) return;
     doneUntil.set(flowKey(flow), clock.now() + retryMs);

@@ -1,6 +1,6 @@
 import { messageOf } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
-import type { TcpFlow } from '../base/tcp-flow.ts';
+import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { encodeSocketImage, type SocketImage } from './socket-image.ts';
 import type { TransferMessage } from './transfer-message.ts';
 import type { Frozen, HolderApplications, TransferPorts } from './transfer-ports.ts';
@@ -22,8 +22,11 @@ export const phases = ['calm', 'hold', 'freeze', 'export', 'offer', 'letGo'] as 
 
 /** What became of a batch. */
 export interface Given {
-  /** Of each connection, in their order: moved, or why it stays. */
+  readonly flows: readonly TcpFlow[];
+  /** Of each of `flows`, in their order: moved, or why it stays. */
   readonly outcomes: readonly Outcome[];
+  /** Those that should be given alone, and were not tried. */
+  readonly alone: readonly TcpFlow[];
   /** Milliseconds of each phase that was begun. */
   readonly phasesMs: Readonly<Partial<Record<(typeof phases)[number], number>>>;
 }
@@ -85,19 +88,26 @@ export class Giving {
   }
 
   /** Moves connections to `peer`. */
-  async give(peer: string, flows: readonly TcpFlow[]): Promise<Given> {
+  async give(peer: string, wanted: readonly TcpFlow[]): Promise<Given> {
+    const stopwatch = stopwatchOf(this.#ports);
+    const busy = new Set((await stopwatch.time('calm', this.#applications.calm(wanted))).map(flowKey));
+    const isAlone = (flow: TcpFlow): boolean => wanted.length > 1 && busy.has(flowKey(flow));
+    const flows = wanted.filter((flow) => !isAlone(flow));
+    const outcomes = flows.length > 0 ? await this.#give(peer, flows, stopwatch) : [];
+    return { flows, outcomes, alone: wanted.filter(isAlone), phasesMs: stopwatch.phasesMs };
+  }
+
+  async #give(peer: string, flows: readonly TcpFlow[], stopwatch: Stopwatch): Promise<readonly Outcome[]> {
     const batch: Batch = { peer, number: this.#batch, flows, outcomes: new Map() };
     this.#batch = (this.#batch + 1) >>> 0;
     const { outcomes } = batch;
-    const stopwatch = stopwatchOf(this.#ports);
-    await stopwatch.time('calm', this.#applications.calm(flows));
     stopwatch.begin();
     this.#remember(batch, null);
     const message: TransferMessage = { kind: 'hold', batch: batch.number, flows };
     const [held = noAnswer] = await stopwatch.time('hold', this.#ask(peer, message, [`${batch.number} held`]));
     if (!held.ok) {
       await this.#decide(batch, []);
-      return { outcomes: flows.map(() => held), phasesMs: stopwatch.phasesMs };
+      return flows.map(() => held);
     }
     const moved = this.#turn.then(() => this.#move(batch, stopwatch));
     this.#turn = moved.then(
@@ -105,7 +115,7 @@ export class Giving {
       () => {},
     );
     await moved;
-    return { outcomes: flows.map((flow) => outcomes.get(flow) ?? refuse('not tried')), phasesMs: stopwatch.phasesMs };
+    return flows.map((flow) => outcomes.get(flow) ?? refuse('not tried'));
   }
 
   /** From freezing to the word of what is decided. One batch at a time, so that each stands still as short as can be. */

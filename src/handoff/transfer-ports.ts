@@ -43,8 +43,11 @@ export interface Frozen {
 
 /** Applications whose connections are to be moved away. */
 export interface HolderApplications {
-  /** Has queues run short before connections are frozen, as far as that can be done; they do not stand still. */
-  calm(flows: readonly TcpFlow[]): Promise<void>;
+  /**
+   * Has queues run short before connections are frozen, as far as that can be done. Resolves to those on which much comes or goes: nothing was done to them, as
+   * the others would stand still meanwhile. None of a flow that is alone.
+   */
+  calm(flows: readonly TcpFlow[]): Promise<readonly TcpFlow[]>;
   /** For each flow, in this order: frozen, or why not. */
   freeze(flows: readonly TcpFlow[]): Promise<readonly Result<Frozen>[]>;
   /** It is elsewhere: the application forgets it. */

@@ -11,7 +11,9 @@ import {
 } from './message.ts';
 
 type Platform = typeof import('../platform/descriptor-passing.ts') & typeof import('../platform/receive-window.ts');
-type Kernel = 'isEstablished' | 'isInRepair' | 'keepUnsentShort' | 'unreadBytes' | 'windowMax' | 'narrowWindow';
+type Kernel =
+  | ('isEstablished' | 'isInRepair' | 'keepUnsentShort')
+  | ('unreadBytes' | 'unacknowledgedBytes' | 'windowMax' | 'windowLeft' | 'silenceMs' | 'narrowWindow' | 'shutWindow');
 
 /** How long until an agent that is not there is looked for again. */
 const retryMs = 1000;

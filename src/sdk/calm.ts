@@ -1,59 +1,129 @@
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AgentSession } from './agent-link.ts';
-import { descriptorOf } from './held-socket.ts';
+import { descriptorOf, holdWrites, stopReading } from './held-socket.ts';
+
+type Kernel = AgentSession['kernel'];
 
 /** So much that waits to be read is moved in less than a millisecond. */
-const unreadBytesMax = 128 * 1024;
+const unreadBytesMax = 64 * 1024;
 /** A larger window has only a connection on which much has come. */
 const windowBytesMax = 1024 * 1024;
-/** How long the application is given to read the rest, and how many looks in turn may find that it has read nothing. */
-const calmMs = 800;
-const looksInVainMax = 10;
-const lookMs = 2;
-/** After so many looks in turn that find little its client has used up what it had been offered before. */
+/** How long the application is given to read the rest. */
+const readMs = 800;
+/** An application that has read nothing for so many looks in turn does not read, and a client that has sent nothing for so long does not send. */
+const looksInVainMax = 25;
+const silentMs = 50;
+/** A client that asks more often notices a pause. */
+const activeMs = 20;
+/** Where the kernel does not tell what its client was offered, so many looks in turn must find little unread. */
 const shortLooks = 3;
-/** A connection that nobody has stopped by then goes on as before. */
-const narrowMs = 1500;
+const lookMs = 2;
+/** How long what was written may take to its client. */
+const sendMs = 100;
+/** A connection that nobody has frozen so long after it was calm goes on as before. */
+const heldMs = 100;
 
+/** What opens its window again, and what lets its application read and write. */
 const narrowed = new WeakMap<Socket, () => void>();
+const stopped = new WeakMap<Socket, () => void>();
 
 /**
- * Before a connection is stopped of which the application has much to read yet: has its client send less, and waits until the application has read what there is. It
- * does not stand still meanwhile; but what is not read would have to be moved while it does.
+ * Before connections are frozen. Of those on which much comes the clients are offered no more room, and it is waited until they have used up what they have and the application
+ * has read it. Then all stand still: the application is kept from reading and writing, and it is waited until the clients have confirmed what was written. Once another host holds their
+ * packets nothing is confirmed any more, and writes that wait for that would not end. What is in the queues of the kernel would have to be moved.
  */
-export async function calm(socket: Socket, kernel: AgentSession['kernel']): Promise<void> {
+export async function calm(sockets: readonly Socket[], kernel: Kernel): Promise<void> {
+  await Promise.all(sockets.map((socket) => readOut(socket, kernel)));
+  await Promise.all(sockets.map((socket) => sendOut(socket, kernel)));
+}
+
+/**
+ * Whether a connection should not stand still with others: something has come on it just now, so that its client would notice how long they all take, or it
+ * would have to be made calm first.
+ */
+export function isBusy(socket: Socket, kernel: Kernel): boolean {
   const descriptor = descriptorOf(socket);
+  return socket.writableLength > 0 || kernel.silenceMs(descriptor) < activeMs || isReceiving(descriptor, kernel);
+}
+
+/** The connection goes on. */
+export function endCalm(socket: Socket): void {
+  narrowed.get(socket)?.();
+  letGoOn(socket);
+}
+
+/** The application reads and writes again; its client is still offered no more. */
+export function letGoOn(socket: Socket): void {
+  stopped.get(socket)?.();
+}
+
+async function readOut(socket: Socket, kernel: Kernel): Promise<void> {
+  const descriptor = descriptorOf(socket);
+  const isOpen = (): boolean => descriptor >= 0 && descriptorOf(socket) === descriptor;
   const isShort = (): boolean => kernel.unreadBytes(descriptor) <= unreadBytesMax;
-  if (descriptor < 0 || (isShort() && kernel.windowMax(descriptor) <= windowBytesMax)) return;
-  narrow(socket, kernel);
-  const end = performance.now() + calmMs;
+  if (!isOpen() || !isReceiving(descriptor, kernel)) return;
+  endCalm(socket);
+  const open = kernel.narrowWindow(descriptor);
+  narrowed.set(socket, () => {
+    narrowed.delete(socket);
+    // Its number may mean another file once it is closed.
+    if (isOpen()) open();
+  });
+  const end = performance.now() + readMs;
   let short = 0;
-  for (let inVain = 0; inVain < looksInVainMax && performance.now() < end; ) {
-    const read = socket.bytesRead;
-    await delay(lookMs);
-    if (descriptorOf(socket) !== descriptor) return;
+  for (let inVain = 0; isOpen() && inVain < looksInVainMax && performance.now() < end; ) {
     short = isShort() ? short + 1 : 0;
-    const isStill = socket.bytesRead === read;
-    if (short >= shortLooks || (isStill && isShort())) return;
-    inVain = isStill ? inVain + 1 : 0;
+    const isOver = isUsedUp(kernel.windowLeft(descriptor)) ?? short >= shortLooks;
+    if (short > 0 && (isOver || kernel.silenceMs(descriptor) >= silentMs)) break;
+    const read = socket.bytesRead;
+    // Whoever writes as fast as its client takes it, and is told so in the same turn, reads nothing and keeps all timers waiting.
+    const writes = holdWrites(socket);
+    await delay(lookMs);
+    writes.release();
+    inVain = socket.bytesRead === read ? inVain + 1 : 0;
   }
 }
 
-/** The connection stays after all. */
-export function endCalm(socket: Socket): void {
-  narrowed.get(socket)?.();
+function isReceiving(descriptor: number, kernel: Kernel): boolean {
+  if (kernel.unreadBytes(descriptor) > unreadBytesMax) return true;
+  return kernel.windowMax(descriptor) > windowBytesMax && kernel.silenceMs(descriptor) < silentMs;
 }
 
-function narrow(socket: Socket, kernel: AgentSession['kernel']): void {
-  endCalm(socket);
+/** Null where that is not known. */
+function isUsedUp(windowLeft: number | null): boolean | null {
+  return windowLeft === null ? null : windowLeft <= unreadBytesMax;
+}
+
+async function sendOut(socket: Socket, kernel: Kernel): Promise<void> {
   const descriptor = descriptorOf(socket);
-  const open = kernel.narrowWindow(descriptor);
-  const timer = setTimeout(() => endCalm(socket), narrowMs).unref();
-  narrowed.set(socket, () => {
+  if (descriptor < 0) return;
+  const isOpen = (): boolean => descriptorOf(socket) === descriptor;
+  const isSent = (): boolean => kernel.unacknowledgedBytes(descriptor) === 0;
+  const open = narrowed.get(socket);
+  if (!open && socket.writableLength === 0 && isSent()) return;
+  letGoOn(socket);
+  const writes = holdWrites(socket);
+  const startReading = open && stopReading(socket);
+  // With more on its way some would be dropped, and its client would notice by a time-out.
+  const openMore = open && isUsedUp(kernel.windowLeft(descriptor)) ? kernel.shutWindow(descriptor) : null;
+  if (open)
+    narrowed.set(socket, () => {
+      if (isOpen()) openMore?.();
+      open();
+    });
+  const timer = setTimeout(() => endCalm(socket), sendMs + heldMs).unref();
+  stopped.set(socket, () => {
     clearTimeout(timer);
-    narrowed.delete(socket);
-    // Its number may mean another file once it is closed.
-    if (descriptorOf(socket) === descriptor) open();
+    stopped.delete(socket);
+    writes.release();
+    startReading?.();
   });
+  const end = performance.now() + sendMs;
+  let isInTime = await writes.drained(sendMs);
+  while (isInTime && isOpen() && !isSent()) {
+    isInTime = performance.now() < end;
+    await delay(1);
+  }
+  if (!isInTime) endCalm(socket);
 }

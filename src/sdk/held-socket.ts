@@ -1,5 +1,4 @@
 import type { Server, Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { assert } from '../base/assert.ts';
 
 /** What Node's own name for an open socket has that this project needs; the same since Node 12, and documented nowhere. */
@@ -78,8 +77,6 @@ export interface HeldWrites {
   release(): void;
 }
 
-const drainedPollMs = 1;
-
 /**
  * The methods that a stream's implementer gives (`_write`, `_writev`, `_final`) are hidden by some that keep what comes after a mark, an empty
  * chunk, in the order of the stream. A corked socket would not do: `end` uncorks, and what was written before would stay, too.
@@ -88,16 +85,23 @@ export function holdWrites(socket: Socket): HeldWrites {
   const kept: (() => void)[] = [];
   const mark = Buffer.alloc(0);
   let markReached = false;
+  let onReached = (): void => {};
   const reached = (): void => {
     markReached = true;
+    onReached();
   };
 
   const own = { _write: socket._write, _writev: socket._writev, _final: socket._final };
+  /** A write that the kernel takes at once would have the application write more, and so on, before whoever lets go gets to what is next. */
+  const later =
+    (done: (error?: Error | null) => void) =>
+    (error?: Error | null): void =>
+      process.nextTick(done, error);
   socket._write = (chunk, encoding, done) => {
     if (chunk === mark) {
       reached();
       done();
-    } else if (markReached) kept.push(() => own._write.call(socket, chunk, encoding, done));
+    } else if (markReached) kept.push(() => own._write.call(socket, chunk, encoding, later(done)));
     else own._write.call(socket, chunk, encoding, done);
   };
   socket._writev = (chunks, done) => {
@@ -108,7 +112,7 @@ export function holdWrites(socket: Socket): HeldWrites {
     const rest = (error?: Error | null): void => {
       if (at >= 0) reached();
       if (error || after.length === 0) done(error);
-      else kept.push(() => own._writev?.call(socket, after, done));
+      else kept.push(() => own._writev?.call(socket, after, later(done)));
     };
     if (first) own._writev?.call(socket, first, rest);
     else rest();
@@ -117,11 +121,18 @@ export function holdWrites(socket: Socket): HeldWrites {
   socket.write(mark);
 
   return {
-    async drained(timeoutMs) {
-      for (let waitedMs = 0; !markReached && waitedMs < timeoutMs && !socket.destroyed; waitedMs += drainedPollMs) {
-        await delay(drainedPollMs);
-      }
-      return markReached;
+    drained(timeoutMs) {
+      return new Promise((resolve) => {
+        const settle = (): void => {
+          clearTimeout(timer);
+          socket.off('close', settle);
+          resolve(markReached);
+        };
+        const timer = setTimeout(settle, timeoutMs);
+        socket.once('close', settle);
+        onReached = settle;
+        if (markReached || socket.destroyed) settle();
+      });
     },
     release() {
       for (const name of ['_write', '_writev', '_final']) Reflect.deleteProperty(socket, name);

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { messageOf } from '../base/operating-error.ts';
 import type { AgentSession } from './agent-link.ts';
+import { letGoOn } from './calm.ts';
 import { descriptorOf, type HeldWrites, holdWrites, stopReading, takeUnread, type Unread } from './held-socket.ts';
 import { stateBytesMax } from './message.ts';
 import type { Refused, TransferableServer } from './transferable-server.ts';
@@ -26,6 +27,8 @@ export async function freeze(
 ): Promise<Leaving | Refused> {
   const refused = server.refusalOf(socket) ?? closingOf(socket, kernel);
   if (refused) return refused;
+  // In the same turn, so that nothing is read; what was written meanwhile is in the state, and finds room, as nothing is on its way.
+  letGoOn(socket);
   const startReading = stopReading(socket);
   let writes: HeldWrites | null = null;
   let unread: Unread | null = null;

@@ -125,7 +125,7 @@ const fromApplication = {
   frozen: { id: natural, flow, state: bytes, unread: bytes, descriptor: natural },
   refused: { id: natural, flow, code, reason: text },
   adopted: { id: natural, flow },
-  calmed: { id: natural },
+  calmed: { id: natural, alone: orNone(flows) },
   datagrams: { version: natural },
   receives: { port, descriptor: natural, hasSessions: flag },
   ceases: { port },
@@ -249,6 +249,11 @@ function bytesOf(lengthMax: number): Field<Uint8Array> {
     },
     write: (value) => Buffer.from(value.buffer, value.byteOffset, value.length).toString('base64'),
   };
+}
+
+/** An application that says nothing of it names none. */
+function orNone<T>(field: Field<readonly T[]>): Field<readonly T[]> {
+  return { read: (value) => (value === undefined ? [] : field.read(value)), write: field.write };
 }
 
 function listOf<T>(field: Field<T>, lengthMax: number): Field<readonly T[]> {

@@ -5,7 +5,7 @@ import { messageOf } from '../base/operating-error.ts';
 import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
 import { type AgentLink, type AgentSession, openAgentLink } from './agent-link.ts';
 import { type Arriving, adopt } from './arriving.ts';
-import { calm, endCalm } from './calm.ts';
+import { calm, endCalm, isBusy } from './calm.ts';
 import { descriptorOf, listenerOf } from './held-socket.ts';
 import { freeze, type Leaving } from './leaving.ts';
 import { type AgentMessage, protocolVersion } from './message.ts';
@@ -99,9 +99,16 @@ export class Transfers {
   }
 
   async #calm(session: AgentSession, { id, flows }: AgentsWord<'calm'>): Promise<void> {
-    const sockets = flows.flatMap((flow) => this.#connections.get(flowKey(flow))?.socket ?? []);
-    await Promise.all(sockets.map((socket) => calm(socket, session.kernel)));
-    session.say({ type: 'calmed', id });
+    const sockets: Socket[] = [];
+    const alone: TcpFlow[] = [];
+    for (const flow of flows) {
+      const connection = this.#connections.get(flowKey(flow));
+      if (!connection || connection.leaving || connection.server.refusalOf(connection.socket)) continue;
+      if (flows.length > 1 && isBusy(connection.socket, session.kernel)) alone.push(flow);
+      else sockets.push(connection.socket);
+    }
+    await calm(sockets, session.kernel);
+    session.say({ type: 'calmed', id, alone });
   }
 
   async #freezeOne(session: AgentSession, id: number, flow: TcpFlow): Promise<void> {
@@ -117,7 +124,10 @@ export class Transfers {
       endCalm(connection.socket);
       return refuse(outcome);
     }
-    if (!session.isOpen()) return outcome.thaw();
+    if (!session.isOpen()) {
+      endCalm(connection.socket);
+      return outcome.thaw();
+    }
     connection.leaving = outcome;
     this.#deadline(session, key);
     try {

@@ -185,8 +185,8 @@ describe('freezing', () => {
     const calm = endpoint.calm([flow]);
     const { id, ...asked } = await next();
     expect(asked).toEqual({ type: 'calm', flows: [flowText] });
-    say({ type: 'calmed', id });
-    await calm;
+    say({ type: 'calmed', id, alone: [flowText] });
+    expect(await calm).toEqual([flow]);
     const again = endpoint.calm([flow]);
     await next();
     close();

@@ -64,6 +64,8 @@ let adopting: Map<number, Result<null>>;
 /** Connections to which something came after they were read. */
 let changed: Set<number>;
 let ending: string | null;
+/** Connections on which much comes. */
+let busy: Set<number>;
 
 function portsOf(end: string, deliver: (message: TransferMessage) => void): TransferPorts {
   const sockets: SocketRepair = {
@@ -112,6 +114,7 @@ function givingOf(firstBatch: number): Giving {
     {
       async calm(flows) {
         log.push(`a calms ${flows.map(({ clientPort }) => clientPort).join()}`);
+        return flows.length > 1 ? flows.filter(({ clientPort }) => busy.has(clientPort)) : [];
       },
       async freeze(flows) {
         log.push(`a freezes ${flows.map(({ clientPort }) => clientPort).join()}`);
@@ -132,6 +135,7 @@ beforeEach(() => {
   hours = new Hours();
   lostKind = ending = null;
   changed = new Set();
+  busy = new Set();
   lostCount = Number.POSITIVE_INFINITY;
   [objections, freezing, exporting, importing, adopting] = [new Map(), new Map(), new Map(), new Map(), new Map()];
   const taker = portsOf('b', (message) => {
@@ -226,6 +230,22 @@ describe('a transfer', () => {
     // Exported, so frozen, are 4 and 5 alone; the refused export left 3 as it was.
     expect(log.filter((line) => line.includes('thaws'))).toEqual(['a thaws socket 4', 'a thaws socket 5']);
     expect(log).toContain('b ends socket 1005');
+  });
+
+  test('leaves out those that should go alone, and says so', async () => {
+    busy.add(2);
+    const given = giving.give('b', [1, 2, 3].map(flowOf));
+    expect(await outcomeOf(given)).toEqual([null, null]);
+    expect(await given).toMatchObject({ flows: [1, 3].map(flowOf), alone: [flowOf(2)] });
+    expect([1, 2, 3].map(whoGoesOn)).toEqual([['b'], [], ['b']]);
+    expect(await give(2)).toEqual([null]);
+    expect(whoGoesOn(2)).toEqual(['b']);
+  });
+
+  test('of none but such asks the other side for nothing', async () => {
+    busy.add(1).add(2);
+    expect(await give(1, 2)).toEqual([]);
+    expect(log).toEqual(['a calms 1,2']);
   });
 
   test('that the other side objects to freezes nothing', async () => {

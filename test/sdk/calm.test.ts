@@ -1,62 +1,122 @@
-import type { Socket } from 'node:net';
-import { expect, test } from 'vitest';
-import { calm, endCalm } from '../../src/sdk/calm.ts';
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import { afterEach, expect, test } from 'vitest';
+import { calm, endCalm, isBusy, letGoOn } from '../../src/sdk/calm.ts';
 
 type Kernel = Parameters<typeof calm>[1];
 
-/** A connection whose application reads so much before each further look, of what its client has left. */
-function connection(unread: number, readsEach: number, windowMax: number) {
-  const seen = { unread, narrow: 0, looks: 0 };
-  const socket = { bytesRead: 0, _handle: { fd: 5 } };
-  const kernel = {
-    unreadBytes: () => seen.unread,
+const mebibyte = 1024 * 1024;
+const open: { destroy(): void; readonly close?: () => void }[] = [];
+afterEach(() => {
+  for (const each of open.splice(0)) each.destroy();
+});
+
+/** A connection whose application reads so much before each further look, of what its client has left: unread, and of the window. */
+async function connection(unread: number, readsEach: number, windowMax: number, unacknowledged = 0) {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = connect((server.address() as { port: number }).port, '127.0.0.1');
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  open.push(client, socket, { destroy: () => void server.close() });
+  const seen = { unread, narrow: 0, shut: 0, unacknowledged, silence: 0 };
+  let bytesRead = 0;
+  Object.defineProperty(socket, 'bytesRead', { get: () => bytesRead });
+  const kernel: Partial<Kernel> = {
+    unreadBytes() {
+      const before = seen.unread;
+      seen.unread = Math.max(0, before - readsEach);
+      bytesRead += before - seen.unread;
+      return before;
+    },
+    unacknowledgedBytes: () => seen.unacknowledged,
     windowMax: () => windowMax,
+    windowLeft: () => (seen.unread > 0 ? mebibyte : 0),
+    silenceMs: () => seen.silence,
     narrowWindow() {
       seen.narrow++;
-      const reading = setInterval(() => {
-        seen.looks++;
-        const read = Math.min(readsEach, seen.unread);
-        seen.unread -= read;
-        socket.bytesRead += read;
-        if (seen.looks > 500) clearInterval(reading);
-      }, 0);
-      reading.unref();
       return () => {
         seen.narrow--;
       };
     },
+    shutWindow() {
+      seen.shut++;
+      return () => {
+        seen.shut--;
+      };
+    },
   };
-  return { seen, socket: socket as unknown as Socket, kernel: kernel as unknown as Kernel };
+  return { client, seen, socket, kernel: kernel as Kernel };
 }
 
-const mebibyte = 1024 * 1024;
-
 test('a connection of which little is unread, and on which little ever came, is left alone', async () => {
-  const { seen, socket, kernel } = connection(1000, 0, 65_536);
-  await calm(socket, kernel);
-  expect(seen).toEqual({ unread: 1000, narrow: 0, looks: 0 });
+  const { client, seen, socket, kernel } = await connection(1000, 0, 65_536);
+  await calm([socket], kernel);
+  expect(seen).toMatchObject({ unread: 1000, narrow: 0, shut: 0 });
+  socket.write('said at once');
+  expect(String((await once(client, 'data'))[0])).toBe('said at once');
 });
 
-test('one of which much is unread is read out, and its window made narrow meanwhile', async () => {
-  const { seen, socket, kernel } = connection(8 * mebibyte, mebibyte, 16 * mebibyte);
-  await calm(socket, kernel);
-  expect(seen).toMatchObject({ unread: 0, narrow: 1 });
+test('one of which much is unread is read out, its window made narrow meanwhile and then shut', async () => {
+  const { seen, socket, kernel } = await connection(8 * mebibyte, mebibyte, 16 * mebibyte);
+  await calm([socket], kernel);
+  expect(seen).toMatchObject({ unread: 0, narrow: 1, shut: 1 });
   endCalm(socket);
   endCalm(socket);
+  expect(seen).toMatchObject({ narrow: 0, shut: 0 });
+});
+
+test('busy is one whose client said something just now, or on which much comes or waits', async () => {
+  const { seen, socket, kernel } = await connection(0, 0, 65_536);
+  expect(isBusy(socket, kernel)).toBe(true);
+  seen.silence = 1000;
+  expect(isBusy(socket, kernel)).toBe(false);
+  seen.unread = mebibyte;
+  expect(isBusy(socket, kernel)).toBe(true);
+});
+
+test('one whose client has not used up a large window is not waited for when it is silent', async () => {
+  const { seen, socket, kernel } = await connection(1, 0, 16 * mebibyte);
+  const calming = calm([socket], kernel);
+  seen.silence = 1000;
+  await calming;
+  // What it was offered it may still send.
+  expect(seen).toMatchObject({ unread: 1, narrow: 1, shut: 0 });
+  endCalm(socket);
+  // From the first it is left alone.
+  await calm([socket], kernel);
   expect(seen).toMatchObject({ narrow: 0 });
 });
 
-test('one on which much came has its window made narrow although nothing is unread just now', async () => {
-  const { seen, socket, kernel } = connection(0, 0, 16 * mebibyte);
-  await calm(socket, kernel);
-  expect(seen).toMatchObject({ unread: 0, narrow: 1 });
-});
-
 test('one whose application does not read is not waited for', async () => {
-  const { seen, socket, kernel } = connection(mebibyte, 0, 16 * mebibyte);
+  const { seen, socket, kernel } = await connection(mebibyte, 0, 16 * mebibyte);
   const begin = performance.now();
-  await calm(socket, kernel);
+  await calm([socket], kernel);
   expect(seen).toMatchObject({ unread: mebibyte, narrow: 1 });
   // Less than an application gets that does read.
   expect(performance.now() - begin).toBeLessThan(800);
+});
+
+test('what is written once a connection stands still goes out when it goes on, after what was written before', async () => {
+  const { client, seen, socket, kernel } = await connection(0, 0, 65_536, 1);
+  const read: string[] = [];
+  client.on('data', (chunk) => read.push(String(chunk)));
+  socket.write('before ');
+  const calming = calm([socket], kernel);
+  await once(client, 'data');
+  socket.write('meanwhile ');
+  seen.unacknowledged = 0;
+  await calming;
+  expect(read.join('')).toBe('before ');
+  letGoOn(socket);
+  socket.end('after');
+  await once(client, 'end');
+  expect(read.join('')).toBe('before meanwhile after');
+});
+
+test('one whose client confirms nothing goes on, its window open', async () => {
+  const { client, seen, socket, kernel } = await connection(0, 0, 16 * mebibyte, 1);
+  await calm([socket], kernel);
+  expect(seen).toMatchObject({ narrow: 0, shut: 0 });
+  socket.write('on');
+  expect(String((await once(client, 'data'))[0])).toBe('on');
 });

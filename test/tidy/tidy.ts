@@ -34,7 +34,6 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
     ],
     node: true,
   },
-  dns: { imports: ['base', 'wire', 'identity', 'registry', 'platform'], node: true },
   edge: {
     imports: [
       ...['base', 'wire', 'space', 'router', 'dataplane', 'platform'],
@@ -46,20 +45,8 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
   sim: { imports: ['base', 'wire', 'space', 'policy', 'control', 'handoff', 'dataplane', 'ports', 'agent/driver.ts'] },
   cli: {
     imports: [
-      ...[
-        'base',
-        'space',
-        'policy',
-        'identity',
-        'registry',
-        'platform',
-        'lab',
-        'scenario',
-        'agent',
-        'edge',
-        'dns',
-        'sim',
-      ],
+      ...['base', 'space', 'policy', 'identity', 'registry', 'platform', 'lab', 'scenario'],
+      ...['agent', 'edge', 'dns', 'sim'],
     ],
     node: true,
   },
