@@ -30,7 +30,7 @@ import { type HeldResets, noResets, openHeldResets } from './held-resets.ts';
 import { type TakenHost, takeHost, watchHost } from './host.ts';
 import { type Joins, noJoins, openJoins } from './joins.ts';
 import { logEvent } from './log-event.ts';
-import { type MemberChannel, type MemberChannelParts, openMemberChannel } from './member-channel.ts';
+import { openWatchedChannel } from './member-channel.ts';
 import { type PolicyFile, watchPolicyFile } from './policy-file.ts';
 import { openSdk } from './sdk.ts';
 import { joinSegment, type Segment } from './segment.ts';
@@ -110,7 +110,8 @@ async function assemble(
 
   const policyFile = watchPolicy(config, partition, log, (policy) => driver?.propose({ kind: 'policy', policy }));
   closers.push(() => policyFile.close());
-  const channel = openChannel(config, { keyring, store, network, clock }, log, () => driver);
+  const onRevoked = (names: readonly string[]): void => driver?.revoke(names);
+  const channel = openWatchedChannel(config, { keyring, store, network, clock, onRevoked }, log);
   closers.push(() => channel.close(), watchKeyring(config.control.keyring, channel, log));
   const joins = role.witness ? noJoins : joinsOf(config, service, log);
   closers.push(() => joins.close());
@@ -184,16 +185,6 @@ function rememberedState(store: StateStore, log: Logger): Durable | null {
     `the stored state is damaged: ${durable.reason}; it is kept as ${stateRecord}.damaged, and this replica begins anew`,
   );
   return null;
-}
-
-function openChannel(
-  config: AgentConfig,
-  parts: Pick<MemberChannelParts, 'keyring' | 'store' | 'network' | 'clock'>,
-  log: Logger,
-  driver: () => Driver | null,
-): MemberChannel {
-  const onRevoked = (names: readonly string[]): void => driver()?.revoke(names);
-  return openMemberChannel(config, { ...parts, now: () => Date.now(), onRevoked }, log);
 }
 
 /** The link address of who carries no frames of the service. */

@@ -17,6 +17,8 @@ export interface MemberChannelParts {
   readonly clock: Clock;
   /** Unix milliseconds. */
   readonly now: () => number;
+  /** Serial numbers that the authority has taken back, hexadecimal in lower case. */
+  readonly revokedSerials: () => ReadonlySet<string>;
   /** Of whom the certificate is revoked, whenever that changes. */
   readonly onRevoked: (names: readonly string[]) => void;
 }
@@ -24,24 +26,17 @@ export interface MemberChannelParts {
 /** The control channel of an agent, signed where the configuration names certificates. */
 export interface MemberChannel extends ControlChannel {
   signatures(): SignatureStatus;
+  /** The list of revoked certificates has changed. */
+  look(): void;
   close(): void;
 }
 
 /** Throws an OperatingError when there are certificates, and they cannot be used. */
 export function openMemberChannel(config: MemberConfig, parts: MemberChannelParts, log: Logger): MemberChannel {
   const files = readCertificates(config);
-  const revocations =
-    files?.revoked === undefined ? noRevocations : watchRevocations(files.revoked, files.ca, (line) => log.error(line));
   const { keyring, store, network, clock } = parts;
   const signatures: Signatures | null =
-    files &&
-    new Signatures({
-      ...parts,
-      config,
-      files,
-      revokedSerials: revocations.serials,
-      onRevoked: (names) => revoked(names),
-    });
+    files && new Signatures({ ...parts, config, files, onRevoked: (names) => revoked(names) });
   let introductions: Introductions | null = null;
   const channel = createControlChannel(config, keyring, store, {
     signatures,
@@ -68,8 +63,26 @@ export function openMemberChannel(config: MemberConfig, parts: MemberChannelPart
   return {
     ...channel,
     signatures: () => signatures?.status() ?? noSignatures,
+    look: () => signatures?.look(),
+    close: () => introductions?.stop(),
+  };
+}
+
+/** The same, with the list of revoked certificates that the configuration names. Throws an OperatingError also when that is not good. */
+export function openWatchedChannel(
+  config: MemberConfig,
+  parts: Omit<MemberChannelParts, 'now' | 'revokedSerials'>,
+  log: Logger,
+): MemberChannel {
+  const files = readCertificates(config);
+  const revocations =
+    files?.revoked === undefined ? noRevocations : watchRevocations(files.revoked, files.ca, (line) => log.error(line));
+  const revokedSerials = revocations.serials;
+  const channel = openMemberChannel(config, { ...parts, revokedSerials, now: () => Date.now() }, log);
+  return {
+    ...channel,
     close(): void {
-      introductions?.stop();
+      channel.close();
       revocations.close();
     },
   };

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { openControlSocket } from '../agent/control-socket.ts';
-import { openMemberChannel } from '../agent/member-channel.ts';
+import { openWatchedChannel } from '../agent/member-channel.ts';
 import { defined } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
 import { createEdgePlane } from '../dataplane/edge-plane.ts';
@@ -97,13 +97,11 @@ async function openAnnouncer(
     onSendFailure: (reason) => log.debug(`control channel: ${reason}`),
   });
   closers.push(() => network.close());
-  const channel = openMemberChannel(
+  const channel = openWatchedChannel(
     member,
     {
-      ...{ keyring: readKeyring(control.keyring), network, clock: monotonicClock },
+      ...{ keyring: readKeyring(control.keyring), network, clock: monotonicClock, onRevoked() {} },
       store: openStateDirectory(`${stateDir}/${service.name}`),
-      now: () => Date.now(),
-      onRevoked: () => {},
     },
     log,
   );

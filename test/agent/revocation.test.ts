@@ -48,7 +48,7 @@ function stop(name: string): void {
 
 function configOf(node: string): AgentConfig {
   const { ca, certificate, key } = authority.member(node);
-  serials.set(node, new X509Certificate(certificate).serialNumber);
+  serials.set(node, new X509Certificate(certificate).serialNumber.toLowerCase());
   const certificates = Object.fromEntries(
     Object.entries({ ca, certificate, key }).map(([what, pem]) => {
       const path = join(directory, `${node}.${what}`);
@@ -65,7 +65,15 @@ function configOf(node: string): AgentConfig {
     partition: '0.0.0.15',
   };
   const control = { group: '239.77.0.2', port: 7746, peers, keyring: '', signatures: 'required' };
-  return { cluster: 'site1', node, interface: 'eth0', service, control, certificates } as unknown as AgentConfig;
+  return {
+    cluster: 'site1',
+    node,
+    interface: 'eth0',
+    service,
+    control,
+    routers: {},
+    certificates,
+  } as unknown as AgentConfig;
 }
 
 function deliver(to: string, datagram: Uint8Array, via: Via): void {
@@ -100,10 +108,11 @@ function start(name: string): void {
     ...{ node: name, peers: names, partition: service.partition, witness: false, session: channel.session },
     ...{ start: clock.now(), boot: 1, mac: service.ownMac, rows: new Map(), staying: nothingStays, udpIdleMs: null },
     durable: { incarnation: incarnation(name), founders, term: 0, follow: null, ledger: null },
-    ...{ newIncarnation: 99, policy: null },
+    ...{ newIncarnation: 99, policy: null, routers: [] },
   });
   driver = startDriver({
     ...{ control, channel, network, dataPlane, service, store, clock, letGo() {}, probe() {}, onEvent() {} },
+    advertise() {},
     flows: { list: () => [], find: () => [], destroy: () => 0 },
   });
   agents.set(name, { name, control, driver, channel, dataPlane });

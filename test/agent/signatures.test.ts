@@ -37,7 +37,13 @@ beforeEach(() => {
 function configOf(node: string, required: 'required' | 'accepted' = 'required'): AgentConfig {
   const service = { name: 'web', address: '203.0.113.10', partition: '0.0.0.255' };
   const peers = { r1: '10.0.0.1', r2: '10.0.0.2', r3: '10.0.0.3' };
-  return { cluster: 'site1', node, service, control: { peers, signatures: required } } as unknown as AgentConfig;
+  return {
+    cluster: 'site1',
+    node,
+    service,
+    control: { peers, signatures: required },
+    routers: {},
+  } as unknown as AgentConfig;
 }
 
 /** An agent of this name, with the certificate of `own`, or of nobody. */
@@ -63,7 +69,7 @@ function opened({ channel }: Agent, datagram: Uint8Array): unknown {
 }
 
 function serialOf(name: string): string {
-  return new X509Certificate(defined(files[name], name).certificate).serialNumber;
+  return new X509Certificate(defined(files[name], name).certificate).serialNumber.toLowerCase();
 }
 
 describe('a signed control channel', () => {
