@@ -37,8 +37,9 @@ export async function showRouter({ socket, json }: { socket: string; json?: bool
 
 function linesOf({ node, services, refused }: RouterStatus): string[] {
   const lines = [`router ${node}`];
-  for (const { name, address, group, access, members, unclaimed, packets } of services) {
+  for (const { name, address, group, access, problem, members, unclaimed, packets } of services) {
     lines.push('', `${name}  ${address}, group ${group}, ${access === 'unknown' ? 'nobody may join yet' : access}`);
+    if (problem !== null) lines.push(`  registry: ${problem}`);
     if (members.length === 0) lines.push('  nobody has joined');
     for (const each of members) {
       const { name: member, address: at, link, epoch, slots, filters } = each;

@@ -27,6 +27,20 @@ const access = z
         revoked: file.optional().describe('File with the certificates that are not believed any more.'),
       })
       .describe('A private group whose key this file names.'),
+    z
+      .strictObject({
+        kind: z
+          .literal('registry')
+          .describe('What the registry in DNS says of the group, by the reverse name of its address.'),
+        fingerprints: z
+          .array(z.string().regex(/^[0-9a-fA-F:]{64,95}$/, 'a SHA-256 fingerprint, 64 hexadecimal digits'))
+          .max(4)
+          .default([])
+          .describe(
+            'SHA-256 of the authorities that are believed, as `manycast keys show` prints them. Needed where the answer is not signed (DNSSEC) and verified by a server in `registry`.',
+          ),
+      })
+      .describe('A group of which DNS says whether it is public, and whose key is there.'),
   ])
   .describe('Who may join the group. What is not public is private.');
 
@@ -52,6 +66,22 @@ export const routerSchema = z.strictObject({
     .min(1)
     .max(64)
     .describe('The services whose packets this router sends to one replica each.'),
+  registry: z
+    .array(
+      z.strictObject({
+        address: unicastSchema.describe('Address of a DNS server.'),
+        port: z.number().int().min(1).max(65_535).default(53).describe('Its port.'),
+        validating: z
+          .boolean()
+          .default(false)
+          .describe(
+            'It verifies DNSSEC, and the way to it is safe, as it is on this machine: what it says is verified counts.',
+          ),
+      }),
+    )
+    .max(4)
+    .default([])
+    .describe('DNS servers that are asked about groups, one after the other until one answers.'),
   stateDir: file.describe('Directory for what must survive a restart.'),
   socket: file.describe('Unix socket on which `manycast router status` asks.'),
 });
@@ -105,9 +135,10 @@ function withPaths(each: RoutedService, absolute: (path: string) => string): Rou
 }
 
 /** What no single field shows: the first contradiction between fields, as one line. */
-function disagreement({ node, services }: RouterConfig): string | null {
+function disagreement({ node, services, registry }: RouterConfig): string | null {
   const seen = new Map<string, string>();
-  for (const [i, { service, control, routers }] of services.entries()) {
+  for (const [i, { service, control, routers, access: joins }] of services.entries()) {
+    if (joins.kind === 'registry' && registry.length === 0) return `registry: missing, services[${i}].access needs it`;
     const partition = partitionOf(addressOf(service.partition));
     if (!partition.ok) return `services[${i}].service.partition: ${partition.reason}`;
     for (const field of ['name', 'address', 'group'] as const) {

@@ -35,7 +35,7 @@ export async function startRouter(config: RouterConfig, version: string, log: Lo
   try {
     const plane = createEdgePlane({ nft: openNftables(), ip: runIp });
     const announcers = new Map<string, Announcer>();
-    const services = config.services.map((each) => ({ config: each, access: openAccess(each, log) }));
+    const services = config.services.map((each) => ({ config: each, access: openAccess(config, each, log) }));
     closers.push(
       ...services.map(
         ({ access }) =>

@@ -17,6 +17,8 @@ export interface RouterStatus {
     readonly group: string;
     /** Who may join, and whether that is known. */
     readonly access: 'public' | 'private' | 'unknown';
+    /** Why that is not known, or not known anew. */
+    readonly problem: string | null;
     readonly members: readonly {
       readonly name: string;
       readonly address: string;
@@ -52,6 +54,7 @@ export function statusOf(
       return {
         ...{ name: service.name, address: service.address, group: service.group },
         access: record === null ? 'unknown' : record.isPublic ? 'public' : 'private',
+        problem: access.problem(),
         members: membersOf(memberships, group, partition.value),
         unclaimed: formatSlots([...Array(partition.value.slotCount).keys()].filter((slot) => !owners.has(slot))),
         packets: plane.counters(service.name),

@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { ok, type Result, refuse } from '../base/result.ts';
 import type { AuthorityCertificate, MemberCertificate } from '../identity/join.ts';
 import type { JoinPorts } from '../router/ports.ts';
+import { certificatesIn } from './revocations.ts';
 
 const keyBits = 2048;
 const digest = 'sha256';
@@ -13,23 +14,38 @@ export const joinCryptography: Pick<JoinPorts, 'fingerprint' | 'readAuthority'> 
   fingerprint: (bytes) => createHash(digest).update(bytes).digest('base64'),
 
   readAuthority(pem: string): AuthorityCertificate | null {
-    const certificate = certificateOf(pem);
-    if (!certificate?.ca || !certificate.checkIssued(certificate)) return null;
-    const { publicKey } = certificate;
-    if (!certificate.verify(publicKey)) return null;
+    const authorities = certificatesIn(pem).map(authorityOf);
+    const [first] = authorities;
+    if (!first || authorities.some((each) => each?.subjectAltName !== first.subjectAltName)) return null;
+    const believed = authorities.flatMap((each) => each ?? []);
+    const lives = believed.map(saidBy);
     return {
-      ...saidBy(certificate),
+      ...saidBy(first),
+      notBeforeMs: Math.min(...lives.map(({ notBeforeMs }) => notBeforeMs)),
+      notAfterMs: Math.max(...lives.map(({ notAfterMs }) => notAfterMs)),
       readMember(encoded: Uint8Array): Result<MemberCertificate> {
         const member = certificateOf(encoded);
         if (!member) return refuse('its certificate is damaged');
-        if (!member.checkIssued(certificate) || !member.verify(publicKey)) {
-          return refuse("its certificate is not signed by the group's authority");
-        }
-        return memberCertificate(member);
+        const issuer = believed.find((each) => member.checkIssued(each) && member.verify(each.publicKey));
+        if (!issuer) return refuse("its certificate is not signed by the group's authority");
+        return isInForce(issuer) ? memberCertificate(member) : refuse('its authority is not in force');
       },
     };
   },
 };
+
+/** An authority that has signed itself; null when it is none. */
+function authorityOf(pem: string): X509Certificate | null {
+  const certificate = certificateOf(pem);
+  const isAuthority = certificate?.ca && certificate.checkIssued(certificate);
+  return certificate && isAuthority && certificate.verify(certificate.publicKey) ? certificate : null;
+}
+
+function isInForce(certificate: X509Certificate): boolean {
+  const { notBeforeMs, notAfterMs } = saidBy(certificate);
+  const now = Date.now();
+  return now >= notBeforeMs && now <= notAfterMs;
+}
 
 /** Signs with a member's private key (PEM, not encrypted), on a thread of its own. */
 export function joinSigner(privateKey: string): (bytes: Uint8Array) => Promise<Uint8Array> {

@@ -8,7 +8,7 @@ export interface GroupRecord {
   readonly name: string;
   /** Everybody may join. */
   readonly isPublic: boolean;
-  /** The certificate of the group's authority, PEM. */
+  /** The certificate of the group's authority, PEM; two while it is changed. */
   readonly authority: string;
   /** Serials of certificates that do not count any more, hexadecimal. */
   readonly revokedSerials: readonly string[];
@@ -22,7 +22,7 @@ export interface JoinPorts {
   readonly isOnLink: (link: string, address: IpAddress) => boolean;
   /** SHA-256, as text. */
   readonly fingerprint: (bytes: Uint8Array) => string;
-  /** The certificate of an authority that has signed itself, from PEM; null when it is none. */
+  /** An authority from PEM, which is two certificates while it is changed, each signed by itself; null when it is none. */
   readonly readAuthority: (pem: string) => AuthorityCertificate | null;
 }
 
