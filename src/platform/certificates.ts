@@ -252,6 +252,16 @@ export function serialOf({ serialNumber }: X509Certificate): string {
   return serialNumber.toLowerCase();
 }
 
+/** Whether bytes from elsewhere, as PEM, are the certificate of an authority of this program, signed by itself. */
+export function isAuthority(pem: string): boolean {
+  try {
+    const certificate = new X509Certificate(pem);
+    return authorityOf(certificate).ok && isSelfSigned(certificate);
+  } catch {
+    return false;
+  }
+}
+
 function record(
   directory: string,
   certificate: X509Certificate,

@@ -6,7 +6,9 @@ import { answersFor, provenGroup } from '../registry/proof.ts';
 import { reverseName } from '../registry/zone.ts';
 import { type DnsMessage, type DnsRecord, responseCode } from '../wire/dns.ts';
 import { readStartData, recordType } from '../wire/dns-data.ts';
+import { isAuthority } from './certificates.ts';
 import { askServer, type NameServer } from './dns-client.ts';
+import { certificatesIn } from './revocations.ts';
 
 /** What is known about a group. Who is not proven public is private, and of whom no key is proven, closed. */
 export type GroupStanding =
@@ -91,7 +93,10 @@ export function groupLookup(options: GroupLookupOptions): GroupLookup {
       if (known && now() < known.untilMs) return known.standing;
       const under = running.get(key);
       if (under) return under;
-      if (running.size >= limits.lookupsMax) return { kind: 'closed', problem: 'too many look-ups at a time' };
+      if (running.size >= limits.lookupsMax) {
+        const refused = { kind: 'failure', problem: 'too many look-ups at a time' } as const;
+        return keptOf(refused, known?.proven ?? null, { limits, nowMs: now() }).standing;
+      }
       const started = fresh(address, key).finally(() => running.delete(key));
       running.set(key, started);
       return started;
@@ -165,13 +170,19 @@ async function findGroup(address: IpAddress, { servers, limits, pins }: Search):
       }
       const isAuthenticated = server.isValidating === true && answers.every(({ flags }) => flags.authenticData);
       const group = provenGroup({ address, records, isAuthenticated, pins });
-      if (group.ok) return { kind: 'group', group: group.value, ttl: leastTtl(records) };
-      problems.push(`${where}: ${group.reason}`);
+      const complaint = group.ok ? complaintAbout(group.value) : group.reason;
+      if (group.ok && complaint === null) return { kind: 'group', group: group.value, ttl: leastTtl(records) };
+      problems.push(`${where}: ${complaint}`);
     } catch (error) {
       problems.push(messageOf(error));
     }
   }
   return { kind: 'failure', problem: problems.join('; ') || 'no name server is configured' };
+}
+
+/** Null when every certificate is one of an authority, which those who check members by it need not doubt. */
+function complaintAbout({ authorityCertificate }: GroupRecord): string | null {
+  return certificatesIn(authorityCertificate).every(isAuthority) ? null : 'its CERT record is not that of an authority';
 }
 
 function isAnswer({ responseCode: code }: DnsMessage): boolean {

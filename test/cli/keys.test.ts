@@ -158,6 +158,9 @@ describe('manycast keys revoke', () => {
     ]);
     expect(text()).toContain(serial);
     expect(await states(keys)).toEqual(['web1 revoked', 'web2 good', 'web3 revoked', 'web1 revoked']);
+    expect((await manycast('keys', 'list', keys)).stdout.split('\n')[1]).toMatch(
+      /^[0-9a-f]{32} {2}web2 {30}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC to \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC {2}good$/,
+    );
     expect(statSync(join(keys, 'ca.crl')).mode & 0o777).toBe(0o600);
   });
 

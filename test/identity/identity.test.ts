@@ -2,7 +2,7 @@ import { createPrivateKey, verify, X509Certificate } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { authorityOf, memberOf } from '../../src/identity/member-name.ts';
-import { readRevocationList, revocationList } from '../../src/identity/revocation-list.ts';
+import { readRevocationList, revocationList, revokedMax } from '../../src/identity/revocation-list.ts';
 import { authorityUnderTest, lifetime } from './authority-under-test.ts';
 
 const year = lifetime(0, 365);
@@ -60,6 +60,25 @@ describe('a revocation list', () => {
     expect(verify('sha256', read.value.signed, authority.publicKey, read.value.signature)).toBe(true);
     const none = readRevocationList(revocationList({ authority: site, revoked: [], now }));
     expect(none.ok && [...none.value.serials]).toEqual([]);
+  });
+
+  test('of as many as are allowed is read by those who watch 128 KiB, twice over, and one more is refused', () => {
+    const many = (count: number): string =>
+      revocationList({
+        authority: site,
+        revoked: Array.from({ length: count }, (_, i) => ({
+          serial: (0x4000 + i).toString(16).padStart(32, '4'),
+          at: now,
+        })),
+        now,
+      });
+    const read = readRevocationList(many(revokedMax));
+    expect(read.ok && read.value.serials.size).toBe(revokedMax);
+    expect(2 * many(revokedMax).length).toBeLessThan(128 * 1024);
+    expect(readRevocationList(many(revokedMax + 1))).toEqual({
+      ok: false,
+      reason: 'it revokes 1025 certificates, at most 1024',
+    });
   });
 
   test('is refused, and nothing thrown, when bytes of it are changed, missing or others', () => {

@@ -138,6 +138,20 @@ describe('a group', () => {
     );
   });
 
+  test('is closed when its CERT record is proven and no certificate of an authority', async () => {
+    const [member] = [site.member('web1').certificate];
+    const damaged = site.certificate.replace(/\n.{20}/, '\nAAAAAAAAAAAAAAAAAAAA');
+    for (const authority of [member, damaged]) {
+      const server = await lying(bookOf({ web: { ...web, authority } }), (answer) => [
+        { ...answer, flags: { ...answer.flags, authenticData: true } },
+      ]);
+      const { lookup } = lookupOf([{ ...server, isValidating: true }]);
+      expect(await lookup(address('239.77.0.10'))).toEqual(
+        closed(expect.stringContaining('its CERT record is not that of an authority')),
+      );
+    }
+  });
+
   test('has the pinned of two authorities alone, and is closed with another', async () => {
     const both = { ...web, authority: next.certificate + site.certificate };
     const server = await real(bookOf({ web: both }));
@@ -223,6 +237,19 @@ describe('without DNS', () => {
     expect(await lookup(address('239.77.0.10'))).toBe(stale);
     clock.ms = 1000 + 10_000 + 60_000;
     expect(await lookup(address('239.77.0.10'))).toEqual(closed(expect.stringContaining('127.0.0.1 port')));
+  });
+
+  test('so do those that find too many look-ups under way', async () => {
+    const server = await real(bookOf({ web }));
+    const { lookup, clock } = lookupOf([server], { pins: pinned, limits: { lookupsMax: 1 } });
+    await lookup(address('239.77.0.10'));
+    clock.ms += 10_000;
+    const other = lookup(address('239.77.0.20'));
+    const problem = 'too many look-ups at a time';
+    expect(await lookup(address('239.77.0.10'))).toMatchObject({ kind: 'private', group: ofWeb, problem });
+    expect(await lookup(address('239.77.0.21'))).toEqual(closed(problem));
+    await other;
+    expect(await lookup(address('239.77.0.10'))).toMatchObject({ kind: 'private', problem: null });
   });
 
   test('of one server the next is asked', async () => {

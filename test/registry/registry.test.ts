@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseIp } from '../../src/base/address.ts';
 import { answerBook, udpBytesMax } from '../../src/registry/answer.ts';
@@ -7,7 +8,7 @@ import { zoneSchema } from '../../src/registry/schema.ts';
 import { registryOf } from '../../src/registry/zone.ts';
 import { zoneText } from '../../src/registry/zone-text.ts';
 import { type DnsMessage, type DnsRecord, decodeDns, encodeDns, noFlags } from '../../src/wire/dns.ts';
-import { readStartData, readTextData, recordType } from '../../src/wire/dns-data.ts';
+import { readStartData, readTextData, recordType, textData } from '../../src/wire/dns-data.ts';
 import { authorityUnderTest } from '../identity/authority-under-test.ts';
 
 const site = authorityUnderTest('site1');
@@ -114,6 +115,39 @@ describe('a group', () => {
     expect(of(text, address)).toEqual(refused('it has no CERT record for an authority that its TXT names'));
     expect(of(text, text, certificate)).toEqual(refused('it has several TXT records of groups'));
   });
+});
+
+test('records of any bytes make no group, and nothing is thrown', () => {
+  const real = ofGroup.flatMap((type) => ask(name, type).answers);
+  const data = fc.oneof(
+    fc.uint8Array({ maxLength: 80 }),
+    fc
+      .array(
+        fc.constantFrom(
+          'v=manycast1',
+          'name=x',
+          'owner=',
+          'access=public',
+          'address=239.1.1.1',
+          'authority=',
+          'revoked=,',
+        ),
+        { maxLength: 8 },
+      )
+      .map(textData),
+  );
+  const record = fc
+    .tuple(fc.constantFrom(...ofGroup), data)
+    .map(([type, each]) => ({ name, type, class: 1, ttl: 1, data: each }));
+  fc.assert(
+    fc.property(fc.array(fc.oneof(record, fc.constantFrom(...real)), { maxLength: 6 }), (records) => {
+      const read = groupRecordOf(records);
+      const texts = records.filter(({ type }) => type === recordType.TXT).map(({ data }) => readTextData(data));
+      // Others may have TXT records of their own at the name.
+      if (read.ok) expect(texts.filter((each) => each.ok && each.value[0] === 'v=manycast1')).toHaveLength(1);
+    }),
+    { numRuns: 2000 },
+  );
 });
 
 describe('a question is answered', () => {
