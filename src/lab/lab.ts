@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { OperatingError } from '../base/operating-error.ts';
 import { askAgentOnce } from '../platform/agent-client.ts';
+import { applyOwners } from './apply-owners.ts';
 import { attendTo } from './attached-process.ts';
 import { formCluster } from './cluster.ts';
 import { listeningPorts } from './listening.ts';
@@ -119,8 +120,8 @@ export function labList(): LabSummary[] {
   return labNames().flatMap((name) => {
     const state = readLabState(name);
     if (!state) return [];
-    const { service, replicas, clients } = state.plan;
-    const nodes = [...replicas, ...clients].map((node) => node.name);
+    const { service, replicas, clients, router } = state.plan;
+    const nodes = [...replicas, ...clients, ...(router ? [router] : [])].map((node) => node.name);
     return [{ name, serviceAddress: service.address, nodes }];
   });
 }
@@ -156,7 +157,8 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   const servers: ProcessRecord[] = [];
   const save = (): void => writeLabState({ plan, agents, servers, switchFaults: noFaults });
   save();
-  onProgress(`network: ${plan.replicas.length} replicas, ${plan.clients.length} clients, one switch`);
+  const between = plan.router ? 'a router between two switches' : 'one switch';
+  onProgress(`network: ${plan.replicas.length} replicas, ${plan.clients.length} clients, ${between}`);
   buildNetwork(plan);
   const { ports, awaited = [], checked = [], certified = false, udpIdle = null } = options;
   await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified, udpIdle });
@@ -177,7 +179,15 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   await ready(plan, directory, processes, options.signal, 'answers', listens);
   await formCluster(new Map(plan.replicas.map(({ name }) => [name, replicaFiles(directory, name).socket])));
   await ready(plan, directory, processes, options.signal, 'serves');
+  if (plan.router) await applyOwners(plan, await ownersOf(plan, directory));
   return labOf(plan);
+}
+
+/** Who owns what by the first replica. */
+async function ownersOf(plan: LabPlan, directory: string): Promise<Readonly<Record<string, string>>> {
+  const { socket } = replicaFiles(directory, plan.replicas[0]?.name ?? '');
+  const { owners } = await askAgentOnce<ReplicaStatus>(socket, 'GET', '/v1/status');
+  return Object.fromEntries(owners.map(({ name, slots }) => [name, slots]));
 }
 
 /** Waits until every agent answers, or serves with no slot on its way and no server that fails its checks, and for what else `isReady` says; all must still run then. */

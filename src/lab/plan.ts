@@ -1,5 +1,6 @@
 import { formatIp, type IpAddress } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
+import type { Delivery } from '../dataplane/forwarding-table.ts';
 
 /** What `labUp` is asked for. */
 export interface LabSize {
@@ -8,6 +9,8 @@ export interface LabSize {
   readonly clients: number;
   /** Addresses of each client machine. */
   readonly addresses: number;
+  /** Absent: `segment`, with clients and replicas on one. */
+  readonly delivery?: Delivery;
 }
 
 /** A machine of the laboratory: one network namespace with one cable, `eth0`, to the switch. */
@@ -23,18 +26,28 @@ export interface LabClient extends LabNode {
   readonly addresses: readonly string[];
 }
 
+/** The machine between the segment of the replicas, at `eth0`, and that of the clients, at `eth1`. */
+export interface LabRouter extends LabNode {
+  /** Its address among the clients. */
+  readonly clientSide: string;
+}
+
 /** Names and addresses of a laboratory: the same for the same size. */
 export interface LabPlan {
   readonly name: string;
-  /** Namespace of the switch, with the bridge `br0`. */
+  /** Namespace of the switch, with the bridge `br0`; where there is a router, the clients are on another, `br1`. */
   readonly switchNamespace: string;
+  /** Only in `router` delivery. */
+  readonly router?: LabRouter;
   readonly replicas: readonly LabNode[];
   readonly clients: readonly LabClient[];
   readonly service: { readonly address: string; readonly group: string };
   readonly control: { readonly group: string; readonly port: number };
 }
 
+/** Of the one segment, and of each of two. */
 export const prefixLength = 16;
+export const routedPrefixLength = 24;
 /** With the longest node name, a namespace is still one word in a listing. */
 const namePattern = /^[a-z0-9]{1,10}$/;
 const limits = { replicas: 16, clients: 16, addresses: 64 } as const;
@@ -53,6 +66,11 @@ export function planLab(size: LabSize): LabPlan {
   return {
     name,
     switchNamespace: namespace('sw'),
+    ...(size.delivery === 'router'
+      ? {
+          router: { name: 'rt', namespace: namespace('rt'), address: subnet(0, 1), clientSide: subnet(1, 254) },
+        }
+      : {}),
     replicas: Array.from({ length: replicas }, (_, i) => node('r', i, subnet(0, 11 + i))),
     clients: Array.from({ length: clients }, (_, i) => ({
       ...node('c', i, subnet(1, 1 + i)),

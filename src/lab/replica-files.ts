@@ -95,7 +95,8 @@ function agentYaml(
     node: replica.name,
     interface: 'eth0',
     service: {
-      ...{ name: 'web', address: plan.service.address, ports, group: plan.service.group },
+      ...{ name: 'web', address: plan.service.address, ports },
+      ...(plan.router ? {} : { group: plan.service.group }),
       ...(udpIdle === null ? {} : { udpIdle }),
     },
     control: {
@@ -117,5 +118,6 @@ function agentYaml(
     stateDir: 'state',
     socket: 'agent.sock',
     policy: '../policy.yaml',
+    ...(plan.router ? { delivery: 'router' } : {}),
   };
 }

@@ -20,7 +20,13 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
     node: true,
   },
   sdk: { imports: ['base', 'platform'], node: true },
-  lab: { imports: ['base', 'space', 'platform', 'ports', 'wire', 'sdk'], node: true },
+  lab: {
+    imports: [
+      ...['base', 'space', 'platform', 'ports', 'wire', 'sdk'],
+      ...['dataplane/edge.ts', 'dataplane/edge-plane.ts', 'dataplane/forwarding-table.ts'],
+    ],
+    node: true,
+  },
   scenario: { imports: ['base', 'space', 'policy', 'platform', 'ports', 'lab'], node: true },
   agent: {
     imports: [
