@@ -19,6 +19,7 @@ interface UpOptions {
   readonly replicas: string;
   readonly clients: string;
   readonly addresses: string;
+  readonly delivery: 'segment' | 'router';
   readonly ports: string;
   readonly serve?: string;
   readonly certified?: boolean;
@@ -40,6 +41,7 @@ export async function up(name: string, options: UpOptions): Promise<void> {
     replicas: Number(options.replicas),
     clients: Number(options.clients),
     addresses: Number(options.addresses),
+    delivery: options.delivery,
     serve: [options.serve ?? builtInServer],
     ports: options.ports.split(','),
     certified: options.certified ?? false,

@@ -217,6 +217,9 @@ lab
   .option('--replicas <n>', 'replicas', '3')
   .option('--clients <n>', 'client machines', '2')
   .option('--addresses <k>', 'addresses of each client machine', '8')
+  .addOption(
+    new Option('--delivery <mode>', 'how packets reach the replicas').choices(['segment', 'router']).default('segment'),
+  )
   .option('--ports <list>', 'ports of the service', '80/tcp,7/tcp')
   .option('--serve <cmd>', 'command that serves, run beside each agent')
   .option(

@@ -6,11 +6,11 @@ import { attendTo } from './attached-process.ts';
 import { formCluster } from './cluster.ts';
 import { listeningPorts } from './listening.ts';
 import { buildNetwork, existingNamespaces, removeNamespace } from './network.ts';
-import { type LabPlan, type LabSize, planLab } from './plan.ts';
+import { type LabNode, type LabPlan, type LabSize, planLab } from './plan.ts';
 import { prepare } from './preparation.ts';
 import { endProcess, isAlive, type ProcessRecord } from './process-record.ts';
-import { policyPath, replicaFiles, writeReplicaFiles } from './replica-files.ts';
-import { agentPatienceMs, spawnAgent, spawnServer } from './replica-processes.ts';
+import { policyPath, replicaFiles, routerFiles, writeReplicaFiles } from './replica-files.ts';
+import { agentPatienceMs, spawnAgent, spawnRouter, spawnServer } from './replica-processes.ts';
 import { spawnOn } from './spawn-on.ts';
 import {
   createLabDirectory,
@@ -102,6 +102,7 @@ export async function labDown(name: string): Promise<boolean> {
   const known = labNames().includes(name);
   const state = readLabState(name);
   await Promise.all((state?.agents ?? []).map((each) => endProcess(each, agentPatienceMs)));
+  await Promise.all((state?.routers ?? []).map((each) => endProcess(each, agentPatienceMs)));
   await Promise.all((state?.servers ?? []).map((each) => endProcess(each, serverPatienceMs)));
   const namespaces = state?.plan.onLoopback ? [] : existingNamespaces(name);
   for (const namespace of namespaces) removeNamespace(namespace);
@@ -119,8 +120,8 @@ export function labList(): LabSummary[] {
   return labNames().flatMap((name) => {
     const state = readLabState(name);
     if (!state) return [];
-    const { service, replicas, clients } = state.plan;
-    const nodes = [...replicas, ...clients].map((node) => node.name);
+    const { service, replicas, clients, router } = state.plan;
+    const nodes = [...replicas, ...clients, ...(router ? [router] : [])].map((node) => node.name);
     return [{ name, serviceAddress: service.address, nodes }];
   });
 }
@@ -154,14 +155,24 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   const directory = labDirectory(plan.name);
   const agents: ProcessRecord[] = [];
   const servers: ProcessRecord[] = [];
-  const save = (): void => writeLabState({ plan, agents, servers, switchFaults: noFaults });
+  const routers: ProcessRecord[] = [];
+  const save = (): void => writeLabState({ plan, agents, servers, routers, switchFaults: noFaults });
   save();
   const machines = `${plan.replicas.length} replicas, ${plan.clients.length} clients`;
-  onProgress(`network: ${machines}, ${plan.onLoopback ? 'all on the loopback device' : 'one switch'}`);
+  const between = plan.onLoopback
+    ? 'all on the loopback device'
+    : plan.router
+      ? 'a router between two switches'
+      : 'one switch';
+  onProgress(`network: ${machines}, ${between}`);
   if (!plan.onLoopback) buildNetwork(plan);
-  const { ports, awaited = [], checked = [], certified = false, udpIdle = null } = options;
+  const { ports, awaited = [], checked = [], udpIdle = null } = options;
+  // Joins are signed.
+  const certified = options.certified === true || plan.router !== undefined;
   await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified, udpIdle });
   await prepare(plan, options.prepare ?? [], options.signal);
+  if (plan.router) routers.push(spawnRouter(plan, plan.router));
+  save();
   for (const replica of plan.replicas) {
     checkInterrupted(options.signal);
     agents.push(spawnAgent(plan, replica));
@@ -178,7 +189,26 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   await ready(plan, directory, processes, options.signal, 'answers', listens);
   await formCluster(new Map(plan.replicas.map(({ name }) => [name, replicaFiles(directory, name).socket])));
   await ready(plan, directory, processes, options.signal, 'serves');
+  if (plan.router) await forwarding(directory, plan.router, options.signal);
   return labOf(plan);
+}
+
+/** The part of `manycast router status --json` that the lab looks at. */
+interface RouterSeen {
+  readonly services: readonly { readonly unclaimed: string }[];
+}
+
+/** Waits until a router sends the packets of every slot to somebody. */
+async function forwarding(directory: string, { name }: LabNode, signal: AbortSignal | undefined): Promise<void> {
+  const { socket, log } = routerFiles(directory, name);
+  for (let waited = 0; waited <= readyMsMax; waited += pollMs) {
+    checkInterrupted(signal);
+    const seen = await askAgentOnce<RouterSeen>(socket, 'GET', '/v1/router').catch(() => null);
+    if (seen?.services.every(({ unclaimed }) => unclaimed === '')) return;
+    await delay(pollMs);
+  }
+  const said = readFileSync(log, 'utf8').trimEnd().split('\n').slice(-logLinesShown).join('\n');
+  throw new OperatingError('lab', `the router ${name} does not send the packets of all slots to replicas:\n${said}`);
 }
 
 /** Waits until every agent answers, or serves with no slot on its way and no server that fails its checks, and for what else `isReady` says; all must still run then. */

@@ -1,29 +1,62 @@
 import { execFileSync } from 'node:child_process';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
-import { type LabNode, type LabPlan, prefixLength } from './plan.ts';
+import { type LabNode, type LabPlan, type LabRouter, prefixLength, routedPrefixLength } from './plan.ts';
 
 /**
  * One bridge as the switch, one namespace for each machine. The switch floods multicast frames to the replicas' ports only, as
- * one that snoops does.
+ * one that snoops does. With a router, the clients have a bridge of their own beyond it.
  */
 export function buildNetwork(plan: LabPlan): void {
-  const nodes = [...plan.replicas, ...plan.clients];
+  const { router, replicas, clients } = plan;
+  const nodes = [...replicas, ...(router ? [router] : []), ...clients];
   ip(
     ['-batch', '-'],
     [plan.switchNamespace, ...nodes.map(({ namespace }) => namespace)].map((each) => `netns add ${each}`),
   );
+  const bridgeOf = (node: LabNode): string =>
+    router && clients.some(({ name }) => name === node.name) ? 'br1' : 'br0';
   inNamespace(plan.switchNamespace, [
     'link set lo up',
-    'link add br0 type bridge stp_state 0 mcast_snooping 0',
-    'link set br0 up',
-    ...nodes.flatMap(({ name, namespace }) => [
-      `link add ${name} type veth peer name eth0 netns ${namespace}`,
-      `link set ${name} master br0 up`,
+    ...(router ? ['br0', 'br1'] : ['br0']).flatMap((bridge) => [
+      `link add ${bridge} type bridge stp_state 0 mcast_snooping 0`,
+      `link set ${bridge} up`,
     ]),
-    ...plan.clients.map(({ name }) => `link set ${name} type bridge_slave mcast_flood off`),
+    ...nodes.flatMap((node) => cable(node.name, 'eth0', node.namespace, bridgeOf(node))),
+    ...(router ? cable(`${router.name}-up`, 'eth1', router.namespace, 'br1') : []),
+    ...clients.map(({ name }) => `link set ${name} type bridge_slave mcast_flood off`),
   ]);
-  for (const node of plan.replicas) inNamespace(node.namespace, addresses(node, []));
-  for (const client of plan.clients) inNamespace(client.namespace, addresses(client, client.addresses));
+  if (router) {
+    buildSegments(plan, router);
+    return;
+  }
+  for (const node of replicas) inNamespace(node.namespace, addresses(node, []));
+  for (const client of clients) inNamespace(client.namespace, addresses(client, client.addresses));
+}
+
+/** A cable from a port of the switch to a device of a machine. */
+function cable(port: string, device: string, namespace: string, bridge: string): string[] {
+  return [`link add ${port} type veth peer name ${device} netns ${namespace}`, `link set ${port} master ${bridge} up`];
+}
+
+/** Two segments and the router between: everybody's way out. A client machine's addresses are behind its first. */
+function buildSegments({ replicas, clients }: LabPlan, router: LabRouter): void {
+  for (const { namespace, address } of replicas) {
+    inNamespace(namespace, [...up('eth0', address), `route add default via ${router.address}`]);
+  }
+  for (const { namespace, address, addresses: more } of clients) {
+    const others = more.map((each) => `address add ${each}/32 dev eth0`);
+    inNamespace(namespace, [...up('eth0', address), ...others, `route add default via ${router.clientSide}`]);
+  }
+  const behind = clients.flatMap(({ address, addresses: more }) =>
+    more.map((each) => `route add ${each} via ${address}`),
+  );
+  inNamespace(router.namespace, [...up('eth0', router.address), ...up('eth1', router.clientSide), ...behind]);
+  const forward = 'echo 1 > /proc/sys/net/ipv4/ip_forward';
+  ip(['netns', 'exec', router.namespace, 'sh', '-c', forward]);
+}
+
+function up(device: string, address: string): string[] {
+  return ['link set lo up', `link set ${device} up`, `address add ${address}/${routedPrefixLength} dev ${device}`];
 }
 
 /** Pulls the cable of a node, or plugs it in again. */

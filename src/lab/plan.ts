@@ -1,5 +1,9 @@
 import { formatIp, type IpAddress } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
+import type { Delivery } from '../dataplane/forwarding-table.ts';
+
+/** As in agent.yaml. */
+export type LabDelivery = Delivery | 'group';
 
 /** What `labUp` is asked for. */
 export interface LabSize {
@@ -9,7 +13,7 @@ export interface LabSize {
   /** Addresses of each client machine. */
   readonly addresses: number;
   /** As in agent.yaml; `segment` by default. */
-  readonly delivery?: 'segment' | 'group';
+  readonly delivery?: LabDelivery;
   /** Group delivery alone: all machines are this one, and what they send stays on its loopback device. Needs no namespaces, and no privilege. */
   readonly onLoopback?: boolean;
 }
@@ -27,21 +31,31 @@ export interface LabClient extends LabNode {
   readonly addresses: readonly string[];
 }
 
+/** The machine between the segment of the replicas, at `eth0`, and that of the clients, at `eth1`. */
+export interface LabRouter extends LabNode {
+  /** Its address among the clients. */
+  readonly clientSide: string;
+}
+
 /** Names and addresses of a laboratory: the same for the same size. */
 export interface LabPlan {
   readonly name: string;
-  /** Namespace of the switch, with the bridge `br0`. */
+  /** Namespace of the switch, with the bridge `br0`; where there is a router, the clients are on another, `br1`. */
   readonly switchNamespace: string;
+  /** Only in `router` delivery. */
+  readonly router?: LabRouter;
   readonly replicas: readonly LabNode[];
   readonly clients: readonly LabClient[];
-  readonly delivery: 'segment' | 'group';
+  readonly delivery: LabDelivery;
   readonly onLoopback: boolean;
   /** `address` is what clients send to: in group delivery the group. */
   readonly service: { readonly address: string; readonly group: string };
   readonly control: { readonly group: string; readonly port: number };
 }
 
+/** Of the one segment, and of each of two. */
 export const prefixLength = 16;
+export const routedPrefixLength = 24;
 /** With the longest node name, a namespace is still one word in a listing. */
 const namePattern = /^[a-z0-9]{1,10}$/;
 const limits = { replicas: 16, clients: 16, addresses: 64 } as const;
@@ -63,6 +77,11 @@ export function planLab(size: LabSize): LabPlan {
   return {
     name,
     switchNamespace: namespace('sw'),
+    ...(size.delivery === 'router'
+      ? {
+          router: { name: 'rt', namespace: namespace('rt'), address: subnet(0, 1), clientSide: subnet(1, 254) },
+        }
+      : {}),
     replicas: Array.from({ length: replicas }, (_, i) => node('r', i, subnet(0, 11 + i))),
     clients: Array.from({ length: clients }, (_, i) => ({
       ...node('c', i, subnet(1, 1 + i)),

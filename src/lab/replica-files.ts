@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { issueMember, makeAuthority, readAuthority, unlockAuthority } from '../platform/certificates.ts';
 import { newKeyring } from '../platform/keyring.ts';
-import type { LabNode, LabPlan } from './plan.ts';
+import type { LabNode, LabPlan, LabRouter } from './plan.ts';
 
 /** Where a replica's things are. */
 export interface ReplicaFiles {
@@ -64,6 +64,7 @@ export async function writeReplicaFiles(
     mkdirSync(directory, { mode: 0o700 });
     writeFileSync(config, stringify(agentYaml(plan, replica, served)), { mode: 0o600 });
   }
+  if (plan.router) writeRouterFile(labDirectory, plan, plan.router, served);
   if (served.certified) await writeCertificates(join(labDirectory, certificates), plan);
 }
 
@@ -76,7 +77,9 @@ async function writeCertificates(directory: string, plan: LabPlan): Promise<void
   const authority = readAuthority(directory);
   const key = unlockAuthority(authority, passphrase);
   await Promise.all(
-    plan.replicas.map(({ name }) => issueMember(authority, key, { replica: name, days: 30, out: directory })),
+    [...plan.replicas, ...(plan.router ? [plan.router] : [])].map(({ name }) =>
+      issueMember(authority, key, { replica: name, days: 30, out: directory }),
+    ),
   );
 }
 
@@ -100,24 +103,61 @@ function agentYaml(
       ...(plan.delivery === 'group' ? {} : { address: plan.service.address }),
       ...(udpIdle === null ? {} : { udpIdle }),
     },
-    control: {
-      ...plan.control,
-      peers: Object.fromEntries(plan.replicas.map(({ name, address }) => [name, address])),
-      keyring: '../keyring.json',
-    },
+    control: controlOf(plan),
     ...(checkedPorts.length > 0 ? { health: checkedPorts.map((port) => ({ kind: 'tcp', port, ...checkTimes })) } : {}),
-    ...(certified
-      ? {
-          certificates: {
-            ca: `../${certificates}/ca.crt`,
-            certificate: `../${certificates}/${replica.name}.crt`,
-            key: `../${certificates}/${replica.name}.key`,
-          },
-        }
-      : {}),
+    ...(certified ? { certificates: certificatesOf(replica) } : {}),
     sdk: { socket: 'sdk.sock' },
     stateDir: 'state',
     socket: 'agent.sock',
     policy: '../policy.yaml',
+    ...(plan.router ? { routers: { [plan.router.name]: plan.router.address } } : {}),
   };
+}
+
+function controlOf({ control, replicas }: LabPlan): Readonly<Record<string, unknown>> {
+  const peers = Object.fromEntries(replicas.map(({ name, address }) => [name, address]));
+  return { ...control, peers, keyring: '../keyring.json' };
+}
+
+function certificatesOf({ name }: LabNode): Readonly<Record<string, string>> {
+  const file = (each: string): string => `../${certificates}/${each}`;
+  return { ca: file('ca.crt'), certificate: file(`${name}.crt`), key: file(`${name}.key`) };
+}
+
+/** Where a router's things are. */
+export interface RouterFiles {
+  readonly directory: string;
+  readonly config: string;
+  readonly socket: string;
+  readonly log: string;
+}
+
+export function routerFiles(labDirectory: string, router: string): RouterFiles {
+  const directory = join(labDirectory, router);
+  const file = (name: string): string => join(directory, name);
+  return { directory, config: file('router.yaml'), socket: file('router.sock'), log: file('router.log') };
+}
+
+/** Joins count when a certificate of the lab's authority has signed them. */
+function writeRouterFile(labDirectory: string, plan: LabPlan, router: LabRouter, { ports, udpIdle }: Served): void {
+  const { directory, config } = routerFiles(labDirectory, router.name);
+  const service = { name: 'web', address: plan.service.address, ports, group: plan.service.group };
+  const content = {
+    node: router.name,
+    links: ['eth0'],
+    services: [
+      {
+        cluster: clusterOf(plan),
+        service: { ...service, ...(udpIdle === null ? {} : { udpIdle }) },
+        access: { kind: 'authority', ca: `../${certificates}/ca.crt` },
+        control: controlOf(plan),
+        routers: { [router.name]: router.address },
+        certificates: certificatesOf(router),
+      },
+    ],
+    stateDir: 'state',
+    socket: 'router.sock',
+  };
+  mkdirSync(directory, { mode: 0o700 });
+  writeFileSync(config, stringify(content), { mode: 0o600 });
 }

@@ -3,7 +3,7 @@ import { OperatingError } from '../base/operating-error.ts';
 import { environmentOf } from './environment.ts';
 import type { LabNode, LabPlan } from './plan.ts';
 
-/** Starts a command on a node; "sw" is the switch. */
+/** Starts a command on a node; "sw" is the switch, "rt" the router where there is one. */
 export function spawnOn(plan: LabPlan, node: string, argv: readonly string[], options: SpawnOptions): ChildProcess {
   const namespace = namespaceOf(plan, node);
   const env = { ...process.env, ...options.env, ...environmentOf(plan, node) };
@@ -13,7 +13,7 @@ export function spawnOn(plan: LabPlan, node: string, argv: readonly string[], op
 
 function namespaceOf(plan: LabPlan, name: string): string {
   if (name === 'sw') return plan.switchNamespace;
-  const nodes: readonly LabNode[] = [...plan.replicas, ...plan.clients];
+  const nodes: readonly LabNode[] = [...plan.replicas, ...plan.clients, ...(plan.router ? [plan.router] : [])];
   const node = nodes.find((each) => each.name === name);
   if (!node) {
     const allowed = nodes.map((each) => each.name).join(', ');

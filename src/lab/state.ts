@@ -19,6 +19,8 @@ export interface LabState {
   readonly plan: LabPlan;
   readonly agents: readonly ProcessRecord[];
   readonly servers: readonly ProcessRecord[];
+  /** The daemons of the routers. */
+  readonly routers: readonly ProcessRecord[];
   /** What the switch does wrong now. */
   readonly switchFaults: SwitchFaults;
 }

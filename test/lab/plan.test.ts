@@ -15,6 +15,16 @@ describe('the plan of a lab', () => {
     expect(plan.switchNamespace).toBe('mc-demo-sw');
   });
 
+  test('has a router with a foot on each side where packets are routed, and none otherwise', () => {
+    expect(plan).not.toHaveProperty('router');
+    const routed = planLab({ name: 'demo', replicas: 3, clients: 2, addresses: 16, delivery: 'router' });
+    expect(routed.router).toEqual({
+      ...{ name: 'rt', namespace: 'mc-demo-rt' },
+      ...{ address: '10.77.0.1', clientSide: '10.77.1.254' },
+    });
+    expect({ ...routed, router: undefined }).toEqual({ ...plan, router: undefined });
+  });
+
   test('spreads the client addresses over the slots of the default mask', () => {
     const lastBytes = plan.clients.flatMap(({ addresses }) => addresses.map((each) => Number(each.split('.')[3])));
     const sorted = [...lastBytes].sort((a, b) => a - b);

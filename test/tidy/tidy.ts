@@ -25,7 +25,7 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
     node: true,
   },
   sdk: { imports: ['base', 'space', 'dataplane', 'platform'], node: true },
-  lab: { imports: ['base', 'space', 'platform', 'ports', 'wire', 'sdk'], node: true },
+  lab: { imports: ['base', 'space', 'platform', 'ports', 'wire', 'sdk', 'dataplane/forwarding-table.ts'], node: true },
   scenario: { imports: ['base', 'space', 'policy', 'platform', 'ports', 'lab'], node: true },
   agent: {
     imports: [
