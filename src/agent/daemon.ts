@@ -249,7 +249,7 @@ function watchServer(
 }
 
 function openControl(
-  { node, control }: AgentConfig,
+  { node, control, routers }: AgentConfig,
   log: Logger,
   onDatagram: (datagram: Uint8Array, via: Via) => void,
 ): Promise<ControlNetwork> {
@@ -257,7 +257,7 @@ function openControl(
     address: defined(control.peers[node], 'the checked address of this node'),
     group: control.group,
     port: control.port,
-    peers: new Map(Object.entries(control.peers)),
+    peers: new Map(Object.entries({ ...control.peers, ...routers })),
     onDatagram,
     onSendFailure: sendFailureLog(log),
   });

@@ -91,7 +91,7 @@ async function openAnnouncer(
   };
   const network = await openUdpControlNetwork({
     ...{ address: defined(routers[node], 'the checked address of this router'), group, port },
-    peers: new Map(Object.entries(peers)),
+    peers: new Map(Object.entries({ ...peers, ...routers })),
     // Nothing that they say is for a router, but that they do not know its certificate yet.
     onDatagram: (datagram) => void channel?.open(datagram),
     onSendFailure: (reason) => log.debug(`control channel: ${reason}`),

@@ -24,7 +24,6 @@ import {
 
 const name = labName('t');
 const program = (path: string): string => fileURLToPath(new URL(`../../dist/lab/${path}`, import.meta.url));
-const replicaAddresses: Readonly<Record<string, string>> = { r1: '10.77.0.11', r2: '10.77.0.12', r3: '10.77.0.13' };
 const bodyBytes = 300_000;
 const large = `require("http").createServer((q, s) => s.end(Buffer.alloc(${bodyBytes}))).listen(81)`;
 const serve = [program('http-server-main.js'), program('tcp-echo-server-main.js')].map((each) => `'${each}'`);
@@ -40,19 +39,12 @@ afterAll(async () => {
   expect(leftovers(name)).toEqual([]);
 });
 
-/** What a router does that hears from the agents who owns what. */
-async function applyOwners({ owners }: StatusSeen): Promise<void> {
-  const shares = owners.map((each) => `${replicaAddresses[each.name]}=${each.slots}`);
-  await on(name, 'rt', process.execPath, program('apply-owners-main.js'), serviceAddress, ...shares);
-}
-
 async function setPolicy(policy: string, isDone: (status: StatusSeen) => boolean): Promise<StatusSeen> {
   writeFileSync(join(labDirectory(name), 'policy.yaml'), policy);
   const status = await until(
     () => statusOf(name, 'r1'),
     (each) => each.settled && isDone(each),
   );
-  await applyOwners(status);
   return status;
 }
 
@@ -118,7 +110,6 @@ test('a host whose rules are gone answers nobody, and serves again when its agen
     () => statusOf(name, 'r2'),
     ({ verdict, settled, owners }) => verdict === 'serving' && settled && owners.length === 3,
   );
-  await applyOwners(again);
   expect((await ask()).stdout.trim()).toBe(ownerOf(again, address));
 });
 
@@ -193,7 +184,6 @@ test('when a replica dies its clients are served again by those that take its sl
     () => statusOf(name, 'r1'),
     ({ owners, settled }) => settled && !owners.some((each) => each.name === 'r3'),
   );
-  await applyOwners(status);
   for (const client of ['c1', 'c2']) await expectOwnersToAnswer(name, client, status);
 });
 
