@@ -99,11 +99,9 @@ async function assemble(
   // First, because only one process can have the address and port: whoever fails here has touched nothing of the running agent's.
   const network = await openControl(config, log, (datagram, via) => driver?.receive(datagram, via));
   closers.push(() => network.close());
-  const group = role.witness || config.delivery !== 'group' ? null : groupHost(configured);
-  const { host, segment, flows, resets, service } =
-    role.witness || group
-      ? { ...(group ?? witnessHost()), resets: noResets, service: configured }
-      : await replicaHost(config, configured, store, log, closers, () => driver);
+  const { host, segment, flows, resets, service, group } = role.witness
+    ? { ...witnessHost(), resets: noResets, service: configured, group: null }
+    : await replicaHost(config, configured, store, log, closers, () => driver);
   taken.host = host;
   closers.push(() => segment.close());
   const { dataPlane, adopted } = host;
@@ -197,6 +195,8 @@ interface ReplicaHost {
   readonly flows: FlowTable;
   readonly resets: HeldResets;
   readonly service: ServiceEntry;
+  /** In group delivery alone. */
+  readonly group: GroupHost | null;
 }
 
 async function replicaHost(
@@ -207,13 +207,17 @@ async function replicaHost(
   closers: Closers,
   driver: () => Driver | null,
 ): Promise<ReplicaHost> {
+  if (config.delivery === 'group') {
+    const group = groupHost(configured);
+    return { ...group, resets: noResets, service: configured, group };
+  }
   // Before the rules that need somebody to listen.
   const resets = openHeldResets(configured.name, openNftables(), log, (...flow) => driver()?.unknown(...flow));
   closers.push(() => resets.close());
   const service = resets.group === null ? configured : { ...configured, resetGroup: resets.group };
   const host = await takeHost(service, groupOf(config), store);
   const segment = joinSegment(config, service, log, (peer) => driver()?.alive(peer));
-  return { host, segment, flows: openFlowTable(service.address), resets, service };
+  return { host, segment, flows: openFlowTable(service.address), resets, service, group: null };
 }
 
 /** Checks the local server, and tells when it begins or ceases to answer, or to take datagrams. Returns what ends it. */

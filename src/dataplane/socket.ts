@@ -20,7 +20,7 @@ import { nothingStays, type UdpFlow } from './staying.ts';
  */
 export type Decider = 'kernel' | 'application';
 
-/** What the application that reads a socket is told of its share. */
+/** What the application that reads a socket is told of its share; no filters and no foreign flows where the kernel decides. */
 export interface ShareWord extends ListedShare {
   readonly by: Decider;
   /** It remembers the flows that it took for this long, milliseconds; 0: none. */
@@ -193,19 +193,20 @@ class LeasedSockets {
     if (!this.#sockets.has(socket)) return;
     const { partition, udpIdleMs: idleMs = 0 } = this.#service;
     const share = shareOf(this.#table, partition, socket.port);
-    const word = { ...share, filters: coverSlots(partition, share.slots), idleMs };
     const program = by === 'kernel' ? socketFilter(share) : null;
     if (program?.ok && socket.attach(this.#isOpen() ? program.value : dropAll)) {
       joined.by = 'kernel';
       joined.program = program.value;
-      void socket.tell({ ...word, by: 'kernel' });
+      void socket.tell({ by: 'kernel', filters: [], kept: share.kept, foreign: [], idleMs });
       return;
     }
     // Nobody has decided as the application will, until it does.
     if (joined.by === 'kernel') socket.attach(dropAll);
     joined.by = 'application';
     joined.program = takeAll;
-    if (await socket.tell({ ...word, by: 'application' })) this.#open(socket, joined);
+    const { kept, foreign, slots } = share;
+    const word = { filters: coverSlots(partition, slots), kept, foreign, idleMs };
+    if (await socket.tell({ by: 'application', ...word })) this.#open(socket, joined);
   }
 }
 

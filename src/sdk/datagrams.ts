@@ -104,7 +104,7 @@ export class Datagrams {
   }
 }
 
-type OfSessions = Extract<OfPort, { type: 'export' | 'stay' | 'import' | 'withdraw' }>;
+type OfSessions = Exclude<OfPort, { type: 'share' | 'lease' | 'look' | 'count' | 'denied' | 'gone' | 'pass' }>;
 
 function hearOfSessions(session: AgentSession, sessions: DatagramSessions | null, message: OfSessions): void {
   if (message.type === 'export') {

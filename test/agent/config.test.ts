@@ -56,10 +56,7 @@ describe('agent.yaml', () => {
   });
 
   test('tells the data plane of a routed address that there is no group', () => {
-    const routed = serviceOf(
-      read(`${good.replace(', group: 239.77.0.10', '')}delivery: router\n`),
-      '02:00:00:00:00:0b',
-    );
+    const routed = serviceOf(read(`${good}delivery: router\n`), '02:00:00:00:00:0b');
     expect(routed).toMatchObject({ delivery: 'router', groupMac: null });
     expect(serviceOf(read(good), '02:00:00:00:00:0b')).not.toHaveProperty('delivery');
   });
@@ -87,7 +84,7 @@ describe('agent.yaml', () => {
     [
       'cluster: site1',
       'cluster: site1\ncolour: red',
-      'colour: unknown field, allowed are cluster, node, interface, service, control, certificates, sdk, stateDir, socket, policy, delivery, health',
+      'colour: unknown field, allowed are cluster, node, interface, service, control, routers, certificates, sdk, stateDir, socket, policy, delivery, health',
     ],
     [
       'group: 239.77.0.10 }',
@@ -97,14 +94,18 @@ describe('agent.yaml', () => {
     [
       'policy: ../policy.yaml',
       'policy: ../policy.yaml\ndelivery: ecmp',
-      'delivery: "ecmp" is not allowed, allowed are segment, router',
+      'delivery: "ecmp" is not allowed, allowed are segment, router, group',
     ],
     [
       'policy: ../policy.yaml',
-      'policy: ../policy.yaml\ndelivery: router',
-      'service.group: is for delivery segment only; in delivery router the address is routed',
+      'policy: ../policy.yaml\nrouters: { edge1: 10.77.0.1 }',
+      'routers: are for delivery router',
     ],
-    [', group: 239.77.0.10', '', 'service.group: missing, delivery segment needs a multicast group'],
+    [
+      'policy: ../policy.yaml',
+      'policy: ../policy.yaml\ndelivery: router\nrouters: { edge1: 10.77.0.1 }',
+      'routers: needs certificates: joins are signed',
+    ],
     [
       'cluster: site1',
       'cluster: [',
@@ -114,6 +115,27 @@ describe('agent.yaml', () => {
     ['cluster: site1', 'cluster: !name site1', 'not YAML: Unresolved tag: !name at line 1, column 10'],
   ])('%s → %s is refused in one line', (from, to, line) => {
     expect(() => read(good.replace(from, to))).toThrow(`${join(directory, 'agent.yaml')}: ${line}`);
+  });
+
+  const grouped = good
+    .replace('address: 203.0.113.10, ports: [80/tcp, 53/udp]', 'ports: [53/udp]')
+    .replace('policy: ../policy.yaml', 'policy: ../policy.yaml\ndelivery: group\nsdk: { socket: sdk.sock }');
+
+  test('without a service address the group is what clients reach, in group delivery', () => {
+    expect(read(grouped)).toMatchObject({ delivery: 'group', service: { address: '239.77.0.10' } });
+  });
+
+  test.each([
+    ['delivery: group', 'delivery: segment', 'service.address: missing, segment delivery needs one'],
+    ['sdk: { socket: sdk.sock }', '', 'sdk: missing, group delivery needs it'],
+    ['53/udp', '53/udp, 80/tcp', 'service.ports[1]: 80/tcp cannot be, group delivery carries UDP alone'],
+    [
+      'delivery: group',
+      'delivery: group\nhealth: [{ kind: tcp, port: 80 }]',
+      'health[0].address: missing, as the service has no address',
+    ],
+  ])('in group delivery, %s → %s is refused in one line', (from, to, line) => {
+    expect(() => read(grouped.replace(from, to))).toThrow(`${join(directory, 'agent.yaml')}: ${line}`);
   });
 
   test('that is not there is refused with its name', () => {

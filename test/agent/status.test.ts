@@ -48,6 +48,11 @@ describe('status', () => {
     ]);
   });
 
+  test('says what ends the lease, where the kernel does not by itself', () => {
+    expect(formatStatus(serving)).not.toContain('fence');
+    expect(formatStatus({ ...serving, fence: 'an application' }).split('\n')).toContain('fence: an application');
+  });
+
   test('says the verdict first, then the service, then the policy; then who has what', () => {
     expect(formatStatus(serving).split('\n')).toEqual([
       'r1: serving 128 of 256 slots',

@@ -50,6 +50,16 @@ describe('the plan of a lab', () => {
     expect(all.every((address) => /^10\.77\.\d+\.([1-9]|[1-9]\d|1\d\d|2[0-4]\d|25[0-4])$/.test(address))).toBe(true);
   });
 
+  test('without namespaces all addresses are those of this machine, and the group is what clients reach', () => {
+    const local = planLab({ name: 'x', replicas: 2, clients: 1, addresses: 2, delivery: 'group', onLoopback: true });
+    expect(local.service).toEqual({ address: '239.77.0.100', group: '239.77.0.100' });
+    expect(local.replicas.map(({ address }) => address)).toEqual(['127.77.0.11', '127.77.0.12']);
+    expect(local.clients.map(({ addresses }) => addresses)).toEqual([['127.77.101.1', '127.77.101.128']]);
+    expect(() => planLab({ name: 'x', replicas: 2, clients: 1, addresses: 2, onLoopback: true })).toThrow(
+      'without namespaces there is group delivery alone',
+    );
+  });
+
   test.each([
     [{ name: 'Demo' }, '"Demo" is no name for a lab, allowed are 1 to 10 lower-case letters and digits'],
     [{ name: 'longer-than' }, '"longer-than" is no name for a lab, allowed are 1 to 10 lower-case letters and digits'],

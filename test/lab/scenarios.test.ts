@@ -30,6 +30,9 @@ test.each([
   'transfer-crash-taker',
   'datagrams',
   'datagrams-stay',
+  'group',
+  'group-stay',
+  'group-sessions',
 ])(
   'scenarios/%s.yaml passes',
   async (file) => {

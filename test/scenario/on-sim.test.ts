@@ -38,6 +38,10 @@ async function report(timeline: string, expectations = '', workloads?: string): 
 const unfit = [
   'datagrams-stay.yaml',
   'demo.yaml',
+  'group-local.yaml',
+  'group-sessions.yaml',
+  'group-stay.yaml',
+  'group.yaml',
   'transfer-partition.yaml',
   'transfer-crash-giver.yaml',
   'transfer-crash-taker.yaml',

@@ -106,7 +106,7 @@ describe('scenario files', () => {
     [
       'expect:',
       'seed: 3\nexpect:',
-      'seed: unknown field, allowed are name, description, topology, needs, udpIdle, programs, policy, workloads, timeline, expect',
+      'seed: unknown field, allowed are name, description, topology, needs, delivery, otherwise, udpIdle, programs, policy, workloads, timeline, expect',
     ],
     [
       'name: short',
@@ -123,6 +123,29 @@ describe('scenario files', () => {
     expect(() => read(good.replace(from, to))).toThrow(
       expect.objectContaining({ code: 'scenario', message: `${join(directory, 'scenario.yaml')}: ${line}` }),
     );
+  });
+
+  const grouped = `name: g
+description: clients send to a group
+topology: { replicas: 3, clients: 1, addresses: 1, onLoopback: true }
+delivery: group
+policy: { strategy: equal, handoff: forward }
+workloads: [{ kind: udp-echo, flows: 1 }]
+timeline: [wait: 1]
+expect: []
+`;
+
+  test('may be of group delivery, without namespaces', () => {
+    expect(read(grouped)).toMatchObject({ delivery: 'group', topology: { onLoopback: true } });
+  });
+
+  test.each([
+    ['delivery: group', 'delivery: segment', 'topology.onLoopback: only with group delivery'],
+    ['kind: udp-echo, flows: 1', 'kind: tcp-echo, sessions: 1', 'workloads[0].kind: group delivery has udp-echo alone'],
+    ['wait: 1', 'cut: r1', 'timeline[0]: without namespaces there is no switch, and no host'],
+    ['wait: 1', 'kill: { host: r1 }', 'timeline[0]: without namespaces there is no switch, and no host'],
+  ])('of group delivery: %s → %s is refused in one line', (from, to, line) => {
+    expect(() => read(grouped.replace(from, to))).toThrow(`${join(directory, 'scenario.yaml')}: ${line}`);
   });
 
   test.each([

@@ -36,6 +36,67 @@ test('a message is read as it was written, whatever is in it', () => {
   );
 });
 
+const client = fc.record({
+  client: fc.bigInt({ min: 0n, max: 2n ** 32n - 1n }).map((value) => ipAddress(4, value)),
+  clientPort: fc.integer({ min: 0, max: 65_535 }),
+});
+const filter = fc.record({ value: address, mask: address }).map(({ value, mask }) => {
+  const bits = { family: value.family, value: mask.value & (2n ** (value.family === 4 ? 32n : 128n) - 1n) };
+  return { value: { family: value.family, value: value.value & bits.value }, mask: bits };
+});
+
+test('what is said of datagrams is read as it was written', () => {
+  const share = fc.record({
+    type: fc.constant('share' as const),
+    ...{ id: fc.nat(), port, by: fc.constantFrom('kernel' as const, 'application' as const, 'everybody' as const) },
+    ...{ filters: fc.array(filter), kept: fc.array(client), foreign: fc.array(client), idleMs: fc.nat() },
+  });
+  const state = fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes));
+  const sessions = fc.array(
+    fc.record({ end: client, state }).map(({ end, ...rest }) => ({ ...end, ...rest })),
+    { maxLength: 64 },
+  );
+  const imports = fc.record({ type: fc.constant('import' as const), id: fc.nat(), port, sessions });
+  fc.assert(
+    fc.property(fc.oneof(share, imports), (message: AgentMessage) => {
+      expect(decodeAgentMessage(encodeAgentMessage(message))).toEqual({ ok: true, value: message });
+    }),
+  );
+});
+
+test.each([
+  ['a client without a port', { type: 'gone', port: 7, clients: ['192.0.2.1'] }],
+  ['a client of a port that there is not', { type: 'gone', port: 7, clients: ['192.0.2.1:65536'] }],
+  ['a client of IPv6', { type: 'gone', port: 7, clients: ['[2001:db8::1]:1'] }],
+  ['a value with bits that its mask has not', { ...shareLine(), filters: ['0.0.0.8/0.0.0.7'] }],
+  ['a filter without a mask', { ...shareLine(), filters: ['0.0.0.1'] }],
+  ['a state that is too long', { type: 'import', id: 1, port: 7, sessions: [sessionLine(32 * 1024 + 1)] }],
+  ['more sessions than go together', { type: 'import', id: 1, port: 7, sessions: Array(65).fill(sessionLine(1)) }],
+])('%s is refused', (_what, message) => {
+  expect(decodeAgentMessage(JSON.stringify(message)).ok).toBe(false);
+});
+
+function shareLine() {
+  return {
+    type: 'share',
+    id: 1,
+    port: 7,
+    by: 'kernel',
+    filters: ['0.0.0.1/0.0.0.7'],
+    kept: [],
+    foreign: [],
+    idleMs: 0,
+  };
+}
+
+function sessionLine(bytes: number) {
+  return { client: '192.0.2.1:1', state: Buffer.alloc(bytes).toString('base64') };
+}
+
+test('a share is read', () => {
+  expect(decodeAgentMessage(JSON.stringify(shareLine()))).toMatchObject({ ok: true, value: { by: 'kernel' } });
+});
+
 test('anything else is refused or read, and never thrown', () => {
   fc.assert(
     fc.property(
