@@ -32,6 +32,7 @@ const home = join(process.env.MANYCAST_LAB_HOME ?? join(tmpdir(), `manycast-${pr
 const machines = ['c1', 'c2'];
 const processesOfMachine = 2;
 const quietMs = 1000;
+const streamsQuietMs = 2000;
 const moveMsMax = 30_000;
 const failed = 2;
 let askedAt = performance.now();
@@ -64,6 +65,8 @@ async function requests() {
     /** Of all others: before any move, in the windows without a move after that, and in those with one. */
     beforeMs: figures(quiet.slice(0, 1).flatMap((each) => each.latencies)),
     afterMs: figures(quiet.slice(1).flatMap((each) => each.latencies)),
+    /** The median of connections that have moved in each window, divided by that of connections that were opened in it. */
+    latencyRatio: figures(quiet.slice(1).map((each) => figures(each.latencies).p50 / figures(each.youngLatencies).p50)),
     besidesMs: figures(moving.flatMap((each) => each.latencies)),
   };
 }
@@ -82,6 +85,8 @@ async function streams() {
     quietMs: figures(quiet.map(({ silences }) => Math.max(0, ...silences))),
     megabytesPerSecondBefore: round(rate(quiet[0])),
     megabytesPerSecondAfter: figures(quiet.slice(1).map(rate)).p50,
+    /** Of the window after each move, divided by that of the one before it. */
+    rateRatio: figures(quiet.slice(1).map((each, i) => rate(each) / rate(quiet[i]))),
   };
 }
 
@@ -92,23 +97,28 @@ async function measure(task, processes) {
     const all = clients.length * (task.connections + task.streams);
     await until(clients, ({ open }) => open === all);
     await delay(quietMs);
-    await ask(clients);
+    await ask(clients, task.probes);
+    const timeouts = timeoutsOf();
     const windows = [];
     let last = null;
     let misplaced = 0;
     const cpu = [];
-    for (let i = 0; i < moves; i++) {
-      await delay(quietMs);
+    const quiet = async () => {
+      await delay(task.streams > 0 ? streamsQuietMs : quietMs);
       windows.push({ isMove: false, ...(await ask(clients)) });
+    };
+    for (let i = 0; i < moves; i++) {
+      await quiet();
       const [from, to] = i % 2 === 0 ? ['r1', 'r2'] : ['r2', 'r1'];
       const spent = cpuMs();
       const done = await move(from, to, all);
       if (isTransfer) cpu.push(...cpuSince(spent, from, done.connections));
       if (task.connections > 0) await delay(1100);
-      last = await ask(clients);
+      last = await ask(clients, task.probes);
       misplaced += isTransfer ? all - done.connections : last.moved;
       windows.push({ isMove: true, ...last, ...done });
     }
+    await quiet();
     const batches = windows.flatMap((each) => each.batches ?? []);
     return {
       clients,
@@ -118,6 +128,8 @@ async function measure(task, processes) {
       misplaced,
       phasesMs: phasesOf(batches),
       cpuMsOfConnection: cpuOf(cpu),
+      /** Of the kernels' retransmission timers, and packets that found no room in a receive queue, over the whole run: those of clients and replicas. */
+      timeouts: timeoutsOf().map((count, i) => count - timeouts[i]),
     };
   } finally {
     for (const { child } of clients) child.stdin.end();
@@ -139,6 +151,16 @@ async function move(from, to, connections) {
     const ms = Math.max(...batches.map(({ time }) => time)) - begin;
     return { connections: moved, movesPerSecond: round((moved / ms) * 1000), batches };
   }
+}
+
+function timeoutsOf() {
+  return ['TcpExtTCPTimeouts', 'TcpExtTCPRcvQDrop'].map((counter) =>
+    [...machines, 'r1', 'r2'].reduce((sum, node) => {
+      const argv = ['netns', 'exec', `mc-${name}-${node}`, 'nstat', '-asz', counter];
+      const { stdout } = spawnSync('ip', argv, { encoding: 'utf8' });
+      return sum + Number(stdout.split(`${counter} `)[1]?.trim().split(/\s+/)[0] ?? 0);
+    }, 0),
+  );
 }
 
 /** Processor time of the agents and the servers of both replicas so far, by what they are. */
@@ -196,11 +218,12 @@ function client(machine, task) {
   return { child, lines: createInterface({ input: child.stdout }) };
 }
 
-async function ask(clients) {
+/** Connections of which the clients open `young` are closed at the next call. */
+async function ask(clients, young = 0) {
   const said = await Promise.all(
     clients.map(async ({ child, lines: output }) => {
       const answer = once(output, 'line');
-      child.stdin.write('\n');
+      child.stdin.write(`${young}\n`);
       return JSON.parse((await answer)[0]);
     }),
   );
@@ -213,6 +236,7 @@ async function ask(clients) {
     ...{
       latencies: said.flatMap((each) => each.latencies),
       movedLatencies: said.flatMap((each) => each.movedLatencies),
+      youngLatencies: said.flatMap((each) => each.youngLatencies),
     },
     ...{ silences: said.flatMap((each) => each.silences) },
   };

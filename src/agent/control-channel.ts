@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { defined } from '../base/assert.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
 import { hmacSha256, type Keyring, sha256 } from '../platform/keyring.ts';
+import type { MemberSigning } from '../platform/member-signatures.ts';
 import type { StateStore } from '../ports/state-store.ts';
 import { type Envelope, openEnvelope, sealEnvelope, sealIntroduction } from '../wire/envelope.ts';
 import { type MemberConfig, speakersOf } from './config.ts';
@@ -23,8 +24,18 @@ export interface ControlChannel {
 export interface ControlChannelOptions {
   /** Null without certificates: then only the keyring says who is heard. */
   readonly signatures?: Signatures | null;
+  /** A member whose signature was verified says something about the keyring. */
+  readonly onKeyring?: (sender: string, body: Uint8Array) => void;
   /** A holder of the cluster's key speaks for another agent, in a life of it that was not heard before. */
   readonly onNewSession?: (sender: string) => void;
+}
+
+/** What an agent with certificates can say besides, under the key in use or another one of the cluster. */
+export interface SigningChannel extends ControlChannel {
+  /** A datagram that shows the own certificate. */
+  introduction(key?: Uint8Array): Uint8Array;
+  /** A datagram about the keyring. */
+  sealKeyring(body: Uint8Array, key?: Uint8Array): Uint8Array;
 }
 
 /**
@@ -35,15 +46,16 @@ export function createControlChannel(
   config: MemberConfig,
   keyring: Keyring,
   store: StateStore,
-  { signatures = null, onNewSession = () => {} }: ControlChannelOptions = {},
-): ControlChannel & {
-  /** A datagram that shows the own certificate, of an agent that signs. */
-  introduction(): Uint8Array;
-} {
+  { signatures = null, onNewSession = () => {}, onKeyring = () => {} }: ControlChannelOptions = {},
+): SigningChannel {
   const session = nextSession(store);
   const clusterId = clusterIdOf(config);
   let keys = keyring;
-  const hmac = (bytes: Uint8Array) => hmacSha256(defined(keys[0], 'the key that signs'), bytes);
+  const hmacBy =
+    (key = defined(keys[0], 'the key that signs')) =>
+    (bytes: Uint8Array) =>
+      hmacSha256(key, bytes);
+  const signing = (): MemberSigning => defined(signatures, 'a certificate').signing;
   const verify = (bytes: Uint8Array, mac: Uint8Array) =>
     keys.some((key) => timingSafeEqual(hmacSha256(key, bytes), mac));
   const sessions = new Map<string, number>();
@@ -58,9 +70,9 @@ export function createControlChannel(
 
   return {
     session,
-    seal: (body) => sealEnvelope(enveloped(body), hmac, signatures?.signing ?? null),
-    introduction: () =>
-      sealIntroduction(enveloped(defined(signatures, 'a certificate to show').signing.certificate), hmac),
+    seal: (body) => sealEnvelope(enveloped(body), hmacBy(), signatures?.signing ?? null),
+    introduction: (key) => sealIntroduction(enveloped(signing().certificate), hmacBy(key)),
+    sealKeyring: (body, key) => sealEnvelope(enveloped(body), hmacBy(key), signing(), 'keyring'),
     rekey: (next) => {
       keys = next;
     },
@@ -74,7 +86,10 @@ export function createControlChannel(
         return refusal === null ? ok(null) : refuse(refusal);
       }
       const refusal = signatures?.objectionTo(opened.value) ?? null;
-      return refusal === null ? opened : refuse(refusal);
+      if (refusal !== null) return refuse(refusal);
+      if (opened.value.form !== 'keyring') return opened;
+      if (signatures) onKeyring(sender, opened.value.body);
+      return ok(null);
     },
   };
 }

@@ -109,7 +109,11 @@ async function assemble(
   const policyFile = watchPolicy(config, partition, log, (policy) => driver?.propose({ kind: 'policy', policy }));
   closers.push(() => policyFile.close());
   const onRevoked = (names: readonly string[]): void => driver?.revoke(names);
-  const channel = openWatchedChannel(config, { keyring, store, network, clock, onRevoked }, log);
+  const channel = openWatchedChannel(
+    config,
+    { keyring, store, network, clock, onRevoked, view: () => driver?.view() ?? null },
+    log,
+  );
   closers.push(() => channel.close(), watchKeyring(config.control.keyring, channel, log));
   const joins = role.witness ? noJoins : joinsOf(config, service, log);
   closers.push(() => joins.close());

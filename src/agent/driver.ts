@@ -1,7 +1,7 @@
 import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { Change } from '../control/change.ts';
 import type { Control } from '../control/control.ts';
-import type { ControlEvent, ControlInput, ControlOutput } from '../control/io.ts';
+import type { ControlEvent, ControlInput, ControlOutput, ControlView } from '../control/io.ts';
 import type { Advertised } from '../control/routing.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
@@ -64,6 +64,7 @@ export interface Driver {
   inspect(): void;
   /** Hands everything off; resolves when nothing is left to wait for. */
   leave(): Promise<void>;
+  view(): ControlView;
   /** Datagrams that were not authentic, by reason. */
   refused(): ReadonlyMap<string, number>;
   /** Stops at once; the kernel keeps its table. */
@@ -105,11 +106,8 @@ export function startDriver(parts: DriverParts): Driver {
   return {
     receive(datagram: Uint8Array, via: Via): void {
       const opened = channel.open(datagram);
-      if (!opened.ok) {
-        refused.set(opened.reason, (refused.get(opened.reason) ?? 0) + 1);
-        return;
-      }
-      if (opened.value === null) return;
+      if (!opened.ok) refused.set(opened.reason, (refused.get(opened.reason) ?? 0) + 1);
+      if (!opened.ok || opened.value === null) return;
       const { sender, session, counter, body } = opened.value;
       feed({ kind: 'message', at: clock.now(), via, sender, session, counter, body });
     },
@@ -125,6 +123,7 @@ export function startDriver(parts: DriverParts): Driver {
         left = resolve;
         feed({ kind: 'leave', at: clock.now() });
       }),
+    view: () => control.view(),
     refused: () => refused,
     stop(): void {
       stopped = true;

@@ -1,12 +1,14 @@
 import type { Logger } from 'pino';
-import type { Keyring } from '../platform/keyring.ts';
+import type { ControlView, PeerState } from '../control/io.ts';
+import { type Keyring, readKeyring } from '../platform/keyring.ts';
 import { noRevocations, watchRevocations } from '../platform/revocations.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ControlNetwork } from '../ports/control-network.ts';
 import type { StateStore } from '../ports/state-store.ts';
-import { type MemberConfig, readCertificates } from './config.ts';
+import { type MemberConfig, readCertificates, speakersOf } from './config.ts';
 import { type ControlChannel, createControlChannel } from './control-channel.ts';
 import { type Introductions, startIntroductions } from './introductions.ts';
+import { KeyRotation, rotationRoundMs } from './key-rotation.ts';
 import { noSignatures, revokedHere, type SignatureStatus } from './signature-status.ts';
 import { Signatures } from './signatures.ts';
 
@@ -19,6 +21,8 @@ export interface MemberChannelParts {
   readonly now: () => number;
   /** Serial numbers that the authority has taken back, hexadecimal in lower case. */
   readonly revokedSerials: () => ReadonlySet<string>;
+  /** Null before there is any. */
+  readonly view: () => ControlView | null;
   /** Of whom the certificate is revoked, whenever that changes. */
   readonly onRevoked: (names: readonly string[]) => void;
 }
@@ -34,38 +38,82 @@ export interface MemberChannel extends ControlChannel {
 /** Throws an OperatingError when there are certificates, and they cannot be used. */
 export function openMemberChannel(config: MemberConfig, parts: MemberChannelParts, log: Logger): MemberChannel {
   const files = readCertificates(config);
-  const { keyring, store, network, clock } = parts;
+  const { store, network, clock, view } = parts;
   const signatures: Signatures | null =
     files && new Signatures({ ...parts, config, files, onRevoked: (names) => revoked(names) });
   let introductions: Introductions | null = null;
-  const channel = createControlChannel(config, keyring, store, {
+  let rotation: KeyRotation | null = null;
+  const path = config.control.keyring;
+  const peers = speakersOf(config).filter((name) => name !== config.node);
+  const channel = createControlChannel(config, parts.keyring, store, {
     signatures,
+    onKeyring: (sender, body) => rotation?.hear(sender, body),
     onNewSession: (peer) => introductions?.greet(peer),
   });
   if (signatures) {
     introductions = startIntroductions({
-      ...{ network, clock, introduction: channel.introduction, onRound: () => signatures.look() },
-      peers: Object.keys(config.control.peers).filter((name) => name !== config.node),
+      ...{ network, clock, peers, introduction: () => channel.introduction(), onRound: () => signatures.look() },
     });
   }
+  // Where unsigned messages are heard nobody is kept out by a key.
+  if (signatures && config.control.signatures === 'required') {
+    rotation = new KeyRotation({
+      ...{ node: config.node, cluster: config.cluster, peers, path, store, clock, log },
+      tellAll(body) {
+        network.multicast(channel.sealKeyring(body));
+        const datagram = channel.sealKeyring(body);
+        for (const peer of peers) network.unicast(peer, datagram);
+      },
+      tell: (peer, body, key) => network.unicast(peer, channel.sealKeyring(body, key)),
+      introduce: (peer, key) => network.unicast(peer, channel.introduction(key)),
+      reread: () => channel.rekey(readKeyring(path)),
+      revoked: () => signatures.status().revoked,
+      heard: () => [
+        ...(view()?.peers ?? []).flatMap(({ name, state }) => (isThere(state) ? [name] : [])),
+        ...Object.keys(config.routers).filter((name) => name !== config.node),
+      ],
+      coordinates: () => view()?.coordinator === config.node,
+    });
+  }
+  const rounds = repeat(clock, () => rotation?.round());
 
   function revoked(names: readonly string[]): void {
     const others = names.filter((name) => name !== config.node);
     if (names.includes(config.node)) log.error(revokedHere);
     if (others.length > 0) {
-      log.warn(
-        `certificate revoked: ${others.join(', ')}; the keyring is known there: change it everywhere else (manycast keyring add, use, remove)`,
-      );
+      const remedy = rotation
+        ? ''
+        : '; the keyring is known there: change it everywhere else (manycast keyring add, use, remove)';
+      log.warn(`certificate revoked: ${others.join(', ')}${remedy}`);
     }
     parts.onRevoked(names);
   }
 
   return {
     ...channel,
-    signatures: () => signatures?.status() ?? noSignatures,
+    signatures: () => (signatures ? { ...signatures.status(), rotation: rotation?.status() ?? null } : noSignatures),
     look: () => signatures?.look(),
-    close: () => introductions?.stop(),
+    close() {
+      introductions?.stop();
+      rounds.stop();
+    },
   };
+}
+
+function isThere(state: PeerState): boolean {
+  return state === 'heard' || state === 'leaving';
+}
+
+function repeat(clock: Clock, round: () => void): { stop(): void } {
+  let cancel = (): void => {};
+  const next = (): void => {
+    cancel = clock.wakeAt(clock.now() + rotationRoundMs, () => {
+      round();
+      next();
+    });
+  };
+  next();
+  return { stop: () => cancel() };
 }
 
 /** The same, with the list of revoked certificates that the configuration names. Throws an OperatingError also when that is not good. */

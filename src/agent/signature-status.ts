@@ -1,3 +1,5 @@
+import type { RotationStatus } from './key-rotation.ts';
+
 /** Whether the members of the cluster sign what they say, and who is not believed. */
 export interface SignatureStatus {
   /** `none`: this replica has no certificates. `accepted`: unsigned messages are heard too. */
@@ -10,9 +12,18 @@ export interface SignatureStatus {
   readonly revoked: readonly string[];
   /** Days until the own certificate is over, when these are few; else null. */
   readonly daysLeft: number | null;
+  /** How far the keyring is changed for who is revoked; null where a person is to do that. */
+  readonly rotation: RotationStatus | null;
 }
 
-export const noSignatures: SignatureStatus = { mode: 'none', unsigned: [], refused: {}, revoked: [], daysLeft: null };
+export const noSignatures: SignatureStatus = {
+  mode: 'none',
+  unsigned: [],
+  refused: {},
+  revoked: [],
+  daysLeft: null,
+  rotation: null,
+};
 
 const modes: Readonly<Record<SignatureStatus['mode'], string>> = {
   none: 'control messages are not signed: agent.yaml names no certificates',
@@ -45,10 +56,8 @@ const remedies: readonly (readonly [string, string])[] = [
 ];
 
 /** The mode, and one line for each thing that is wrong, as `node` sees it. */
-export function signatureLines(
-  { mode, unsigned, refused, revoked, daysLeft }: SignatureStatus,
-  node: string,
-): string[] {
+export function signatureLines(status: SignatureStatus, node: string): string[] {
+  const { mode, unsigned, refused, revoked, daysLeft, rotation } = status;
   const lines = [modes[mode]];
   if (daysLeft !== null) {
     lines.push(`the certificate of this replica is over in ${daysLeft} days: issue it a new one (manycast keys issue)`);
@@ -60,9 +69,7 @@ export function signatureLines(
       continue;
     }
     const speaks = refused[name] === undefined ? '' : ' and still speaks with the keyring';
-    lines.push(
-      `${name}: its certificate is revoked${speaks}; it knows the keyring: change it everywhere else (manycast keyring add, use, remove)`,
-    );
+    lines.push(`${name}: its certificate is revoked${speaks}; ${keyringLine(name, rotation)}`);
   }
   for (const [name, reason] of Object.entries(refused)) {
     if (revoked.includes(name)) continue;
@@ -70,4 +77,16 @@ export function signatureLines(
     lines.push(`in the name of ${name}, not believed: ${reason}${remedy ? `; ${remedy}` : ''}`);
   }
   return lines;
+}
+
+const byHand = 'change it everywhere else (manycast keyring add, use, remove)';
+
+function keyringLine(name: string, rotation: RotationStatus | null): string {
+  if (rotation === null) return `it knows the keyring: ${byHand}`;
+  const { covers, waitsFor, problem } = rotation;
+  if (problem !== null) return `the keyring cannot be changed: ${problem}`;
+  if (waitsFor.length > 0) {
+    return `the keyring is being changed, and the key it knows is heard until ${waitsFor.join(', ')} ${waitsFor.length > 1 ? 'have' : 'has'} the new one`;
+  }
+  return covers.includes(name) ? 'the keyring has been changed' : 'the keyring is to be changed, by the coordinator';
 }

@@ -102,7 +102,7 @@ export class Signatures {
     this.#options.onRevoked(names);
   }
 
-  status(): SignatureStatus {
+  status(): Omit<SignatureStatus, 'rotation'> {
     const { config, now } = this.#options;
     const daysLeft = Math.floor((this.signing.notAfter - now()) / dayMs);
     const lately = (at: number): boolean => Math.abs(now() - at) < latelyMs;

@@ -100,7 +100,8 @@ async function openAnnouncer(
   const channel = openWatchedChannel(
     member,
     {
-      ...{ keyring: readKeyring(control.keyring), network, clock: monotonicClock, onRevoked() {} },
+      ...{ keyring: readKeyring(control.keyring), network, clock: monotonicClock },
+      ...{ view: () => null, onRevoked() {} },
       store: openStateDirectory(`${stateDir}/${service.name}`),
     },
     log,

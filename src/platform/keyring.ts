@@ -36,6 +36,13 @@ export function addKey(path: string): string {
   return id;
 }
 
+/** Adds a key under a name of its own, which verifies and does not sign yet; what has that name already stays. */
+export function addKeyAs(path: string, id: string, secret: Uint8Array): void {
+  const file = readKeyringFile(path);
+  if (file.keys[id] !== undefined) return;
+  writeKeyringFile(path, { ...file, keys: { ...file.keys, [id]: Buffer.from(secret).toString('base64') } });
+}
+
 /** Signs with another key from now on. */
 export function useKey(path: string, id: string): void {
   const file = readKeyringFile(path);
@@ -58,6 +65,13 @@ export function removeKey(path: string, id: string): void {
 export function keyNames(path: string): { readonly use: string; readonly names: readonly string[] } {
   const { use, keys } = readKeyringFile(path);
   return { use, names: Object.keys(keys) };
+}
+
+/** By name, and the name of the one in use. */
+export function readKeys(path: string): { readonly use: string; readonly keys: ReadonlyMap<string, Uint8Array> } {
+  const { use, keys } = readKeyringFile(path);
+  const entries = Object.entries(keys).map(([id, key]) => [id, new Uint8Array(Buffer.from(key, 'base64'))] as const);
+  return { use, keys: new Map(entries) };
 }
 
 export function readKeyring(path: string): Keyring {
@@ -100,7 +114,11 @@ function textOf(file: KeyringFile): string {
 }
 
 function freshKey(): string {
-  return randomBytes(secretBytes).toString('base64');
+  return Buffer.from(freshSecret()).toString('base64');
+}
+
+export function freshSecret(): Uint8Array {
+  return randomBytes(secretBytes);
 }
 
 function checkKey(path: string, { keys }: KeyringFile, id: string): void {

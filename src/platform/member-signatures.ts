@@ -3,7 +3,7 @@ import { OperatingError } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
 import type { Disbelief, MemberCertificate } from '../identity/known-members.ts';
 import { memberOf } from '../identity/member-name.ts';
-import { fingerprintBytes, type Signing, signatureBytes } from '../wire/envelope.ts';
+import { certificateBytesMax, fingerprintBytes, type Signing, signatureBytes } from '../wire/envelope.ts';
 import type { MemberFiles } from './certificates.ts';
 
 /** The same key proves a name in TLS: what is signed here can be nothing else. */
@@ -17,7 +17,7 @@ export interface MemberSigning extends Signing {
   readonly notAfter: number;
 }
 
-/** Throws an OperatingError when the key is of another kind than `manycast keys issue` makes. */
+/** Throws an OperatingError when the key is of another kind than `manycast keys issue` makes, or the certificate does not fit a datagram. */
 export function memberSigning({ certificate, key }: MemberFiles): MemberSigning {
   const own = new X509Certificate(certificate);
   const privateKey = createPrivateKey(key);
@@ -25,6 +25,13 @@ export function memberSigning({ certificate, key }: MemberFiles): MemberSigning 
     throw new OperatingError('certificates', 'control messages are signed with an RSA key of 2048 bits', {
       remedy: 'make one: manycast keys issue',
     });
+  }
+  if (own.raw.length > certificateBytesMax) {
+    throw new OperatingError(
+      'certificates',
+      `the certificate has ${own.raw.length} bytes, at most ${certificateBytesMax} can be shown to the others`,
+      { remedy: 'make one: manycast keys issue' },
+    );
   }
   return {
     certificate: own.raw,

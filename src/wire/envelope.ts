@@ -21,9 +21,12 @@ export const signatureBytes = 256;
 /** Of the SHA-256 of a certificate (DER): which of the sender's it is. */
 export const fingerprintBytes = 8;
 
-/** What a datagram is: an `introduction` has the sender's certificate (DER) for its body, which needs no signature besides its own. */
-export type Form = 'unsigned' | 'signed' | 'introduction';
-const form = oneOf(['unsigned', 'signed', 'introduction']);
+/**
+ * What a datagram is: an `introduction` has the sender's certificate (DER) for its body, which needs no signature besides its own; `keyring` is about the cluster's keys, and
+ * signed.
+ */
+export type Form = 'unsigned' | 'signed' | 'introduction' | 'keyring';
+const form = oneOf(['unsigned', 'signed', 'introduction', 'keyring']);
 
 /** The member's word for a datagram, to be verified by the certificate of `fingerprint`. */
 export interface Signature {
@@ -64,9 +67,14 @@ type Hmac = (bytes: Uint8Array) => Uint8Array;
  * Version u8, cluster id 8 bytes, sender text, session u48, counter u48, form u8, body; when it is signed the fingerprint of the sender's
  * certificate (8 bytes) and its signature (256 bytes) over all before it; then `hmac` (HMAC-SHA256, 32 bytes) over all before it.
  */
-export function sealEnvelope(envelope: Sealed, hmac: Hmac, signing: Signing | null): Uint8Array {
+export function sealEnvelope(
+  envelope: Sealed,
+  hmac: Hmac,
+  signing: Signing | null,
+  signed: 'signed' | 'keyring' = 'signed',
+): Uint8Array {
   assert(envelope.body.length <= bodyBytesMax, `a body has at most ${bodyBytesMax} bytes`);
-  const writer = headed(envelope, signing ? 'signed' : 'unsigned').bytes(envelope.body);
+  const writer = headed(envelope, signing ? signed : 'unsigned').bytes(envelope.body);
   if (!signing) return authenticated(writer, hmac);
   const over = writer.bytes(signing.fingerprint).finish();
   const signature = signing.sign(over);
@@ -124,7 +132,8 @@ function readAuthentic(reader: Reader, content: Uint8Array): Opened {
     counter: reader.u48('counter'),
     form: form.read(reader, 'form'),
   };
-  if (head.form !== 'signed') return { ...head, body: reader.bytes(reader.remaining, 'body'), signature: null };
+  if (head.form !== 'signed' && head.form !== 'keyring')
+    return { ...head, body: reader.bytes(reader.remaining, 'body'), signature: null };
   if (reader.remaining < trailerBytes) return reader.refuse('signature: cut short');
   return {
     ...head,

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { AgentConfig } from '../../src/agent/config.ts';
@@ -9,6 +9,7 @@ import { Signatures } from '../../src/agent/signatures.ts';
 import { defined } from '../../src/base/assert.ts';
 import type { MemberFiles } from '../../src/platform/certificates.ts';
 import { hmacSha256 } from '../../src/platform/keyring.ts';
+import { certificateBytesMax } from '../../src/wire/envelope.ts';
 import { authorityUnderTest, lifetime } from '../identity/authority-under-test.ts';
 import { createMemoryStore } from './memory-store.ts';
 
@@ -106,7 +107,7 @@ describe('a signed control channel', () => {
     const r2 = agent('r2');
     expect(opened(r2, agent('r1', null).channel.seal(body))).toBe('not signed');
     expect(r2.signatures?.status().refused).toEqual({ r1: 'not signed' });
-    expect(signatureLines(defined(r2.signatures?.status(), 'a status'), 'r2')).toContainEqual(
+    expect(signatureLines({ ...defined(r2.signatures?.status(), 'a status'), rotation: null }, 'r2')).toContainEqual(
       expect.stringMatching(/^in the name of r1, not believed: not signed; name certificates in its agent.yaml/),
     );
   });
@@ -182,7 +183,7 @@ describe('a signed control channel', () => {
     expect(opened(r2, r1.channel.seal(body))).toBe('certificate revoked');
     expect(opened(r2, r1.channel.introduction())).toBe('certificate revoked');
     expect(r2.revoked).toEqual([['r1']]);
-    expect(signatureLines(defined(r2.signatures?.status(), 'a status'), 'r2')).toEqual([
+    expect(signatureLines({ ...defined(r2.signatures?.status(), 'a status'), rotation: null }, 'r2')).toEqual([
       'control messages are signed',
       'r1: its certificate is revoked and still speaks with the keyring; it knows the keyring: change it everywhere else (manycast keyring add, use, remove)',
     ]);
@@ -205,7 +206,7 @@ describe('a signed control channel', () => {
     opened(r2, r1.channel.introduction());
     expect(r2.signatures?.status().daysLeft).toBe(null);
     now += 20 * dayMs;
-    expect(signatureLines(defined(r2.signatures?.status(), 'a status'), 'r2')).toContain(
+    expect(signatureLines({ ...defined(r2.signatures?.status(), 'a status'), rotation: null }, 'r2')).toContain(
       'the certificate of this replica is over in 9 days: issue it a new one (manycast keys issue)',
     );
     now += 11 * dayMs;
@@ -232,6 +233,23 @@ describe('a signed control channel', () => {
     for (let i = 0; i < 6; i++) opened(r2, agent('r1', authority.member('r1')).channel.introduction());
     expect(opened(r2, r1.channel.seal(body))).toEqual(body);
   });
+});
+
+test('a key of another kind is refused at the start, with what to do', () => {
+  const { privateKey } = generateKeyPairSync('rsa', {
+    modulusLength: 3072,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  });
+  expect(() => agent('r1', { ...defined(files.r1, 'r1'), key: privateKey })).toThrow(
+    'control messages are signed with an RSA key of 2048 bits',
+  );
+});
+
+test('the longest names there are make a certificate that can be shown', () => {
+  const name = 'x'.repeat(32);
+  const longest = authorityUnderTest(name).member(name);
+  expect(new X509Certificate(longest.certificate).raw.length).toBeLessThan(certificateBytesMax);
 });
 
 test('certificates are shown to all at the start and on, and to a peer that begins at once, but not again and again', () => {

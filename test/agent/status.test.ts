@@ -35,7 +35,7 @@ const serving: AgentStatus = {
   resetUnasked: null,
   refused: {},
   links: { refused: {}, unreachable: {} },
-  signatures: { mode: 'required', unsigned: [], refused: {}, revoked: [], daysLeft: null },
+  signatures: { mode: 'required', unsigned: [], refused: {}, revoked: [], daysLeft: null, rotation: null },
   fence: 'the kernel, by itself',
 };
 

@@ -27,13 +27,14 @@ const sealed: Readonly<Record<Form, Uint8Array>> = {
   unsigned: sealEnvelope(envelope, hmac, null),
   signed: sealEnvelope(envelope, hmac, signing),
   introduction: sealIntroduction(envelope, hmac),
+  keyring: sealEnvelope(envelope, hmac, signing, 'keyring'),
 };
+const hasSignature = (form: Form): boolean => form === 'signed' || form === 'keyring';
 const forms = Object.keys(sealed) as Form[];
 
 function seal(form: Form, content: typeof envelope): Uint8Array {
-  return form === 'introduction'
-    ? sealIntroduction(content, hmac)
-    : sealEnvelope(content, hmac, form === 'signed' ? signing : null);
+  if (form === 'introduction') return sealIntroduction(content, hmac);
+  return form === 'unsigned' ? sealEnvelope(content, hmac, null) : sealEnvelope(content, hmac, signing, form);
 }
 
 describe.each(forms)('an envelope, %s', (form) => {
@@ -48,7 +49,7 @@ describe.each(forms)('an envelope, %s', (form) => {
           const datagram = seal(form, { clusterId, sender, session, counter, body });
           expect(datagram.length).toBeLessThanOrEqual(datagramBytesMax);
           const over = datagram.slice(0, -32 - 256);
-          const signature = form === 'signed' ? { fingerprint, over, bytes: signing.sign(over) } : null;
+          const signature = hasSignature(form) ? { fingerprint, over, bytes: signing.sign(over) } : null;
           expect(openEnvelope(datagram, { clusterId, verify })).toEqual({
             ok: true,
             value: { sender, session, counter, form, body, signature },
@@ -60,8 +61,13 @@ describe.each(forms)('an envelope, %s', (form) => {
 
   test('has a layout that stays', () => {
     const head = `02${'0102030405060708'}${'0002'}7231${'000000000007'}${'000000000000'}`;
-    const rest = { unsigned: '000909', signed: `010909${'f0f1f2f3f4f5f6f7'}`, introduction: '020909' }[form];
-    const hex = Buffer.from(sealed[form].slice(0, form === 'signed' ? -32 - 256 : -32)).toString('hex');
+    const rest = {
+      unsigned: '000909',
+      signed: `010909${'f0f1f2f3f4f5f6f7'}`,
+      introduction: '020909',
+      keyring: `030909${'f0f1f2f3f4f5f6f7'}`,
+    }[form];
+    const hex = Buffer.from(sealed[form].slice(0, hasSignature(form) ? -32 - 256 : -32)).toString('hex');
     expect(hex).toBe(`${head}${rest}`);
   });
 
