@@ -1,6 +1,6 @@
 // What router delivery costs, against plain routing to the same servers through the same router: `node scripts/router-delivery.mjs --rounds 5 --seconds 3`.
 // Each round is wrk on three client machines at once, first one way and then the other, the next round the other way about. Prints one line of JSON: medians, and the medians of the
-// rounds' ratios. With `--bare` the router has no rules of ours in the rounds of plain routing. Processor time is that of wrk and nginx, where veth does the work of sending and receiving. Needs root, wrk and nginx.
+// rounds' ratios. The router's rules stand in all rounds: packets to a replica's own address pass them by. Processor time is that of wrk and nginx, where veth does the work of sending and receiving. Needs root, wrk and nginx.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,18 +14,12 @@ const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '3' },
-    bare: { type: 'boolean', default: false },
   },
 });
 const name = `v${process.pid.toString(36)}`.slice(0, 10);
 const command = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
-const applyOwners = fileURLToPath(new URL('../dist/lab/apply-owners-main.js', import.meta.url));
 const home = process.env.MANYCAST_LAB_HOME ?? join(tmpdir(), `manycast-${process.getuid()}`, 'lab');
 const ticksPerSecond = 100;
-
-/** The router as it would be without us. */
-const withoutEdge = `nft delete table ip mce_web
-for pref in 7746 7747 7748; do while ip rule delete pref $pref 2>/dev/null; do :; done; done`;
 
 const nginx = join(tmpdir(), `${name}-nginx.conf`);
 writeFileSync(
@@ -49,18 +43,9 @@ try {
   const { plan, servers } = JSON.parse(readFileSync(join(home, name, 'lab.json'), 'utf8'));
   const status = await askAgentOnce(join(home, name, 'r1', 'agent.sock'), 'GET', '/v1/status');
   const pairs = pairsOf(plan, status);
-  const shares = status.owners.map(
-    (each) => `${plan.replicas.find((r) => r.name === each.name).address}=${each.slots}`,
-  );
   const ways = {
-    async router() {
-      if (values.bare) await ended(exec('rt', process.execPath, applyOwners, plan.service.address, ...shares));
-      return run(pairs, servers, () => plan.service.address);
-    },
-    async plain() {
-      if (values.bare) await ended(exec('rt', 'sh', '-c', withoutEdge));
-      return run(pairs, servers, ({ replica }) => replica.address);
-    },
+    router: () => run(pairs, servers, () => plan.service.address),
+    plain: () => run(pairs, servers, ({ replica }) => replica.address),
   };
   for (const { client, from, replica } of pairs) {
     // wrk cannot be told an address of its own; the route is.

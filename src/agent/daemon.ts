@@ -91,7 +91,6 @@ async function assemble(
   const configured = serviceOf(config, hasFrames ? interfaceMac(config.interface) : noMac);
   const { partition } = configured;
   const clock = monotonicClock;
-  const keyring = readKeyring(config.control.keyring);
   const store = openStateDirectory(config.stateDir);
   const eventLog = createEventLog(unixMsOf, () => clock.now());
   let driver: Driver | null = null;
@@ -108,12 +107,8 @@ async function assemble(
 
   const policyFile = watchPolicy(config, partition, log, (policy) => driver?.propose({ kind: 'policy', policy }));
   closers.push(() => policyFile.close());
-  const onRevoked = (names: readonly string[]): void => driver?.revoke(names);
-  const channel = openWatchedChannel(
-    config,
-    { keyring, store, network, clock, onRevoked, view: () => driver?.view() ?? null },
-    log,
-  );
+  const channelParts = { keyring: readKeyring(config.control.keyring), store, network, clock };
+  const channel = openWatchedChannel(config, { ...channelParts, ...saidOf(() => driver) }, log);
   closers.push(() => channel.close(), watchKeyring(config.control.keyring, channel, log));
   const joins = role.witness ? noJoins : joinsOf(config, service, log);
   closers.push(() => joins.close());
@@ -140,6 +135,14 @@ async function assemble(
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address, adopted: adopted.rows.size }, 'agent started');
   return { driver: running, joins };
+}
+
+/** What the channel hears from the driver, and tells it. */
+function saidOf(driver: () => Driver | null) {
+  return {
+    view: () => driver()?.view() ?? null,
+    onRevoked: (names: readonly string[]) => void driver()?.revoke(names),
+  };
 }
 
 function eventSink(log: Logger, eventLog: EventLog, segment: Segment): (event: DriverEvent) => void {

@@ -68,10 +68,7 @@ export function openMemberChannel(config: MemberConfig, parts: MemberChannelPart
       introduce: (peer, key) => network.unicast(peer, channel.introduction(key)),
       reread: () => channel.rekey(readKeyring(path)),
       revoked: () => signatures.status().revoked,
-      heard: () => [
-        ...(view()?.peers ?? []).flatMap(({ name, state }) => (isThere(state) ? [name] : [])),
-        ...Object.keys(config.routers).filter((name) => name !== config.node),
-      ],
+      heard: () => thoseThere(config, view()),
       coordinates: () => view()?.coordinator === config.node,
     });
   }
@@ -98,6 +95,12 @@ export function openMemberChannel(config: MemberConfig, parts: MemberChannelPart
       rounds.stop();
     },
   };
+}
+
+/** Whether a router is there is not known, and it must have the key too. */
+function thoseThere({ node, routers }: MemberConfig, view: ControlView | null): string[] {
+  const peers = (view?.peers ?? []).flatMap(({ name, state }) => (isThere(state) ? [name] : []));
+  return [...peers, ...Object.keys(routers).filter((name) => name !== node)];
 }
 
 function isThere(state: PeerState): boolean {
