@@ -70,10 +70,11 @@ export async function writeReplicaFiles(
 
 const certificates = 'certificates';
 
-/** Of an authority whose passphrase nobody keeps. */
+/** Of an authority whose passphrase is kept beside it, for whoever revokes a member of the lab. */
 async function writeCertificates(directory: string, plan: LabPlan): Promise<void> {
   const passphrase = randomBytes(16).toString('hex');
   await makeAuthority(directory, clusterOf(plan), passphrase);
+  writeFileSync(join(directory, 'passphrase'), `${passphrase}\n`, { mode: 0o600 });
   const authority = readAuthority(directory);
   const key = unlockAuthority(authority, passphrase);
   await Promise.all(
@@ -121,7 +122,12 @@ function controlOf({ control, replicas }: LabPlan): Readonly<Record<string, unkn
 
 function certificatesOf({ name }: LabNode): Readonly<Record<string, string>> {
   const file = (each: string): string => `../${certificates}/${each}`;
-  return { ca: file('ca.crt'), certificate: file(`${name}.crt`), key: file(`${name}.key`) };
+  return {
+    ca: file('ca.crt'),
+    certificate: file(`${name}.crt`),
+    key: file(`${name}.key`),
+    revoked: file('ca.crl'),
+  };
 }
 
 /** Where a router's things are. */

@@ -40,7 +40,15 @@ for (let round = 1; round <= Number(seconds) * 20; round++) {
         term: version.term,
         follow: coordinating ? node : null,
       },
-      ...{ coordinating, leaving, held: version, committed: version, basis: version, programmed: version.epoch },
+      ...{
+        coordinating,
+        leaving,
+        held: version,
+        committed: version,
+        basis: version,
+        programmed: version.epoch,
+        routed: 0,
+      },
       ...{ incarnation: 1, witness: false, boot: 1, mac: '02:00:00:00:00:99', healthy: false },
       heard: Object.keys(peers).map((name) => ({ name, round: 1, multicast: true })),
     });

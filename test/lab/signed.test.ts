@@ -1,8 +1,16 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { defined } from '../../src/base/assert.ts';
 import { askAgentOnce } from '../../src/platform/agent-client.ts';
+import { revokeMembers, toRevoke } from '../../src/platform/authority-change.ts';
+import { readAuthority } from '../../src/platform/certificates.ts';
 import {
+  addressesOf,
+  answersTo,
+  command,
   expectOwnersToAnswer,
   labDirectory,
   labName,
@@ -11,16 +19,36 @@ import {
   on,
   restingStatusOf,
   type StatusSeen,
+  serviceAddress,
+  startManycast,
   until,
 } from './lab-under-test.ts';
 
 const name = labName('g');
 const replicas = ['r1', 'r2', 'r3', 'r4'];
+/** Says when its connection to the service is open, and when it ended; then it makes another. */
+const client = `
+  const connect = () => {
+    const socket = require('node:net').connect(80, '${serviceAddress}', () => console.log('open'));
+    const timer = setInterval(() => socket.write('GET / HTTP/1.1\\r\\nHost: web\\r\\n\\r\\n'), 100);
+    socket.on('data', () => {}).on('error', () => {}).on('close', () => {
+      clearInterval(timer);
+      console.log('ended');
+      setTimeout(connect, 50);
+    });
+  };
+  connect();
+`;
 const program = fileURLToPath(new URL('impostor-main.mjs', import.meta.url));
 
 type Status = StatusSeen & {
   readonly refused: Readonly<Record<string, number>>;
-  readonly signatures: { readonly mode: string; readonly refused: Readonly<Record<string, string>> };
+  readonly leased: boolean;
+  readonly signatures: {
+    readonly mode: string;
+    readonly revoked: readonly string[];
+    readonly refused: Readonly<Record<string, string>>;
+  };
 };
 
 const configOf = (replica: string): string => join(labDirectory(name), replica, 'agent.yaml');
@@ -74,5 +102,43 @@ describe('a lab whose agents sign', () => {
     expect(Object.keys(status?.refused ?? {})).not.toContain('certificate not known');
     expect(status).toMatchObject({ epoch: expect.any(Number) as number, owners });
     expect(epoch).toBeGreaterThan(0);
+  });
+
+  test('who is revoked loses its slots while its agent goes on, and its clients reach the others', async () => {
+    const addresses = await addressesOf(name, 'c1');
+    const slots = addresses.map((address) => address.split('.').at(-1)).join(',');
+    await on(name, 'r1', process.execPath, command, 'move', slots, '--to', 'r4');
+    await until(
+      () => answersTo(name, 'c1', addresses),
+      (answers) => [...answers.values()].every((answer) => answer === 'r4'),
+    );
+    const child = startManycast('lab', 'exec', name, 'c1', '--', process.execPath, '-e', client);
+    const said: string[] = [];
+    createInterface({ input: defined(child.stdout, 'its output') }).on('line', (line) => said.push(line));
+    await until(
+      async () => said,
+      (lines) => lines.includes('open'),
+    );
+
+    const authority = readAuthority(join(labDirectory(name), 'certificates'));
+    const passphrase = readFileSync(join(authority.directory, 'passphrase'), 'utf8').trim();
+    revokeMembers(authority, passphrase, toRevoke(authority, ['r4']));
+    const status = await until(
+      () => statusOf('r1'),
+      ({ owners, signatures }) =>
+        signatures.revoked.includes('r4') && owners.length === 3 && owners.every(({ name: owner }) => owner !== 'r4'),
+    );
+    expect(status.peers).toContainEqual({ name: 'r4', state: 'revoked', via: null });
+    expect(await statusOf('r4')).toMatchObject({ leased: false });
+    await until(
+      () => answersTo(name, 'c1', addresses),
+      (answers) => [...answers.values()].every((answer) => ['r1', 'r2', 'r3'].includes(answer)),
+    );
+    // The connection that r4 had is reset by its new owner, and is made anew.
+    await until(
+      async () => said,
+      (lines) => lines.join(' ').startsWith('open ended open'),
+    );
+    child.kill('SIGTERM');
   });
 });
