@@ -78,6 +78,9 @@ describe('owners', () => {
       ...{ event: 'conflict', group, holder: 'web2', claimant: 'web1', epoch: 5, slots: [8] },
     });
     expect(ownersOf(state)).toEqual(['7-8: 10.77.0.22 lan', '9: 10.77.0.21 lan']);
+    const more = eventsOf(state.joined(join('web1', 21, 5, [8, 9, 10], { timeMs: 3000 }), 0));
+    expect(more).toEqual([]);
+    state.joined(join('web1', 21, 5, [8, 9], { timeMs: 4000 }), 0);
     // To say it again later makes it no later claim, nor a new conflict.
     for (const member of ['web2', 'web1']) {
       expect(
