@@ -110,7 +110,9 @@ export class JoinChecks {
     const inner = decodeIgmp(message);
     if (!inner.ok) return this.#refused('malformed', `${inner.reason}, from ${formatIp(source)}`);
     if (inner.value.kind === 'query') {
-      if (this.#ports.isOnLink(link, source)) return { kind: 'query', source, query: inner.value };
+      // Switches that snoop ask from 0.0.0.0 (RFC 4541, section 2.1.1).
+      if (source.value === 0n || this.#ports.isOnLink(link, source))
+        return { kind: 'query', source, query: inner.value };
       return this.#refused('wrong-link', `a query of ${formatIp(source)}`);
     }
     const came = { source, message, link, now };

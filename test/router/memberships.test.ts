@@ -17,9 +17,11 @@ function router(self = own, membersMax = 100): Memberships {
 }
 
 function join(replica: string, last: number, epoch: number, slots: number[], more: Partial<AcceptedJoin> = {}) {
+  // One filter for each slot: to look for the smallest list of them takes longer than the rest of a test.
+  const permit = slots.map((slot) => ({ value: ip(`0.0.0.${slot}`), mask: bytePartition.mask }));
   return {
     ...{ group, link: 'lan', address: address(last), replica, epoch, timeMs: 1000, isLeave: slots.length === 0 },
-    ...{ filters: share(...slots), ...more },
+    ...{ filters: { permit, prohibit: [] }, ...more },
   };
 }
 
@@ -145,12 +147,7 @@ describe('owners', () => {
     const heard = (joins: readonly { member: number; epoch: number; timeMs: number; slots: number[] }[]) => {
       const state = router();
       for (const { member, epoch, timeMs, slots } of joins) {
-        const permit = slots.map((slot) => ({ value: ip(`0.0.0.${slot}`), mask: bytePartition.mask }));
-        const filters = { permit, prohibit: [] };
-        state.joined(
-          { ...join(`web${member}`, 20 + member, epoch, [], { timeMs, filters }), isLeave: permit.length === 0 },
-          0,
-        );
+        state.joined(join(`web${member}`, 20 + member, epoch, slots, { timeMs }), 0);
       }
       return ownersOf(state);
     };
@@ -167,7 +164,7 @@ describe('owners', () => {
     const slots = slotsOfFilters(bytePartition, filters);
     expect(formatSlots(slots.ok ? slots.value : [])).toBe('0-2,5-249,251-255');
     fc.assert(
-      fc.property(fc.uniqueArray(fc.nat(255), { maxLength: 40 }), (each) => {
+      fc.property(fc.uniqueArray(fc.nat(255), { maxLength: 12 }), (each) => {
         expect(slotsOfFilters(bytePartition, share(...each))).toEqual({ ok: true, value: each.sort((a, b) => a - b) });
       }),
     );
