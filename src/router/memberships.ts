@@ -105,8 +105,17 @@ export class Memberships {
   members(
     group: IpAddress,
   ): ReadonlyMap<string, Owner & { readonly epoch: number; readonly slots: readonly number[] }> {
-    const members = [...(this.#groups.get(formatIp(group))?.members ?? [])];
-    return new Map(members.filter(([, { claims }]) => !claims.isLeave).map(([name, { claims }]) => [name, claims]));
+    const members = [...(this.#groups.get(formatIp(group))?.members ?? [])].filter(([, { claims }]) => !claims.isLeave);
+    return new Map(
+      members.map(
+        ([
+          name,
+          {
+            claims: { address, link, epoch, slots },
+          },
+        ]) => [name, { address, link, epoch, slots }],
+      ),
+    );
   }
 
   /** Of every member the epoch of its newest join, also of one that has left. */

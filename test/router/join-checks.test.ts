@@ -248,6 +248,7 @@ describe('what a router answers for', () => {
     const all = checks();
     expect(all.receive(packetOf(query), 'lan', now)).toMatchObject({ kind: 'query', source: web1.address });
     expect(outcome(all.receive(packetOf(query), 'other', now))).toBe('wrong-link');
+    expect(outcome(all.receive(packetOf(query, ip('0.0.0.0')), 'other', now))).toBe('query');
   });
 
   test('refusals are counted by reason, and say who', () => {
