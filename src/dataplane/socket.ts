@@ -150,7 +150,8 @@ class LeasedSockets {
     for (const [socket, joined] of this.#sockets)
       joined.settling = joined.settling.then(() => this.#settle(socket, joined));
     await Promise.all([...this.#sockets.values()].map(({ settling }) => settling));
-    await new Promise<void>((resolve) => this.#clock.wakeAt(this.#strayUntil, resolve));
+    if (this.#strayUntil > this.#clock.now())
+      await new Promise<void>((resolve) => this.#clock.wakeAt(this.#strayUntil, resolve));
     return isNew;
   }
 

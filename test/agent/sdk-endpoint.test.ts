@@ -155,7 +155,7 @@ describe('an application is cut off with a reason that', () => {
     [
       'sends an object of no type',
       '{"type":"constructor"}\n',
-      'type: unknown, allowed are hello, descriptors, ports, frozen, refused, adopted, calmed, datagrams, receives, ceases, shared, seen, counted',
+      'type: unknown, allowed are hello, descriptors, ports, frozen, refused, adopted, calmed, datagrams, receives, ceases, shared, seen, counted, exported, imported, passed',
     ],
   ])('%s', async (_what, line, reason) => {
     const { write, next, closed } = rawConnection();
