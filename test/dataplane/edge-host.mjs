@@ -129,6 +129,8 @@ function checksum(bytes) {
   return ~sum & 0xffff;
 }
 
+const packetMsMax = 100;
+
 /** Sends the frame over and over from another thread while the tables are applied so often, one after the other; how many packets came to each replica. */
 async function flood({ packet, changes, tables }) {
   const counting = Object.entries(replicas).map(
@@ -140,12 +142,16 @@ ${Object.values(replicas)
   .join('\n')}
 chain in { type filter hook ingress device "lanwire" priority 0; ${counting.join('; ')}; }
 }`);
-  const isOver = new Int32Array(new SharedArrayBuffer(4));
+  const isOver = new Int32Array(new SharedArrayBuffer(8));
   const worker = new Worker(new URL('edge-flood.mjs', import.meta.url), {
     workerData: { device: 'wanwire', frame: frame(packet, routerMac), isOver },
   });
   await once(worker, 'online');
-  for (let i = 0; i < changes; i++) plane.apply(tableOf(tables[i % tables.length]));
+  for (let i = 0; i < changes; i++) {
+    plane.apply(tableOf(tables[i % tables.length]));
+    // On a busy machine the other thread may have had no turn: each table is to see packets.
+    Atomics.wait(isOver, 1, Atomics.load(isOver, 1), packetMsMax);
+  }
   isOver[0] = 1;
   const [sent] = await once(worker, 'message');
   const { nftables } = JSON.parse(nft('list counters table netdev count'));

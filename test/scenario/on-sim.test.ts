@@ -67,7 +67,9 @@ test.each(files.filter((each) => !unfit.includes(each)))(
 );
 
 test.each(unfit)('scenarios/%s says why it cannot run there', (file) => {
-  expect(unfitForSim(readScenario(join('scenarios', file)))).toMatch(/^the simulator has no (step|sockets|workload)/);
+  expect(unfitForSim(readScenario(join('scenarios', file)))).toMatch(
+    /^the simulator has no (step|sockets|workload|group delivery|router)/,
+  );
 });
 
 describe('on the simulator', () => {
