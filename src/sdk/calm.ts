@@ -5,8 +5,8 @@ import { descriptorOf, holdWrites, stopReading } from './held-socket.ts';
 
 type Kernel = AgentSession['kernel'];
 
-/** So much that waits to be read is moved in less than a millisecond. */
-const unreadBytesMax = 64 * 1024;
+/** So much that waits is moved in less than a millisecond. */
+const waitingBytesMax = 64 * 1024;
 /** A larger window has only a connection on which much has come. */
 const windowBytesMax = 1024 * 1024;
 /** How long the application is given to read the rest. */
@@ -61,7 +61,7 @@ export function letGoOn(socket: Socket): void {
 async function readOut(socket: Socket, kernel: Kernel): Promise<void> {
   const descriptor = descriptorOf(socket);
   const isOpen = (): boolean => descriptor >= 0 && descriptorOf(socket) === descriptor;
-  const isShort = (): boolean => kernel.unreadBytes(descriptor) <= unreadBytesMax;
+  const isShort = (): boolean => kernel.unreadBytes(descriptor) <= waitingBytesMax;
   if (!isOpen() || !isReceiving(descriptor, kernel)) return;
   endCalm(socket);
   const open = kernel.narrowWindow(descriptor);
@@ -86,22 +86,22 @@ async function readOut(socket: Socket, kernel: Kernel): Promise<void> {
 }
 
 function isReceiving(descriptor: number, kernel: Kernel): boolean {
-  if (kernel.unreadBytes(descriptor) > unreadBytesMax) return true;
+  if (kernel.unreadBytes(descriptor) > waitingBytesMax) return true;
   return kernel.windowMax(descriptor) > windowBytesMax && kernel.silenceMs(descriptor) < silentMs;
 }
 
 /** Null where that is not known. */
 function isUsedUp(windowLeft: number | null): boolean | null {
-  return windowLeft === null ? null : windowLeft <= unreadBytesMax;
+  return windowLeft === null ? null : windowLeft <= waitingBytesMax;
 }
 
 async function sendOut(socket: Socket, kernel: Kernel): Promise<void> {
   const descriptor = descriptorOf(socket);
   if (descriptor < 0) return;
   const isOpen = (): boolean => descriptorOf(socket) === descriptor;
-  const isSent = (): boolean => kernel.unacknowledgedBytes(descriptor) === 0;
+  const unconfirmed = (): number => kernel.unacknowledgedBytes(descriptor);
   const open = narrowed.get(socket);
-  if (!open && socket.writableLength === 0 && isSent()) return;
+  if (!open && socket.writableLength === 0 && unconfirmed() <= waitingBytesMax) return;
   letGoOn(socket);
   const writes = holdWrites(socket);
   const startReading = open && stopReading(socket);
@@ -121,7 +121,8 @@ async function sendOut(socket: Socket, kernel: Kernel): Promise<void> {
   });
   const end = performance.now() + sendMs;
   let isInTime = await writes.drained(sendMs);
-  while (isInTime && isOpen() && !isSent()) {
+  // All of it: what the application writes meanwhile must find room at once when it is frozen.
+  while (isInTime && isOpen() && unconfirmed() > 0) {
     isInTime = performance.now() < end;
     await delay(1);
   }

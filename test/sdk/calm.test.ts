@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { calm, endCalm, isBusy, letGoOn } from '../../src/sdk/calm.ts';
 
@@ -97,7 +98,7 @@ test('one whose application does not read is not waited for', async () => {
 });
 
 test('what is written once a connection stands still goes out when it goes on, after what was written before', async () => {
-  const { client, seen, socket, kernel } = await connection(0, 0, 65_536, 1);
+  const { client, seen, socket, kernel } = await connection(0, 0, 65_536, mebibyte);
   const read: string[] = [];
   client.on('data', (chunk) => read.push(String(chunk)));
   socket.write('before ');
@@ -111,6 +112,26 @@ test('what is written once a connection stands still goes out when it goes on, a
   socket.end('after');
   await once(client, 'end');
   expect(read.join('')).toBe('before meanwhile after');
+});
+
+test('an application that writes whenever it may does not begin again before whoever lets it go on is done', async () => {
+  const { client, seen, socket, kernel } = await connection(0, 0, 65_536, mebibyte);
+  client.resume();
+  let writes = 0;
+  const write = (): void => {
+    writes++;
+    if (!socket.write(Buffer.alloc(65_536)) && writes < 50) socket.once('drain', write);
+  };
+  const calming = calm([socket], kernel);
+  await setImmediate();
+  // It stands still: this is kept back.
+  write();
+  seen.unacknowledged = 0;
+  await calming;
+  const before = writes;
+  letGoOn(socket);
+  expect(writes).toBe(before);
+  await once(socket, 'drain');
 });
 
 test('one whose client confirms nothing goes on, its window open', async () => {
