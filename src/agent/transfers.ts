@@ -8,7 +8,6 @@ import { Taking } from '../handoff/taking.ts';
 import { decodeTransfer, encodeTransfer, type TransferMessage } from '../handoff/transfer-message.ts';
 import type { Frozen, TransferPorts } from '../handoff/transfer-ports.ts';
 import { close } from '../platform/libc.ts';
-import { raiseOtherThreads } from '../platform/other-threads.ts';
 import { openPacketHold, type PacketHold } from '../platform/packet-hold.ts';
 import { openPeerLinks, type PeerLinks } from '../platform/peer-link.ts';
 import { closeSilently, exportSocket, goLive, importSocket, isUnchanged, thaw } from '../platform/tcp-repair.ts';
@@ -51,8 +50,6 @@ export interface Transfers {
 /** Throws an OperatingError when this host cannot hold packets, or the port for links cannot be had. */
 export async function openTransfers(options: TransferOptions): Promise<Transfers> {
   const { node, peers, port, clock, endpoint, service } = options;
-  // Images are large, and the collector has much to do.
-  raiseOtherThreads();
   const hold = openPacketHold(holdDeviceOf(service), [service.groupMac ?? service.ownMac, service.ownMac]);
   let links: PeerLinks | null = null;
   const watched = watchLinks();

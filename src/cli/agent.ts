@@ -1,6 +1,7 @@
 import pino from 'pino';
 import { readAgentConfig } from '../agent/config.ts';
 import { startAgent } from '../agent/daemon.ts';
+import { raiseOtherThreads } from '../platform/other-threads.ts';
 import { raisePriority } from '../platform/process-priority.ts';
 import { version } from './version.ts';
 
@@ -24,6 +25,7 @@ export async function runAgent(
     process.exit(1);
   });
   log.info(`scheduling priority: ${raisePriority()}`);
+  raiseOtherThreads();
   const agent = await startAgent(config, version, log, role);
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     for (const each of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(each, resolve);

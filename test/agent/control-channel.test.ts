@@ -13,7 +13,13 @@ function channel(
   overrides: { cluster?: string; partition?: string; keyring?: Uint8Array[] } = {},
 ): ControlChannel {
   const service = { name: 'web', address: '203.0.113.10', partition: overrides.partition ?? '0.0.0.255' };
-  const config = { cluster: overrides.cluster ?? 'site1', node, service, control } as unknown as AgentConfig;
+  const config = {
+    cluster: overrides.cluster ?? 'site1',
+    node,
+    service,
+    control,
+    routers: {},
+  } as unknown as AgentConfig;
   return createControlChannel(config, overrides.keyring ?? [key], createMemoryStore());
 }
 

@@ -65,8 +65,12 @@ test('in a quiet cluster a follower renews its lease with each heartbeat of the 
     steps.flatMap(({ input, outputs }) => (input.kind === 'message' && input.sender === from ? [[...outputs]] : []));
   const kindsOf = (outputs: readonly ControlOutput[]): string => outputs.map(({ kind }) => kind).join();
   expect(net.control('r1').view().coordinator).toBe('r1');
-  expect(heard('r1').length).toBeGreaterThanOrEqual(second / 2);
-  expect(new Set(heard('r1').map(kindsOf))).toEqual(new Set(['grant']));
+  // One that answers no newer heartbeat than the one before grants nothing new.
+  const renewed = heard('r1')
+    .map(kindsOf)
+    .filter((kinds) => kinds !== '');
+  expect(renewed.length).toBeGreaterThanOrEqual(second / 2);
+  expect(new Set(renewed)).toEqual(new Set(['grant']));
   expect(heard('r3').length).toBeGreaterThanOrEqual(second / 2);
   expect(new Set(heard('r3').map(kindsOf))).toEqual(new Set(['']));
 });
