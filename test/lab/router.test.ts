@@ -22,7 +22,7 @@ import {
   until,
 } from './lab-under-test.ts';
 
-const name = labName('t');
+const name = labName('e');
 const program = (path: string): string => fileURLToPath(new URL(`../../dist/lab/${path}`, import.meta.url));
 const bodyBytes = 300_000;
 const large = `require("http").createServer((q, s) => s.end(Buffer.alloc(${bodyBytes}))).listen(81)`;
