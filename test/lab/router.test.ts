@@ -111,7 +111,7 @@ test('a host whose rules are gone answers nobody, and serves again when its agen
     ({ verdict, settled, owners }) => verdict === 'serving' && settled && owners.length === 3,
   );
   expect((await ask()).stdout.trim()).toBe(ownerOf(again, address));
-});
+}, 60_000);
 
 test("a complaint about the path MTU, by a router on the way or by the edge itself, reaches the owner of the client's slot", async () => {
   const far = '10.78.0.200';
@@ -146,7 +146,7 @@ test("a complaint about the path MTU, by a router on the way or by the edge itse
   const near = (await addressesOf(name, 'c2')).find((each) => ownerOf(status, each) === 'r2') ?? '';
   await expectPathMtu('r2', near, 1300);
   await on(name, 'rt', 'ip', 'link', 'set', 'eth1', 'mtu', '1500');
-});
+}, 60_000);
 
 /** A client of the second machine fetches more than a packet's worth; its owner knows then what the path carries. */
 async function expectPathMtu(replica: string, client: string, mtu: number): Promise<void> {
@@ -185,7 +185,7 @@ test('when a replica dies its clients are served again by those that take its sl
     ({ owners, settled }) => settled && !owners.some((each) => each.name === 'r3'),
   );
   for (const client of ['c1', 'c2']) await expectOwnersToAnswer(name, client, status);
-});
+}, 60_000);
 
 /** Of a connection: the replicas that answered it, how many lines, and what broke it. */
 interface Talked {
