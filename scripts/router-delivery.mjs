@@ -50,7 +50,7 @@ try {
   for (const { client, from, replica } of pairs) {
     // wrk cannot be told an address of its own; the route is.
     for (const to of [plan.service.address, replica.address]) {
-      await ended(exec(client.name, 'ip', 'route', 'add', to, 'via', plan.router.clientSide, 'src', from));
+      await ended(exec(client.name, 'ip', 'route', 'add', to, 'via', plan.routers[0].clientSide, 'src', from));
     }
   }
   const rounds = [];

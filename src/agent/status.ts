@@ -43,6 +43,8 @@ export interface AgentStatus {
     readonly to: string;
     readonly phase: string;
   }[];
+  /** Routers that a move of slots of this replica waits for. */
+  readonly awaitedRouters: readonly string[];
   readonly policy: Policy | null;
   readonly policyFile: { readonly path: string; readonly state: PolicyFileState; readonly problem: string | null };
   readonly peers: ControlView['peers'];
@@ -98,6 +100,7 @@ export async function statusOf(parts: StatusParts): Promise<AgentStatus> {
     drained,
     unowned: formatSlots(view.owners.flatMap((owner, slot) => (owner === null ? [slot] : []))),
     accepting: formatSlots(view.accepting),
+    awaitedRouters: view.awaitedRouters,
     moves: view.moves.map(({ slots, from, to, phase }) => ({ slots: formatSlots(slots), from, to, phase })),
     policy,
     policyFile: { path: config.policy, ...policyFile },
@@ -121,6 +124,11 @@ export function formatStatus(status: AgentStatus): string {
     voterLine(status),
     ...status.moves.map((move) => `moving ${move.slots} from ${move.from} to ${move.to}: ${move.phase}`),
   ];
+  for (const router of status.awaitedRouters) {
+    lines.push(
+      `the move waits for router ${router}; if it is gone for good, take it out of \`routers\` in every agent.yaml and restart the agents`,
+    );
+  }
   lines.push(
     ...status.holders.map(
       ({ name, count, secondsLeft }) =>

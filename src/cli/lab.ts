@@ -20,6 +20,7 @@ interface UpOptions {
   readonly clients: string;
   readonly addresses: string;
   readonly delivery: 'segment' | 'router';
+  readonly routers?: string;
   readonly ports: string;
   readonly serve?: string;
   readonly certified?: boolean;
@@ -42,6 +43,7 @@ export async function up(name: string, options: UpOptions): Promise<void> {
     clients: Number(options.clients),
     addresses: Number(options.addresses),
     delivery: options.delivery,
+    ...(options.routers === undefined ? {} : { routers: Number(options.routers) }),
     serve: [options.serve ?? builtInServer],
     ports: options.ports.split(','),
     certified: options.certified ?? false,
@@ -53,7 +55,7 @@ export async function up(name: string, options: UpOptions): Promise<void> {
   process.stdout.write(`service  ${plan.service.address}, ports ${options.ports}
 replicas ${nodes(plan.replicas)}
 clients  ${nodes(plan.clients)}, each with ${options.addresses} more
-policy   ${policyFile}
+${plan.routers.length > 0 ? `routers  ${nodes(plan.routers)}\n` : ''}policy   ${policyFile}
 
 try      manycast lab exec ${name} c1 -- curl -s http://${plan.service.address}/
          manycast lab exec ${name} r1 -- ${process.argv[1]} status

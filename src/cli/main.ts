@@ -220,6 +220,7 @@ lab
   .addOption(
     new Option('--delivery <mode>', 'how packets reach the replicas').choices(['segment', 'router']).default('segment'),
   )
+  .option('--routers <n>', 'with --delivery router: 1, or 2 side by side')
   .option('--ports <list>', 'ports of the service', '80/tcp,7/tcp')
   .option('--serve <cmd>', 'command that serves, run beside each agent')
   .option(

@@ -16,6 +16,7 @@ export { asOrdinaryUser } from './ordinary-user.ts';
 export { type LabClient, type LabNode, type LabPlan, type LabRouter, planLab } from './plan.ts';
 export { programFolders } from './program-folders.ts';
 export { destroyState, isAgentAlive, killHost, killServers, restartAgent, signalAgent } from './replica-processes.ts';
+export { killRouter, restartRouter, routeAround, signalRouter } from './router-processes.ts';
 export { spawnOn } from './spawn-on.ts';
 export type { SwitchFaults } from './state.ts';
 export { setSwitchFaults, switchFaultsOf, switchRules } from './switch-faults.ts';

@@ -10,7 +10,8 @@ import { type LabNode, type LabPlan, type LabSize, planLab } from './plan.ts';
 import { prepare } from './preparation.ts';
 import { endProcess, isAlive, type ProcessRecord } from './process-record.ts';
 import { policyPath, replicaFiles, routerFiles, writeReplicaFiles } from './replica-files.ts';
-import { agentPatienceMs, spawnAgent, spawnRouter, spawnServer } from './replica-processes.ts';
+import { agentPatienceMs, spawnAgent, spawnServer } from './replica-processes.ts';
+import { spawnRouter } from './router-processes.ts';
 import { spawnOn } from './spawn-on.ts';
 import {
   createLabDirectory,
@@ -120,8 +121,8 @@ export function labList(): LabSummary[] {
   return labNames().flatMap((name) => {
     const state = readLabState(name);
     if (!state) return [];
-    const { service, replicas, clients, router } = state.plan;
-    const nodes = [...replicas, ...clients, ...(router ? [router] : [])].map((node) => node.name);
+    const { service, replicas, clients, routers } = state.plan;
+    const nodes = [...replicas, ...clients, ...routers].map((node) => node.name);
     return [{ name, serviceAddress: service.address, nodes }];
   });
 }
@@ -161,17 +162,17 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   const machines = `${plan.replicas.length} replicas, ${plan.clients.length} clients`;
   const between = plan.onLoopback
     ? 'all on the loopback device'
-    : plan.router
-      ? 'a router between two switches'
+    : plan.routers.length > 0
+      ? `${plan.routers.length === 1 ? 'a router' : 'two routers'} between two switches`
       : 'one switch';
   onProgress(`network: ${machines}, ${between}`);
   if (!plan.onLoopback) buildNetwork(plan);
   const { ports, awaited = [], checked = [], udpIdle = null } = options;
   // Joins are signed.
-  const certified = options.certified === true || plan.router !== undefined;
+  const certified = options.certified === true || plan.routers.length > 0;
   await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified, udpIdle });
   await prepare(plan, options.prepare ?? [], options.signal);
-  if (plan.router) routers.push(spawnRouter(plan, plan.router));
+  for (const router of plan.routers) routers.push(spawnRouter(plan, router));
   save();
   for (const replica of plan.replicas) {
     checkInterrupted(options.signal);
@@ -189,7 +190,7 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   await ready(plan, directory, processes, options.signal, 'answers', listens);
   await formCluster(new Map(plan.replicas.map(({ name }) => [name, replicaFiles(directory, name).socket])));
   await ready(plan, directory, processes, options.signal, 'serves');
-  if (plan.router) await forwarding(directory, plan.router, options.signal);
+  for (const router of plan.routers) await forwarding(directory, router, options.signal);
   return labOf(plan);
 }
 

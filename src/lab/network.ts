@@ -4,29 +4,30 @@ import { type LabNode, type LabPlan, type LabRouter, prefixLength, routedPrefixL
 
 /**
  * One bridge as the switch, one namespace for each machine. The switch floods multicast frames to the replicas' ports only, as
- * one that snoops does. With a router, the clients have a bridge of their own beyond it.
+ * one that snoops does. With routers, the clients have a bridge of their own beyond them.
  */
 export function buildNetwork(plan: LabPlan): void {
-  const { router, replicas, clients } = plan;
-  const nodes = [...replicas, ...(router ? [router] : []), ...clients];
+  const { routers, replicas, clients } = plan;
+  const nodes = [...replicas, ...routers, ...clients];
+  const isRouted = routers.length > 0;
   ip(
     ['-batch', '-'],
     [plan.switchNamespace, ...nodes.map(({ namespace }) => namespace)].map((each) => `netns add ${each}`),
   );
   const bridgeOf = (node: LabNode): string =>
-    router && clients.some(({ name }) => name === node.name) ? 'br1' : 'br0';
+    isRouted && clients.some(({ name }) => name === node.name) ? 'br1' : 'br0';
   inNamespace(plan.switchNamespace, [
     'link set lo up',
-    ...(router ? ['br0', 'br1'] : ['br0']).flatMap((bridge) => [
+    ...(isRouted ? ['br0', 'br1'] : ['br0']).flatMap((bridge) => [
       `link add ${bridge} type bridge stp_state 0 mcast_snooping 0`,
       `link set ${bridge} up`,
     ]),
     ...nodes.flatMap((node) => cable(node.name, 'eth0', node.namespace, bridgeOf(node))),
-    ...(router ? cable(`${router.name}-up`, 'eth1', router.namespace, 'br1') : []),
+    ...routers.flatMap((router) => cable(portUp(router), 'eth1', router.namespace, 'br1')),
     ...clients.map(({ name }) => `link set ${name} type bridge_slave mcast_flood off`),
   ]);
-  if (router) {
-    buildSegments(plan, router);
+  if (isRouted) {
+    buildSegments(plan);
     return;
   }
   for (const node of replicas) inNamespace(node.namespace, addresses(node, []));
@@ -38,25 +39,50 @@ function cable(port: string, device: string, namespace: string, bridge: string):
   return [`link add ${port} type veth peer name ${device} netns ${namespace}`, `link set ${port} master ${bridge} up`];
 }
 
-/** Two segments and the router between: everybody's way out. A client machine's addresses are behind its first. */
-function buildSegments({ replicas, clients }: LabPlan, router: LabRouter): void {
-  for (const { namespace, address } of replicas) {
-    inNamespace(namespace, [...up('eth0', address), `route add default via ${router.address}`]);
-  }
+/** A router's port among the clients; that among the replicas has its name. */
+function portUp({ name }: LabRouter): string {
+  return `${name}-up`;
+}
+
+/** Two segments and the routers between. A client machine's addresses are behind its first. */
+function buildSegments(plan: LabPlan): void {
+  const { routers, replicas, clients } = plan;
+  for (const { namespace, address } of replicas) inNamespace(namespace, up('eth0', address));
   for (const { namespace, address, addresses: more } of clients) {
     const others = more.map((each) => `address add ${each}/32 dev eth0`);
-    inNamespace(namespace, [...up('eth0', address), ...others, `route add default via ${router.clientSide}`]);
+    inNamespace(namespace, [...up('eth0', address), ...others]);
   }
   const behind = clients.flatMap(({ address, addresses: more }) =>
     more.map((each) => `route add ${each} via ${address}`),
   );
-  inNamespace(router.namespace, [...up('eth0', router.address), ...up('eth1', router.clientSide), ...behind]);
-  const forward = 'echo 1 > /proc/sys/net/ipv4/ip_forward';
-  ip(['netns', 'exec', router.namespace, 'sh', '-c', forward]);
+  for (const router of routers) {
+    inNamespace(router.namespace, [...up('eth0', router.address), ...up('eth1', router.clientSide), ...behind]);
+    setSysctl(router.namespace, 'ip_forward');
+  }
+  // By ports too: the connections of one client go over both routers.
+  for (const { namespace } of [...replicas, ...clients]) setSysctl(namespace, 'fib_multipath_hash_policy');
+  routeOver(plan, routers);
+}
+
+/** Makes these routers everybody's way out, each connection over one of them. */
+export function routeOver({ replicas, clients }: LabPlan, routers: readonly LabRouter[]): void {
+  const route = (nextHops: readonly string[]): string =>
+    `route replace default ${nextHops.map((each) => `nexthop via ${each}`).join(' ')}`;
+  for (const { namespace } of replicas) inNamespace(namespace, [route(routers.map(({ address }) => address))]);
+  for (const { namespace } of clients) inNamespace(namespace, [route(routers.map(({ clientSide }) => clientSide))]);
+}
+
+function setSysctl(namespace: string, name: string): void {
+  ip(['netns', 'exec', namespace, 'sh', '-c', `echo 1 > /proc/sys/net/ipv4/${name}`]);
 }
 
 function up(device: string, address: string): string[] {
   return ['link set lo up', `link set ${device} up`, `address add ${address}/${routedPrefixLength} dev ${device}`];
+}
+
+/** Pulls both cables of a router, or plugs them in again. */
+export function setRouterCables(plan: LabPlan, router: LabRouter, state: 'up' | 'down'): void {
+  for (const port of [router.name, portUp(router)]) setCable(plan, port, state);
 }
 
 /** Pulls the cable of a node, or plugs it in again. */

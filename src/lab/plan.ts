@@ -14,6 +14,8 @@ export interface LabSize {
   readonly addresses: number;
   /** As in agent.yaml; `segment` by default. */
   readonly delivery?: LabDelivery;
+  /** Of `router` delivery: one, or two side by side; 1 by default. */
+  readonly routers?: number;
   /** Group delivery alone: all machines are this one, and what they send stays on its loopback device. Needs no namespaces, and no privilege. */
   readonly onLoopback?: boolean;
 }
@@ -31,7 +33,7 @@ export interface LabClient extends LabNode {
   readonly addresses: readonly string[];
 }
 
-/** The machine between the segment of the replicas, at `eth0`, and that of the clients, at `eth1`. */
+/** A machine between the segment of the replicas, at `eth0`, and that of the clients, at `eth1`. */
 export interface LabRouter extends LabNode {
   /** Its address among the clients. */
   readonly clientSide: string;
@@ -42,8 +44,8 @@ export interface LabPlan {
   readonly name: string;
   /** Namespace of the switch, with the bridge `br0`; where there is a router, the clients are on another, `br1`. */
   readonly switchNamespace: string;
-  /** Only in `router` delivery. */
-  readonly router?: LabRouter;
+  /** Only in `router` delivery: one, "rt", or "rt1" and "rt2". Where there are two, everybody's way out is over both. */
+  readonly routers: readonly LabRouter[];
   readonly replicas: readonly LabNode[];
   readonly clients: readonly LabClient[];
   readonly delivery: LabDelivery;
@@ -58,7 +60,7 @@ export const prefixLength = 16;
 export const routedPrefixLength = 24;
 /** With the longest node name, a namespace is still one word in a listing. */
 const namePattern = /^[a-z0-9]{1,10}$/;
-const limits = { replicas: 16, clients: 16, addresses: 64 } as const;
+const limits = { replicas: 16, clients: 16, addresses: 64, routers: 2 } as const;
 /** Client addresses in all: their last bytes are all different, so that they spread over the slots of the default mask. */
 const addressesMax = 254;
 
@@ -77,11 +79,10 @@ export function planLab(size: LabSize): LabPlan {
   return {
     name,
     switchNamespace: namespace('sw'),
-    ...(size.delivery === 'router'
-      ? {
-          router: { name: 'rt', namespace: namespace('rt'), address: subnet(0, 1), clientSide: subnet(1, 254) },
-        }
-      : {}),
+    routers: routerNames(size).map((router, i) => ({
+      ...{ name: router, namespace: namespace(router) },
+      ...{ address: subnet(0, 1 + i), clientSide: subnet(1, 254 - i) },
+    })),
     replicas: Array.from({ length: replicas }, (_, i) => node('r', i, subnet(0, 11 + i))),
     clients: Array.from({ length: clients }, (_, i) => ({
       ...node('c', i, subnet(1, 1 + i)),
@@ -94,6 +95,11 @@ export function planLab(size: LabSize): LabPlan {
     service: { address: delivery === 'group' ? group : subnet(0, 100), group },
     control: { group: '239.77.0.1', port: 7746 },
   };
+}
+
+function routerNames({ delivery, routers = 1 }: LabSize): string[] {
+  if (delivery !== 'router') return [];
+  return routers === 1 ? ['rt'] : Array.from({ length: routers }, (_, i) => `rt${i + 1}`);
 }
 
 /** Evenly over 1 to 254. */
@@ -114,13 +120,15 @@ function check(size: LabSize): void {
     );
   }
   for (const [what, max] of Object.entries(limits)) {
-    const value = size[what as keyof typeof limits];
+    const value = size[what as keyof typeof limits] ?? 1;
     if (!Number.isInteger(value) || value < 1 || value > max) {
       throw new OperatingError('usage', `--${what}: ${value} is not allowed, allowed is 1 to ${max}`);
     }
   }
   if (size.onLoopback && size.delivery !== 'group')
     throw new OperatingError('usage', 'without namespaces there is group delivery alone');
+  if (size.routers !== undefined && size.delivery !== 'router')
+    throw new OperatingError('usage', '--routers: are for --delivery router');
   if (size.clients * size.addresses > addressesMax) {
     throw new OperatingError(
       'usage',

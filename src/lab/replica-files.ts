@@ -64,7 +64,7 @@ export async function writeReplicaFiles(
     mkdirSync(directory, { mode: 0o700 });
     writeFileSync(config, stringify(agentYaml(plan, replica, served)), { mode: 0o600 });
   }
-  if (plan.router) writeRouterFile(labDirectory, plan, plan.router, served);
+  for (const router of plan.routers) writeRouterFile(labDirectory, plan, router, served);
   if (served.certified) await writeCertificates(join(labDirectory, certificates), plan);
 }
 
@@ -78,7 +78,7 @@ async function writeCertificates(directory: string, plan: LabPlan): Promise<void
   const authority = readAuthority(directory);
   const key = unlockAuthority(authority, passphrase);
   await Promise.all(
-    [...plan.replicas, ...(plan.router ? [plan.router] : [])].map(({ name }) =>
+    [...plan.replicas, ...plan.routers].map(({ name }) =>
       issueMember(authority, key, { replica: name, days: 30, out: directory }),
     ),
   );
@@ -111,13 +111,17 @@ function agentYaml(
     stateDir: 'state',
     socket: 'agent.sock',
     policy: '../policy.yaml',
-    ...(plan.router ? { routers: { [plan.router.name]: plan.router.address } } : {}),
+    ...(plan.routers.length > 0 ? { routers: routersOf(plan) } : {}),
   };
 }
 
 function controlOf({ control, replicas }: LabPlan): Readonly<Record<string, unknown>> {
   const peers = Object.fromEntries(replicas.map(({ name, address }) => [name, address]));
   return { ...control, peers, keyring: '../keyring.json' };
+}
+
+function routersOf({ routers }: LabPlan): Readonly<Record<string, string>> {
+  return Object.fromEntries(routers.map(({ name, address }) => [name, address]));
 }
 
 function certificatesOf({ name }: LabNode): Readonly<Record<string, string>> {
@@ -157,7 +161,7 @@ function writeRouterFile(labDirectory: string, plan: LabPlan, router: LabRouter,
         service: { ...service, ...(udpIdle === null ? {} : { udpIdle }) },
         access: { kind: 'authority', ca: `../${certificates}/ca.crt` },
         control: controlOf(plan),
-        routers: { [router.name]: router.address },
+        routers: routersOf(plan),
         certificates: certificatesOf(router),
       },
     ],

@@ -6,7 +6,7 @@ import { environmentOf } from './environment.ts';
 import { endNamespaceProcesses, setCable } from './network.ts';
 import type { LabNode, LabPlan } from './plan.ts';
 import { endProcess, isAlive, type ProcessRecord, signalProcess, spawnDetached } from './process-record.ts';
-import { replicaFiles, routerFiles } from './replica-files.ts';
+import { replicaFiles } from './replica-files.ts';
 import { labDirectory, stateOfLab, writeLabState } from './state.ts';
 
 const command = fileURLToPath(new URL('../cli/main.js', import.meta.url));
@@ -17,13 +17,6 @@ export const agentPatienceMs = 8000;
 export function spawnAgent(plan: LabPlan, replica: LabNode): ProcessRecord {
   const { config, agentLog } = replicaFiles(labDirectory(plan.name), replica.name);
   return spawnInReplica(plan, replica, [process.execPath, command, 'agent', '-c', config], agentLog);
-}
-
-/** Starts the daemon of a router; whoever calls keeps the record. */
-export function spawnRouter(plan: LabPlan, { name, namespace }: LabNode): ProcessRecord {
-  const { config, log } = routerFiles(labDirectory(plan.name), name);
-  const argv = [process.execPath, command, 'router', '-c', config];
-  return spawnDetached(['ip', 'netns', 'exec', namespace, ...argv], log, process.env);
 }
 
 /** Starts one of a replica's servers, a command for `sh -c`; whoever calls keeps the record. */

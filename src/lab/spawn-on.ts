@@ -3,7 +3,7 @@ import { OperatingError } from '../base/operating-error.ts';
 import { environmentOf } from './environment.ts';
 import type { LabNode, LabPlan } from './plan.ts';
 
-/** Starts a command on a node; "sw" is the switch, "rt" the router where there is one. */
+/** Starts a command on a node; "sw" is the switch, a router is "rt", of two "rt1" or "rt2". */
 export function spawnOn(plan: LabPlan, node: string, argv: readonly string[], options: SpawnOptions): ChildProcess {
   const namespace = namespaceOf(plan, node);
   const env = { ...process.env, ...options.env, ...environmentOf(plan, node) };
@@ -13,7 +13,7 @@ export function spawnOn(plan: LabPlan, node: string, argv: readonly string[], op
 
 function namespaceOf(plan: LabPlan, name: string): string {
   if (name === 'sw') return plan.switchNamespace;
-  const nodes: readonly LabNode[] = [...plan.replicas, ...plan.clients, ...(plan.router ? [plan.router] : [])];
+  const nodes: readonly LabNode[] = [...plan.replicas, ...plan.clients, ...plan.routers];
   const node = nodes.find((each) => each.name === name);
   if (!node) {
     const allowed = nodes.map((each) => each.name).join(', ');

@@ -28,6 +28,7 @@ const serving: AgentStatus = {
   unowned: '255',
   accepting: '0-127',
   moves: [],
+  awaitedRouters: [],
   policy: { strategy: 'equal', handoff: 'reset', drainDeadline: 60 },
   policyFile: { path: '/etc/policy.yaml', state: 'in force', problem: null },
   peers: [{ name: 'r2', state: 'heard', via: 'multicast' }],
@@ -130,6 +131,11 @@ describe('status', () => {
       'unknown connections are reset without asking the others: this kernel logs no packets',
     ],
     ['a silent peer', { peers: [{ name: 'r9', state: 'silent', via: null }] }, 'r9: silent'],
+    [
+      'a router that does not follow a move, with the remedy',
+      { awaitedRouters: ['edge2'] },
+      'the move waits for router edge2; if it is gone for good, take it out of `routers` in every agent.yaml and restart the agents',
+    ],
     [
       'a move under way',
       { moves: [{ slots: '0-3', from: 'r1', to: 'r2', phase: 'leave' }] },

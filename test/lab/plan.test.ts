@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { planLab } from '../../src/lab/plan.ts';
+import { type LabSize, planLab } from '../../src/lab/plan.ts';
 
 describe('the plan of a lab', () => {
   const plan = planLab({ name: 'demo', replicas: 3, clients: 2, addresses: 16 });
@@ -16,13 +16,20 @@ describe('the plan of a lab', () => {
   });
 
   test('has a router with a foot on each side where packets are routed, and none otherwise', () => {
-    expect(plan).not.toHaveProperty('router');
+    expect(plan.routers).toEqual([]);
     const routed = planLab({ name: 'demo', replicas: 3, clients: 2, addresses: 16, delivery: 'router' });
-    expect(routed.router).toEqual({
-      ...{ name: 'rt', namespace: 'mc-demo-rt' },
-      ...{ address: '10.77.0.1', clientSide: '10.77.1.254' },
-    });
-    expect({ ...routed, router: undefined }).toEqual({ ...plan, router: undefined });
+    expect(routed.routers).toEqual([
+      { name: 'rt', namespace: 'mc-demo-rt', address: '10.77.0.1', clientSide: '10.77.1.254' },
+    ]);
+    expect({ ...routed, routers: [], delivery: 'segment' }).toEqual(plan);
+  });
+
+  test('has two routers side by side where two are wanted', () => {
+    const { routers } = planLab({ name: 'x', replicas: 2, clients: 1, addresses: 2, delivery: 'router', routers: 2 });
+    expect(routers.map(({ name, address, clientSide }) => [name, address, clientSide])).toEqual([
+      ['rt1', '10.77.0.1', '10.77.1.254'],
+      ['rt2', '10.77.0.2', '10.77.1.253'],
+    ]);
   });
 
   test('spreads the client addresses over the slots of the default mask', () => {
@@ -64,10 +71,12 @@ describe('the plan of a lab', () => {
     [{ name: 'Demo' }, '"Demo" is no name for a lab, allowed are 1 to 10 lower-case letters and digits'],
     [{ name: 'longer-than' }, '"longer-than" is no name for a lab, allowed are 1 to 10 lower-case letters and digits'],
     [{ replicas: 0 }, '--replicas: 0 is not allowed, allowed is 1 to 16'],
+    [{ routers: 3, delivery: 'router' }, '--routers: 3 is not allowed, allowed is 1 to 2'],
+    [{ routers: 1 }, '--routers: are for --delivery router'],
     [{ replicas: 17 }, '--replicas: 17 is not allowed, allowed is 1 to 16'],
     [{ clients: Number.NaN }, '--clients: NaN is not allowed, allowed is 1 to 16'],
     [{ clients: 16, addresses: 16 }, '256 client addresses are too many, allowed are 254'],
-  ])('refuses %j in one line', (size, line) => {
+  ] satisfies [Partial<LabSize>, string][])('refuses %j in one line', (size, line) => {
     expect(() => planLab({ name: 'demo', replicas: 3, clients: 2, addresses: 8, ...size })).toThrow(line);
   });
 });

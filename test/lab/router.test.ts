@@ -1,8 +1,5 @@
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
@@ -17,10 +14,10 @@ import {
   restingStatusOf,
   type StatusSeen,
   serviceAddress,
-  startManycast,
   statusOf,
   until,
 } from './lab-under-test.ts';
+import { linesOf, startTalk } from './talk.ts';
 
 const name = labName('e');
 const program = (path: string): string => fileURLToPath(new URL(`../../dist/lab/${path}`, import.meta.url));
@@ -159,7 +156,7 @@ async function expectPathMtu(replica: string, client: string, mtu: number): Prom
 test('connections stay with their replica through moves, and break none; new ones go to the new owner', async () => {
   await setPolicy('strategy: equal\n', isEven);
   const addresses = (await addressesOf(name, 'c1')).slice(0, 14);
-  const talk = startTalk(addresses);
+  const talk = startTalk(name, 'c1', addresses);
   const first = await talk.progress();
   for (const shares of ['{ r2: 0-255 }', '{ r3: 0-255 }', '{ r1: 0-99, r3: 100-255 }']) {
     const wanted = Number(/r3: 0-255/.test(shares)) * 256;
@@ -186,53 +183,3 @@ test('when a replica dies its clients are served again by those that take its sl
   );
   for (const client of ['c1', 'c2']) await expectOwnersToAnswer(name, client, status);
 }, 60_000);
-
-/** Of a connection: the replicas that answered it, how many lines, and what broke it. */
-interface Talked {
-  readonly replicas: readonly string[];
-  readonly lines: number;
-  readonly broken: string | null;
-}
-
-type Progress = Readonly<Record<string, Talked>>;
-
-function linesOf(progress: Progress, address: string): number {
-  return progress[address]?.lines ?? 0;
-}
-
-/** One connection from each address to the echo server, a line every 20 ms once the last was answered. */
-function startTalk(addresses: readonly string[]): { progress(): Promise<Progress>; end(): Promise<Progress> } {
-  const script = `const net = require('net');
-    const all = {};
-    for (const address of ${JSON.stringify(addresses)}) {
-      const own = all[address] = { replicas: [], lines: 0, broken: null };
-      const socket = net.connect({ host: '${serviceAddress}', port: 7, localAddress: address });
-      const broke = (why) => { own.broken ??= why; };
-      socket.on('error', (error) => broke(error.code)).on('close', () => broke('closed'));
-      socket.on('connect', () => socket.write('0\\n'));
-      socket.on('data', (data) => {
-        const [replica, count, line] = String(data).trim().split(' ');
-        if (Number(line) !== own.lines || Number(count) !== own.lines + 1) broke('answered ' + data);
-        if (!own.replicas.includes(replica)) own.replicas.push(replica);
-        own.lines++;
-        setTimeout(() => socket.write(own.lines + '\\n'), 20);
-      });
-    }
-    process.stdin.on('data', () => console.log(JSON.stringify(all))).on('end', () => process.exit());`;
-  const child: ChildProcess = startManycast('lab', 'exec', name, 'c1', '--', process.execPath, '-e', script);
-  const lines = createInterface({ input: child.stdout ?? process.stdin })[Symbol.asyncIterator]();
-  async function progress(): Promise<Progress> {
-    child.stdin?.write('\n');
-    const { value } = await lines.next();
-    return JSON.parse(String(value)) as Progress;
-  }
-  return {
-    progress: () => until(progress, (each) => addresses.every((address) => linesOf(each, address) > 0)),
-    async end(): Promise<Progress> {
-      const last = await progress();
-      child.stdin?.end();
-      await once(child, 'exit');
-      return last;
-    },
-  };
-}
