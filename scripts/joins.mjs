@@ -312,6 +312,7 @@ function ports(site) {
   const record = { group, name: 'site1', isPublic: false, authority: site.certificate, revokedSerials: [] };
   return {
     ...joinCryptography,
+    isServed: () => true,
     groupRecord: () => record,
     isOnLink: (_link, { value }) => value >> 8n === subnet.value >> 8n,
   };

@@ -62,6 +62,8 @@ class RunningEdge implements Edge {
   #timer: NodeJS.Timeout | null = null;
   #applying: NodeJS.Immediate | null = null;
   #isStopped = false;
+  /** Services whose group is known. */
+  #known: ReadonlySet<Served> = new Set();
   /** The kernel has refused what is to stand. */
   #isBehind = false;
 
@@ -78,9 +80,11 @@ class RunningEdge implements Edge {
     this.#checks = new JoinChecks({
       ...joinCryptography,
       isOnLink,
+      isServed: (group) => this.#ofGroup(group) !== undefined,
       groupRecord: (group) => this.#ofGroup(group)?.access.record() ?? null,
     });
     this.#sockets = this.#openSockets(links);
+    this.#known = new Set(this.#served.filter(({ access }) => access.record() !== null));
     this.#looking = setInterval(() => this.#look(), lookMs);
     this.#apply();
     this.#wake();
@@ -196,8 +200,16 @@ class RunningEdge implements Edge {
   }
 
   #look(): void {
+    this.#askAnew();
     if (this.#isBehind) this.#apply();
     else this.#repair();
+  }
+
+  /** Joins that came while a group was not known did not count, and without being asked nobody says them again for minutes. */
+  #askAnew(): void {
+    const known = new Set(this.#served.filter(({ access }) => access.record() !== null));
+    if ([...known].some((each) => !this.#known.has(each))) this.#perform(this.#memberships.ask());
+    this.#known = known;
   }
 
   #repair(): void {

@@ -119,6 +119,7 @@ export class JoinChecks {
     const joins: AcceptedJoin[] = [];
     const refusals: Refusal[] = [];
     for (const said of saidBy(inner.value)) {
+      if (!this.#ports.isServed(said.group)) continue;
       const verdict = this.#judge(said, came);
       if (verdict.ok) joins.push(verdict.join);
       else refusals.push(this.#counted(verdict.refusal));

@@ -174,6 +174,13 @@ export class Memberships {
     return isNew ? [{ kind: 'event', event: { event: 'querier', link, address: source } }] : [];
   }
 
+  /** Asks all members at once, as at the start: until now none of their joins counted. */
+  ask(): MembershipOutput[] {
+    return [...this.#queriers].map(([link, querier]) => {
+      return { kind: 'query', link, query: querier.generalQuery(this.#timers.startupResponseMs) };
+    });
+  }
+
   /** What time alone brings: queries, and the end of members. */
   wake(nowMs: number): MembershipOutput[] {
     const outputs: MembershipOutput[] = [];

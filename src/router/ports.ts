@@ -16,6 +16,8 @@ export interface GroupRecord {
 
 /** What the checks need from outside; every answer is there at once. */
 export interface JoinPorts {
+  /** Of other groups nothing is judged, and nothing counted: hosts join them for reasons of their own. */
+  readonly isServed: (group: IpAddress) => boolean;
   /** The registry's last proven answer about a group; null when there is none, and then nobody may join. */
   readonly groupRecord: (group: IpAddress) => GroupRecord | null;
   /** Whether an address belongs to a link of this router: one of its subnets holds it. */

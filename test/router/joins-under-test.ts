@@ -38,6 +38,7 @@ export function instant(wallMs: number, monotonicMs = wallMs): Instant {
 export function portsUnderTest(records: readonly GroupRecord[]): JoinPorts {
   return {
     ...joinCryptography,
+    isServed: () => true,
     groupRecord: (address) => records.find((each) => each.group.value === address.value) ?? null,
     isOnLink: (link, address) => address.value >> 8n === ip(link === 'lan' ? '10.77.0.0' : '10.78.0.0').value >> 8n,
   };

@@ -172,6 +172,14 @@ describe('owners', () => {
 });
 
 describe('queries', () => {
+  test('are asked out of turn, with the short time of the start, when joins begin to count; those in turn stay', () => {
+    const state = router();
+    queriesUntil(state, 2000);
+    const { wakeAtMs } = state;
+    expect(state.ask()).toMatchObject([{ kind: 'query', link: 'lan', query: { group: null, maxResponseMs: 1000 } }]);
+    expect(state.wakeAtMs).toBe(wakeAtMs);
+  });
+
   test('begin at once, twice for an answer within a second, and go on at the interval', () => {
     expect(queriesUntil(router(), 300_000)).toEqual([
       '0: lan 1000',
