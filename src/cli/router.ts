@@ -1,7 +1,7 @@
 import pino from 'pino';
 import { readRouterConfig } from '../edge/config.ts';
 import { startRouter } from '../edge/daemon.ts';
-import type { RouterStatus } from '../edge/status.ts';
+import { formatRouterStatus, type RouterStatus } from '../edge/status.ts';
 import { askAgentOnce } from '../platform/agent-client.ts';
 import { version } from './version.ts';
 
@@ -31,27 +31,5 @@ export async function runRouter({
 
 export async function showRouter({ socket, json }: { socket: string; json?: boolean }): Promise<void> {
   const status = await askAgentOnce<RouterStatus>(socket, 'GET', '/v1/router');
-  const lines = json ? [JSON.stringify(status, null, 2)] : linesOf(status);
-  for (const line of lines) process.stdout.write(`${line}\n`);
-}
-
-function linesOf({ node, services, refused }: RouterStatus): string[] {
-  const lines = [`router ${node}`];
-  for (const { name, address, group, access, problem, members, unclaimed, packets } of services) {
-    lines.push('', `${name}  ${address}, group ${group}, ${access === 'unknown' ? 'nobody may join yet' : access}`);
-    if (problem !== null) lines.push(`  registry: ${problem}`);
-    if (members.length === 0) lines.push('  nobody has joined');
-    for (const each of members) {
-      const { name: member, address: at, link, epoch, slots, filters } = each;
-      lines.push(`  ${member}  ${at} on ${link}, epoch ${epoch}: slots ${slots || 'none'} (${filters.length} filters)`);
-    }
-    if (unclaimed !== '') lines.push(`  dropped, as nobody has joined for them: slots ${unclaimed}`);
-    if (packets) {
-      const { forwarded, tagged, errors, dropped } = packets;
-      lines.push(`  packets: ${forwarded} forwarded, ${tagged} tagged, ${errors} ICMP errors, ${dropped} dropped`);
-    }
-  }
-  const counts = Object.entries(refused).map(([reason, count]) => `${reason} ${count}`);
-  if (counts.length > 0) lines.push('', `joins refused: ${counts.join(', ')}`);
-  return lines;
+  process.stdout.write(json ? `${JSON.stringify(status, null, 2)}\n` : formatRouterStatus(status));
 }

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { addressOf } from '../agent/config.ts';
 import { formatIp } from '../base/address.ts';
-import { readCertificates } from '../platform/certificates.ts';
+import { readAuthorityOf } from '../platform/certificates.ts';
 import { type GroupLookup, type GroupStanding, groupLookup } from '../platform/group-lookup.ts';
 import { noRevocations, type Revocations, watchRevocations } from '../platform/revocations.ts';
 import type { GroupRecord } from '../router/ports.ts';
@@ -30,7 +30,7 @@ export function openAccess(config: RouterConfig, service: RoutedService, log: Lo
       return { record: () => record, problem: () => null, close() {} };
     }
     case 'authority': {
-      const authority = readCertificates(access.ca, 2).map(String).join('');
+      const authority = readAuthorityOf(access.ca, cluster).map(String).join('');
       const revocations: Revocations =
         access.revoked === undefined
           ? noRevocations

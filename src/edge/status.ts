@@ -64,6 +64,28 @@ export function statusOf(
   };
 }
 
+/** Who has joined each service, then what is wrong. */
+export function formatRouterStatus({ node, services, refused }: RouterStatus): string {
+  const lines = [`router ${node}`];
+  for (const { name, address, group, access, problem, members, unclaimed, packets } of services) {
+    lines.push('', `${name}  ${address}, group ${group}, ${access === 'unknown' ? 'nobody may join yet' : access}`);
+    if (problem !== null) lines.push(`  registry: ${problem}`);
+    if (members.length === 0) lines.push('  nobody has joined');
+    for (const each of members) {
+      const { name: member, address: at, link, epoch, slots, filters } = each;
+      lines.push(`  ${member}  ${at} on ${link}, epoch ${epoch}: slots ${slots || 'none'} (${filters.length} filters)`);
+    }
+    if (unclaimed !== '') lines.push(`  dropped, as nobody has joined for them: slots ${unclaimed}`);
+    if (packets) {
+      const { forwarded, tagged, errors, dropped } = packets;
+      lines.push(`  packets: ${forwarded} forwarded, ${tagged} tagged, ${errors} ICMP errors, ${dropped} dropped`);
+    }
+  }
+  const counts = Object.entries(refused).map(([reason, count]) => `${reason} ${count}`);
+  if (counts.length > 0) lines.push('', `joins refused: ${counts.join(', ')}`);
+  return `${lines.join('\n')}\n`;
+}
+
 function membersOf(
   memberships: Memberships,
   group: Parameters<Memberships['members']>[0],

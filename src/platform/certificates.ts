@@ -175,6 +175,20 @@ export async function issueMember(
   return { ...paths, notAfter: lifetime.notAfter };
 }
 
+/** The certificates of a cluster's authority: two while its key is changed. */
+export function readAuthorityOf(path: string, cluster: string): ReturnType<typeof readCertificates> {
+  const authorities = readCertificates(path, authoritiesMax);
+  for (const ca of authorities) {
+    const named = authorityOf(ca);
+    const complaint =
+      !named.ok || !isSelfSigned(ca)
+        ? 'it is not the certificate of an authority'
+        : named.value !== cluster && `it is the authority of cluster "${named.value}", not of "${cluster}"`;
+    if (complaint) throw new OperatingError('certificates', `${path}: ${complaint}`);
+  }
+  return authorities;
+}
+
 /**
  * Certificate and key of a member as PEM, read and checked: they belong together, to `member`, are in force, not revoked, and the authority has
  * signed them.
@@ -183,14 +197,7 @@ export function readMember(paths: MemberFiles, member: Member): MemberFiles {
   const complain = (path: string, complaint: string, remedy?: string): never => {
     throw new OperatingError('certificates', `${path}: ${complaint}`, remedy === undefined ? {} : { remedy });
   };
-  const authorities = readCertificates(paths.ca, authoritiesMax);
-  for (const ca of authorities) {
-    const cluster = authorityOf(ca);
-    if (!cluster.ok || !isSelfSigned(ca)) return complain(paths.ca, 'it is not the certificate of an authority');
-    if (cluster.value !== member.cluster) {
-      return complain(paths.ca, `it is the authority of cluster "${cluster.value}", not of "${member.cluster}"`);
-    }
-  }
+  const authorities = readAuthorityOf(paths.ca, member.cluster);
   const certificate = readCertificate(paths.certificate);
   const issuer = authorities.find((ca) => certificate.checkIssued(ca) && certificate.verify(ca.publicKey));
   // Before the member's own certificate: without an authority in force no other would do.

@@ -1,0 +1,48 @@
+import { describe, expect, test } from 'vitest';
+import { startAnnouncer } from '../../src/edge/announcer.ts';
+import { decodeMessage } from '../../src/wire/control-message.ts';
+
+/** A router's words as the replicas get them, and its one timer. */
+function announcerUnderTest() {
+  const said: unknown[] = [];
+  let due: { readonly ms: number; readonly callback: () => void } | null = null;
+  const announcer = startAnnouncer({
+    seal: (body) => Uint8Array.of(7, ...body),
+    send(datagram) {
+      expect(datagram[0]).toBe(7);
+      const message = decodeMessage(datagram.subarray(1));
+      if (!message.ok || message.value.kind !== 'routed') throw new Error('something else');
+      said.push(message.value.members);
+    },
+    wakeAfter(ms, callback) {
+      const own = { ms, callback };
+      due = own;
+      return () => {
+        if (due === own) due = null;
+      };
+    },
+  });
+  return { announcer, said, due: () => due, wake: () => due?.callback() };
+}
+
+describe('what a router tells the replicas', () => {
+  test('is said when it starts, when it changes, and again four times a second', () => {
+    const { announcer, said, due, wake } = announcerUnderTest();
+    expect(said).toEqual([[]]);
+    const members = [{ name: 'web1', epoch: 7 }];
+    announcer.say(members);
+    expect(due()?.ms).toBe(250);
+    wake();
+    wake();
+    expect(said).toEqual([[], members, members, members]);
+  });
+
+  test('ends with it', () => {
+    const { announcer, said, due, wake } = announcerUnderTest();
+    announcer.say([{ name: 'web1', epoch: 7 }]);
+    announcer.stop();
+    expect(due()).toBeNull();
+    wake();
+    expect(said).toHaveLength(2);
+  });
+});
