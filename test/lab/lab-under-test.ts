@@ -40,7 +40,7 @@ export function startManycast(...args: string[]): ChildProcess {
 /** Runs a command on a node of a lab; it must succeed. */
 export async function on(name: string, node: string, ...argv: string[]): Promise<string> {
   const ran = await manycast('lab', 'exec', name, node, '--', ...argv);
-  expect(ran, argv.join(' ')).toMatchObject({ code: 0 });
+  expect(ran, `${argv.join(' ')}: ${ran.stderr}`).toMatchObject({ code: 0 });
   return ran.stdout;
 }
 

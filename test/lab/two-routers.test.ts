@@ -58,6 +58,23 @@ test('both routers send every slot to its owner, each by joins that it has check
   for (const router of routers) expect(await sharesAt(router)).toEqual(owned);
 });
 
+test('one of them asks for joins: the one with the lower address', async () => {
+  await until(
+    async () => queriersAt('rt2'),
+    (heard) => heard.at(-1) === '10.77.0.1',
+  );
+  expect(queriersAt('rt1')).toEqual([]);
+});
+
+/** The other routers that a router has found asking, by its log. */
+function queriersAt(router: string): (string | null)[] {
+  const lines = readFileSync(join(labDirectory(name), router, 'router.log'), 'utf8')
+    .trimEnd()
+    .split('\n');
+  const events = lines.map((line) => JSON.parse(line) as { msg: string; address: string | null });
+  return events.filter(({ msg }) => msg === 'group: querier').map(({ address }) => address);
+}
+
 test('connections go over both, and each stays with its replica when a router dies; new ones are served', async () => {
   const addresses = (await addressesOf(name, 'c1')).slice(0, 16);
   const before = await Promise.all(routers.map(forwardedBy));
