@@ -37,7 +37,7 @@ export async function showRouter({ socket, json }: { socket: string; json?: bool
 
 function linesOf({ node, services, refused }: RouterStatus): string[] {
   const lines = [`router ${node}`];
-  for (const { name, address, group, access, problem, members, unclaimed, packets } of services) {
+  for (const { name, address, group, access, problem, members, unclaimed, tags, packets } of services) {
     lines.push('', `${name}  ${address}, group ${group}, ${access === 'unknown' ? 'nobody may join yet' : access}`);
     if (problem !== null) lines.push(`  registry: ${problem}`);
     if (members.length === 0) lines.push('  nobody has joined');
@@ -46,6 +46,7 @@ function linesOf({ node, services, refused }: RouterStatus): string[] {
       lines.push(`  ${member}  ${at} on ${link}, epoch ${epoch}: slots ${slots || 'none'} (${filters.length} filters)`);
     }
     if (unclaimed !== '') lines.push(`  dropped, as nobody has joined for them: slots ${unclaimed}`);
+    if (tags > 0) lines.push(`  connections that stay with the replica that gave their slots away: ${tags}`);
     if (packets) {
       const { forwarded, tagged, errors, dropped } = packets;
       lines.push(`  packets: ${forwarded} forwarded, ${tagged} tagged, ${errors} ICMP errors, ${dropped} dropped`);

@@ -5,7 +5,7 @@ import type { EdgeCounters, EdgePlane } from '../dataplane/edge.ts';
 import type { Memberships } from '../router/memberships.ts';
 import { coverSlots, formatFilter, formatSlots, type Partition } from '../space/index.ts';
 import { partitionOf } from '../space/partition.ts';
-import type { EdgeParts } from './edge.ts';
+import type { Edge, EdgeParts } from './edge.ts';
 
 /** What `manycast router status` shows. */
 export interface RouterStatus {
@@ -29,6 +29,8 @@ export interface RouterStatus {
     }[];
     /** Slots that nobody has joined for. */
     readonly unclaimed: string;
+    /** Connections that go to another replica than the owner of their slot. */
+    readonly tags: number;
     readonly packets: EdgeCounters | null;
   }[];
   /** Joins that do not count, by reason. */
@@ -38,10 +40,10 @@ export interface RouterStatus {
 export function statusOf(
   { node, version }: Pick<RouterStatus, 'node' | 'version'>,
   services: EdgeParts['services'],
-  memberships: Memberships,
+  edge: Pick<Edge, 'memberships' | 'refused' | 'tagged'>,
   plane: EdgePlane,
-  refused: ReadonlyMap<string, number>,
 ): RouterStatus {
+  const memberships = edge.memberships();
   return {
     node,
     version,
@@ -57,10 +59,11 @@ export function statusOf(
         problem: access.problem(),
         members: membersOf(memberships, group, partition.value),
         unclaimed: formatSlots([...Array(partition.value.slotCount).keys()].filter((slot) => !owners.has(slot))),
+        tags: edge.tagged(service.name),
         packets: plane.counters(service.name),
       };
     }),
-    refused: Object.fromEntries(refused),
+    refused: Object.fromEntries(edge.refused()),
   };
 }
 
