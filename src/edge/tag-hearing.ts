@@ -4,11 +4,14 @@ import { decodeMessage } from '../wire/control-message.ts';
 import type { Envelope } from '../wire/envelope.ts';
 import { decodeTags, type TagsSaid, tagsBytesMax } from '../wire/tagged-flows.ts';
 
+/** What is heard of an opened datagram. */
+export type Heard = Pick<Envelope, 'sender' | 'session' | 'counter' | 'body'>;
+
 /** What one replica says of its flows, in one session of it. */
 export type OnTags = (sender: string, session: number, said: TagsSaid) => void;
 
 /** Hears what the replicas of one service say to a router, by datagrams that were authenticated; all else on the channel is for others. */
-export function createTagHearing(peers: readonly string[], onTags: OnTags): (envelope: Envelope) => void {
+export function createTagHearing(peers: readonly string[], onTags: OnTags): (heard: Heard) => void {
   const replay = createReplayGuard();
   const assembly = createAssembly();
   return ({ sender, session, counter, body }) => {
