@@ -42,7 +42,7 @@ export interface EdgeParts {
 export interface Edge {
   memberships(): Memberships;
   refused(): ReadonlyMap<RefusalReason, number>;
-  /** A member says which flows it holds of slots that it has given away; it is answered once the kernel goes by that. Of one that has not joined nothing counts. */
+  /** A member says which flows it holds of slots that it has given away; it is answered once the kernel goes by that. Of one whose joins are not known nothing counts. */
   tell(service: string, member: string, session: number, said: TagsSaid): void;
   /** How many flows of a service go to another than the owner of their slot. */
   tagged(service: string): number;
@@ -110,16 +110,16 @@ class RunningEdge implements Edge {
 
   tell(service: string, member: string, session: number, said: TagsSaid): void {
     const served = this.#served.find((each) => each.service.name === service);
-    const at = served && this.#memberships.members(served.group).get(member);
+    const at = served && this.#memberships.places(served.group).get(member);
     if (!served || !at) return;
-    served.tags.tell(member, { address: at.address, link: at.link }, session, said, performance.now());
+    served.tags.tell(member, at, session, said, performance.now());
     served.telling.add(member);
     this.#applySoon();
   }
 
   tagged(service: string): number {
     const served = this.#served.find((each) => each.service.name === service);
-    return served?.tags.standing(this.#memberships.members(served.group), performance.now()).size ?? 0;
+    return served?.tags.standing(this.#memberships.places(served.group), performance.now()).size ?? 0;
   }
 
   async stop(): Promise<void> {
@@ -210,7 +210,7 @@ class RunningEdge implements Edge {
       tags.own(owners, now);
       return {
         ...{ ...service, owners: nextHopsOf(owners) },
-        tags: tagsOf(tags.standing(this.#memberships.members(group), now)),
+        tags: tagsOf(tags.standing(this.#memberships.places(group), now)),
       };
     });
     try {

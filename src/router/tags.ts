@@ -97,7 +97,7 @@ export class Tags {
     return { session, number };
   }
 
-  /** The same map as long as nothing has changed. `members` are those who have joined. */
+  /** The same map as long as nothing has changed. `members` are those whose joins are known, be it that they own nothing. */
   standing(members: ReadonlyMap<string, unknown>, nowMs: number): FlowTags {
     for (const [name, { untilMs }] of this.#told) {
       if (members.has(name) && nowMs < untilMs) continue;
