@@ -17,7 +17,7 @@ export interface TagLimits {
   readonly formerMs: number;
 }
 
-export const tagLimits: TagLimits = { flowsMax: 65_536, lastsMs: 5000, formerMs: 30_000 };
+export const tagLimits: TagLimits = { flowsMax: 65_536, lastsMs: 3000, formerMs: 30_000 };
 
 interface Told {
   readonly session: number;

@@ -127,6 +127,7 @@ describe('tags of flows', () => {
     tags.tell('r2', r2, 7, whole(1, flow(1)), 100);
     tags.tell('r1', r1, 7, whole(1, flow(1)), 100);
     expect(standing(tags, 100)).toEqual({ ...of(flow(1), r1), ...of(flow(2), r3) });
+    tags.tell('r1', r1, 7, same(1), 3000);
     expect(standing(tags, 5000)).toEqual(of(flow(1), r1));
   });
 
