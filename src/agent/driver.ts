@@ -84,6 +84,7 @@ export function startDriver(parts: DriverParts): Driver {
   const perform = performer(parts, kernel, {
     left: () => left(),
     holding: (slots) => answer({ kind: 'holding', at: clock.now(), slots }),
+    flows: (flows) => answer({ kind: 'flows', at: clock.now(), flows }),
     seen: (flows) => feed({ kind: 'seen', at: clock.now(), flows }),
     had: (asker, flows) => answer({ kind: 'had', at: clock.now(), asker, flows }),
   });
@@ -156,6 +157,8 @@ interface Answers {
   left(): void;
   /** The slots of a list of which there are flows. */
   holding(slots: ReadonlySet<number>): void;
+  /** Null when they could not be listed. */
+  flows(flows: readonly TcpFlow[] | null): void;
   seen(flows: readonly UdpFlow[] | null): void;
   /** The flows that this host has, of those asked about. */
   had(asker: string, flows: readonly TcpFlow[]): void;
@@ -192,6 +195,9 @@ function performer(
       case 'list':
         answers.holding(holding(parts, output.slots));
         break;
+      case 'flows':
+        answers.flows(listed(parts, output.slots));
+        break;
       case 'seen':
         kernel.seen(answers.seen);
         break;
@@ -221,12 +227,17 @@ function performer(
 }
 
 /** When the flows cannot be listed, every slot may have some. */
-function holding({ flows, service, onEvent }: DriverParts, slots: ReadonlySet<number>): ReadonlySet<number> {
+function holding(parts: DriverParts, slots: ReadonlySet<number>): ReadonlySet<number> {
+  const flows = listed(parts, slots);
+  return flows ? new Set(flows.map(({ client }) => slotOf(parts.service.partition, client))) : slots;
+}
+
+function listed({ flows, service, onEvent }: DriverParts, slots: ReadonlySet<number>): readonly Flow[] | null {
   try {
-    return new Set(held(flows, service, slots).map(({ client }) => slotOf(service.partition, client)));
+    return held(flows, service, slots);
   } catch (error) {
     onEvent({ kind: 'failure', doing: 'listing connections', error });
-    return slots;
+    return null;
   }
 }
 

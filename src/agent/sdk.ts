@@ -176,7 +176,7 @@ async function round(handover: Handover, doneUntil: Map<string, number>, isStopp
   if (draining.size === 0 || !policy) return;
   for (const [peer, flows] of leaving(handover)) {
     const due = flows.filter((flow) => !doneUntil.has(flowKey(flow)));
-    if (policy.handoff === 'forward') {
+    if (policy.handoff === 'forward' || policy.handoff === 'tag') {
       endpoint.finish(due);
       for (const flow of due) doneUntil.set(flowKey(flow), now + policy.drainDeadline * 1000);
     } else if (policy.handoff === 'transfer' && transfers) {

@@ -29,6 +29,7 @@ import { createRounds, type Rounds } from './rounds.ts';
 import { advertise, Routing } from './routing.ts';
 import { Share } from './share.ts';
 import { createStayingFlows } from './staying.ts';
+import { Tagging, tag } from './tagging.ts';
 import { defaultTimers } from './timers.ts';
 import { afterRows, answerTo, askAbout, askOthers } from './unknown-flows.ts';
 import { type Observed, observe, peerState, viewOf } from './view.ts';
@@ -107,6 +108,7 @@ class Machine implements Control {
       claimed: new Claimed(),
       policies: rememberingPolicies(partition.slotCount),
       staying: createStayingFlows(config, membership, timers),
+      tagging: new Tagging(config.session, config.routers, timers),
     };
     this.#fences = new Fences(config.session, timers);
     this.#inbox = new Inbox(config, membership.isRevoked);
@@ -141,6 +143,9 @@ class Machine implements Control {
         break;
       case 'holding':
         this.#parts.draining.note(new Set([...input.slots, ...this.#parts.staying.heldSlots()]));
+        break;
+      case 'flows':
+        this.#parts.tagging.note(input.flows);
         break;
       case 'seen':
         this.#outputs.push(...this.#parts.staying.note(input.flows));
@@ -238,7 +243,7 @@ class Machine implements Control {
     this.#program();
     this.#outputs.push(...advertise(this.#parts));
     this.#leave();
-    this.#outputs.push(...this.#parts.staying.step(share.confirmed, now));
+    this.#outputs.push(...this.#parts.staying.step(share.confirmed, now), ...tag(this.#parts, now));
     this.#tell();
     this.#outputs.push(...this.#exchange.step(register.held, now));
     this.#drain();

@@ -11,6 +11,8 @@ export function isExpected(
   now: number,
 ): boolean {
   if (content === 'ledger') return following.name === sender || membership.newest(sender)?.follow === config.node;
+  // For routers alone.
+  if (content === 'tags') return false;
   return content === 'kept' || content === 'known' ? staying.isUsed : following.hasAuthority(now);
 }
 
@@ -38,6 +40,11 @@ export function hear(
     case 'routed':
       parts.routing.hear(sender, session, said.members);
       return null;
+    case 'tagged':
+      parts.tagging.hear(sender, said, now);
+      return null;
+    case 'tags':
+      return 'part not expected';
     case 'kept':
     case 'known':
       return staying.hear(sender, session, said.kind, said.value) ? null : 'malformed';

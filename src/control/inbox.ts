@@ -1,4 +1,11 @@
-import { decodeMessage, type Heartbeat, type Part, type Question, type Routed } from '../wire/control-message.ts';
+import {
+  decodeMessage,
+  type Heartbeat,
+  type Part,
+  type Question,
+  type Routed,
+  type Tagged,
+} from '../wire/control-message.ts';
 import type { ControlInput } from './io.ts';
 import type { ControlConfig } from './parts.ts';
 import { createReplayGuard } from './replay.ts';
@@ -11,6 +18,7 @@ export type Said =
   | { readonly kind: 'heartbeat'; readonly heartbeat: Heartbeat }
   | ({ readonly kind: 'question' | 'answer' } & Question)
   | ({ readonly kind: 'routed' } & Routed)
+  | ({ readonly kind: 'tagged' } & Tagged)
   | { readonly kind: Part['content']; readonly value: Uint8Array };
 
 /** Why input changed nothing; a bounded set, as each is counted. */
@@ -69,7 +77,7 @@ export class Inbox {
     if (stale) return this.refuse(stale);
     const message = decodeMessage(datagram.body);
     if (!message.ok) return this.refuse('malformed');
-    if (isRouter !== (message.value.kind === 'routed')) return this.refuse('not for a router to say');
+    if (isRouter !== ['routed', 'tagged'].includes(message.value.kind)) return this.refuse('not for a router to say');
     if (message.value.kind === 'heartbeat') return { kind: 'heartbeat', heartbeat: message.value };
     if (message.value.kind !== 'part') return message.value;
     const { content } = message.value;

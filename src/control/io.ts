@@ -28,6 +28,8 @@ export type ControlInput =
   | { readonly kind: 'rebuilt'; readonly at: number }
   /** The answer to `list`: the slots among them of which this host holds flows. */
   | { readonly kind: 'holding'; readonly at: number; readonly slots: ReadonlySet<number> }
+  /** The answer to `flows`; null when they could not be listed. */
+  | { readonly kind: 'flows'; readonly at: number; readonly flows: readonly TcpFlow[] | null }
   /** The answer to `seen`; null when they could not be listed. */
   | { readonly kind: 'seen'; readonly at: number; readonly flows: readonly UdpFlow[] | null }
   /** A segment of a flow that this host does not have, of a slot that is its own and settled; the kernel has held `reset` back, the packet that would say so. */
@@ -62,6 +64,8 @@ export type ControlOutput =
   | { readonly kind: 'grant'; readonly fence: Fence; readonly mark: number | null }
   /** Which of these slots does this host hold flows of? Answered by `holding`. */
   | { readonly kind: 'list'; readonly slots: ReadonlySet<number> }
+  /** Which TCP flows of these slots does this host hold? Answered by `flows`. */
+  | { readonly kind: 'flows'; readonly slots: ReadonlySet<number> }
   /** Of which UDP flows has the kernel taken anything of late? Answered by `seen`, in the order of the transactions. */
   | { readonly kind: 'seen' }
   /** Which of these flows does this host have? Answered by `had`. */

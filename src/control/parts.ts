@@ -17,6 +17,7 @@ import type { Policies } from './remembered.ts';
 import type { Routing } from './routing.ts';
 import type { Share } from './share.ts';
 import type { StayingFlows } from './staying.ts';
+import { isTagAwaited, type Tagging } from './tagging.ts';
 import type { Timers } from './timers.ts';
 import type { Voters } from './voters.ts';
 
@@ -75,6 +76,7 @@ export interface Parts {
   readonly claimed: Claimed;
   readonly policies: Policies;
   readonly staying: StayingFlows;
+  readonly tagging: Tagging;
 }
 
 /** The epoch whose rows this kernel has; 0 for none, and while a slot is being left of which the new owner does not know yet what stays. */
@@ -82,7 +84,8 @@ export function programmedEpoch({ share, staying }: Parts): number {
   return staying.isWaiting() ? 0 : share.programmedEpoch;
 }
 
-/** The epoch up to which the routers do as the ledgers say with what this replica gives away, and this kernel takes none of that any more. */
+/** The epoch up to which the routers do as the ledgers say with what this replica gives away, also with the flows that stay here, and this kernel takes nothing new of that any more. */
 export function routedEpoch(parts: Parts): number {
-  return parts.routing.isAwaited && parts.share.isStillSent ? 0 : programmedEpoch(parts);
+  const isAwaited = (parts.routing.isAwaited && parts.share.isStillSent) || isTagAwaited(parts);
+  return isAwaited ? 0 : programmedEpoch(parts);
 }

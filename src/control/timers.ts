@@ -34,6 +34,8 @@ export interface Timers {
   readonly halfOpenMs: number;
   /** UDP flows that were to stay with a holder follow their slot when its new owner has not answered for them by then. Well below `stallMs`. */
   readonly staysMs: number;
+  /** A slot is called left when the routers have not answered by then for the flows that they are to go on sending here. */
+  readonly tagMs: number;
   /** A coordinator asks the host of a silent holder this often whether it is there, */
   readonly probeMs: number;
   /** and takes it for gone, with its flows, when it has not answered for this long. */
@@ -70,6 +72,7 @@ export const defaultTimers: Timers = {
   listMs: 500,
   halfOpenMs: 3000,
   staysMs: 500,
+  tagMs: 500,
   probeMs: 250,
   goneMs: 1500,
   overdueMs: 5000,

@@ -15,7 +15,7 @@ export interface TaggedFlow extends TcpFlow {
   readonly protocol: Port['protocol'];
 }
 
-/** What a router does with the packets of one service: those of a tagged flow go where the tag says, all others to the owner of their slot, and where there is none, nowhere. */
+/** What a router does with the packets of one service: those of a tagged flow go where the tag says, unless they open a new one, all others to the owner of their slot, and where there is none, nowhere. */
 export interface EdgeService {
   /** Lower-case letters, digits and "-": names the kernel table. */
   readonly name: string;
@@ -85,7 +85,7 @@ export function nextHopOf(service: EdgeService, packet: Packet, about: Packet | 
     const tag = service.tags.get(
       tagKey({ protocol, client: source, clientPort: sourcePort, servicePort: destinationPort }),
     );
-    if (tag) return tag;
+    if (tag && !packet.opens) return tag;
   }
   return service.owners.get(slotOf(service.partition, source)) ?? null;
 }

@@ -68,7 +68,7 @@ export function changeEdge(from: EdgeService, to: EdgeService, marks: HopMarks):
       has ? keys.map(([map, key]): readonly [string, string] => [map, `${key} : ${markOf(has)}`]) : [],
     );
     return [
-      ...(i === 0 && hasTags && !hadTags ? [`add rule ip ${name} tagged ${tagRule}`] : []),
+      ...(i === 0 && hasTags && !hadTags ? tagRules.map((rule) => `add rule ip ${name} tagged ${rule}`) : []),
       ...elements('delete', name, gone),
       ...elements('add', name, come),
       ...(i === count - 1 && hadTags && !hasTags ? [`flush chain ip ${name} tagged`] : []),
@@ -129,7 +129,11 @@ function lines({ address, partition, ports }: EdgeService): string[] {
 const first = 'ip frag-off & 0x1fff == 0';
 
 /** In its chain while there are tags: a look-up in an empty map takes as long as in a full one, a twentieth of what forwarding a packet takes. */
-const tagRule = `${first} meta mark set ip saddr . meta l4proto . th sport . th dport map @tags counter name tagged accept`;
+const tagRules = [
+  // A flow that begins anew is no older one of the same ports: the owner of its slot takes it.
+  `${first} tcp flags & (fin | syn | rst | ack) == syn return`,
+  `${first} meta mark set ip saddr . meta l4proto . th sport . th dport map @tags counter name tagged accept`,
+];
 
 /** What an ICMP error quotes, in bits from the beginning of the ICMP header: 8 bytes of it, then the quoted one. The client is its destination. */
 const quoted = {

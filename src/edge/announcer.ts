@@ -1,4 +1,4 @@
-import { encodeMessage } from '../wire/control-message.ts';
+import { encodeMessage, type Tagged } from '../wire/control-message.ts';
 
 /** How often the router says again by which joins its kernel goes: a datagram may be lost, and an agent may have begun since. */
 const repeatMs = 250;
@@ -7,16 +7,20 @@ export interface AnnouncerParts {
   readonly seal: (body: Uint8Array) => Uint8Array;
   /** To every replica of the service. */
   readonly send: (datagram: Uint8Array) => void;
+  /** To one of them. */
+  readonly sendTo: (name: string, datagram: Uint8Array) => void;
   readonly wakeAfter: (ms: number, callback: () => void) => () => void;
 }
 
 /** Tells the replicas of one service by which of their joins the router's kernel goes. */
 export interface Announcer {
   say(members: readonly { readonly name: string; readonly epoch: number }[]): void;
+  /** The kernel goes by what this replica said of its flows. */
+  answer(name: string, tagged: Tagged): void;
   stop(): void;
 }
 
-export function startAnnouncer({ seal, send, wakeAfter }: AnnouncerParts): Announcer {
+export function startAnnouncer({ seal, send, sendTo, wakeAfter }: AnnouncerParts): Announcer {
   let said: Parameters<Announcer['say']>[0] = [];
   let cancel = (): void => {};
   const tell = (): void => {
@@ -30,6 +34,7 @@ export function startAnnouncer({ seal, send, wakeAfter }: AnnouncerParts): Annou
       said = members;
       tell();
     },
+    answer: (name, tagged) => sendTo(name, seal(encodeMessage({ kind: 'tagged', ...tagged }))),
     stop: () => cancel(),
   };
 }

@@ -13,8 +13,9 @@ import { openUdpControlNetwork } from '../platform/udp-control-network.ts';
 import { openAccess } from './access.ts';
 import { type Announcer, startAnnouncer } from './announcer.ts';
 import type { RoutedService, RouterConfig } from './config.ts';
-import { startEdge } from './edge.ts';
+import { type Edge, startEdge } from './edge.ts';
 import { statusOf } from './status.ts';
+import { createTagHearing, type OnTags } from './tag-hearing.ts';
 
 /** A running router. */
 export interface Router {
@@ -35,6 +36,7 @@ export async function startRouter(config: RouterConfig, version: string, log: Lo
   try {
     const plane = createEdgePlane({ nft: openNftables(), ip: runIp });
     const announcers = new Map<string, Announcer>();
+    const running: { edge: Edge | null } = { edge: null };
     const services = config.services.map((each) => ({ config: each, access: openAccess(config, each, log) }));
     closers.push(
       ...services.map(
@@ -44,15 +46,19 @@ export async function startRouter(config: RouterConfig, version: string, log: Lo
       ),
     );
     for (const each of config.services) {
-      const announcer = await openAnnouncer(config, each, log, closers);
-      if (announcer) announcers.set(each.service.name, announcer);
+      const { name } = each.service;
+      const onTags: OnTags = (...said) => running.edge?.tell(name, ...said);
+      const announcer = await openAnnouncer(config, each, log, closers, onTags);
+      if (announcer) announcers.set(name, announcer);
     }
     const edge = startEdge({
       ...{ links: config.links, services, plane, log },
       onStanding: (service, members) => announcers.get(service)?.say(members),
+      onTagged: (service, ...answer) => announcers.get(service)?.answer(...answer),
     });
+    running.edge = edge;
     closers.push(() => edge.stop());
-    const status = () => statusOf({ node: config.node, version }, services, edge.memberships(), plane, edge.refused());
+    const status = () => statusOf({ node: config.node, version }, services, edge, plane);
     const socket = await openControlSocket(
       config.socket,
       new Map([['GET /v1/router', async (_body, say) => say(status())]]),
@@ -82,6 +88,7 @@ async function openAnnouncer(
   { cluster, service, control, routers, certificates }: RoutedService,
   log: Logger,
   closers: (() => unknown)[],
+  onTags: OnTags,
 ): Promise<Announcer | null> {
   if (!control) return null;
   const { group, port, peers } = control;
@@ -89,11 +96,14 @@ async function openAnnouncer(
     ...{ cluster, node, service, control, routers, delivery: 'router' as const },
     ...(certificates && { certificates }),
   };
+  const hear = createTagHearing(Object.keys(peers), onTags);
   const network = await openUdpControlNetwork({
     ...{ address: defined(routers[node], 'the checked address of this router'), group, port },
     peers: new Map(Object.entries({ ...peers, ...routers })),
-    // Nothing that they say is for a router, but that they do not know its certificate yet.
-    onDatagram: (datagram) => void channel?.open(datagram),
+    onDatagram(datagram) {
+      const opened = channel?.open(datagram);
+      if (opened?.ok && opened.value) hear(opened.value);
+    },
     onSendFailure: (reason) => log.debug(`control channel: ${reason}`),
   });
   closers.push(() => network.close());
@@ -113,6 +123,7 @@ async function openAnnouncer(
       network.multicast(datagram);
       for (const peer of Object.keys(peers)) network.unicast(peer, datagram);
     },
+    sendTo: (name, datagram) => network.unicast(name, datagram),
     wakeAfter: (ms, callback) => monotonicClock.wakeAt(monotonicClock.now() + ms, callback),
   });
   closers.push(() => announcer.stop());

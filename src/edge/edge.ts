@@ -10,11 +10,15 @@ import { isOnLink, ownAddress } from '../platform/link-addresses.ts';
 import { JoinChecks, type RefusalReason } from '../router/join-checks.ts';
 import { type MembershipOutput, Memberships, type Owners } from '../router/memberships.ts';
 import { StandingOwners } from '../router/standing-owners.ts';
+import { Tags } from '../router/tags.ts';
 import { partitionOf } from '../space/partition.ts';
+import type { Tagged } from '../wire/control-message.ts';
 import { encodeQuery } from '../wire/igmp.ts';
 import { encodeIgmpPacket } from '../wire/igmp-packet.ts';
+import type { TagsSaid } from '../wire/tagged-flows.ts';
 import type { Access } from './access.ts';
 import type { RoutedService } from './config.ts';
+import { createTagsOf, flowsOf } from './flow-tags.ts';
 
 /** A slot that one member has given up and none has taken yet goes on to the former for so long. */
 const keepMs = 3000;
@@ -30,12 +34,18 @@ export interface EdgeParts {
   readonly log: Logger;
   /** The kernel goes by these joins now. */
   readonly onStanding: (service: string, members: ReturnType<Memberships['epochs']>) => void;
+  /** It goes by what this member has said of its flows. */
+  readonly onTagged: (service: string, member: string, tagged: Tagged) => void;
 }
 
 /** A running router: hears joins, checks them, and makes the kernel send each packet to the one replica whose join covers it. */
 export interface Edge {
   memberships(): Memberships;
   refused(): ReadonlyMap<RefusalReason, number>;
+  /** A member says which flows it holds of slots that it has given away; it is answered once the kernel goes by that. Of one whose joins are not known nothing counts. */
+  tell(service: string, member: string, session: number, said: TagsSaid): void;
+  /** How many flows of a service go to another than the owner of their slot. */
+  tagged(service: string): number;
   /** Ends at once; the kernel goes on. */
   stop(): Promise<void>;
 }
@@ -50,6 +60,10 @@ interface Served {
   readonly group: IpAddress;
   readonly access: Access;
   readonly standing: StandingOwners;
+  readonly tags: Tags;
+  readonly tagsOf: ReturnType<typeof createTagsOf>;
+  /** Who is to be answered for its flows. */
+  readonly telling: Set<string>;
 }
 
 class RunningEdge implements Edge {
@@ -98,6 +112,20 @@ class RunningEdge implements Edge {
     return this.#checks.refused;
   }
 
+  tell(service: string, member: string, session: number, said: TagsSaid): void {
+    const served = this.#served.find((each) => each.service.name === service);
+    const at = served && this.#memberships.places(served.group).get(member);
+    if (!served || !at) return;
+    served.tags.tell(member, at, session, said, performance.now());
+    served.telling.add(member);
+    this.#applySoon();
+  }
+
+  tagged(service: string): number {
+    const served = this.#served.find((each) => each.service.name === service);
+    return served?.tags.standing(this.#memberships.places(served.group), performance.now()).size ?? 0;
+  }
+
   async stop(): Promise<void> {
     this.#isStopped = true;
     clearInterval(this.#looking);
@@ -142,14 +170,14 @@ class RunningEdge implements Edge {
     this.#timer = null;
     const now = performance.now();
     this.#perform(this.#memberships.wake(now));
-    if (this.#served.some(({ standing }) => now >= standing.nextMs)) this.#applySoon();
+    if (this.#served.some((each) => now >= nextOf(each))) this.#applySoon();
     this.#sleep();
   }
 
   #sleep(): void {
     if (this.#isStopped) return;
     if (this.#timer) clearTimeout(this.#timer);
-    const next = Math.min(this.#memberships.wakeAtMs, ...this.#served.map(({ standing }) => standing.nextMs));
+    const next = Math.min(this.#memberships.wakeAtMs, ...this.#served.map(nextOf));
     this.#timer = setTimeout(
       () => this.#wake(),
       Math.min(maxTimerMs, Math.max(0, Math.ceil(next - performance.now()))),
@@ -181,11 +209,14 @@ class RunningEdge implements Edge {
   #apply(): void {
     this.#applying = null;
     const now = performance.now();
-    const services = this.#served.map(({ service, standing }) => ({
-      ...service,
-      owners: nextHopsOf(standing.owners(now)),
-      tags: new Map<string, NextHop>(),
-    }));
+    const services = this.#served.map(({ service, group, standing, tags, tagsOf }) => {
+      const owners = standing.owners(now);
+      tags.own(owners, now);
+      return {
+        ...{ ...service, owners: nextHopsOf(owners) },
+        tags: tagsOf(tags.standing(this.#memberships.places(group), now)),
+      };
+    });
     try {
       this.#parts.plane.apply({ services });
     } catch (error) {
@@ -194,8 +225,10 @@ class RunningEdge implements Edge {
       return;
     }
     this.#isBehind = false;
-    for (const { service, group } of this.#served) {
+    for (const { service, group, tags, telling } of this.#served) {
       this.#parts.onStanding(service.name, this.#memberships.epochs(group));
+      for (const member of telling) this.#parts.onTagged(service.name, member, tags.said(member));
+      telling.clear();
     }
   }
 
@@ -246,10 +279,19 @@ function servedBy(services: EdgeParts['services'], plane: EdgePlane, now: number
   const none = { owners: new Map<number, NextHop>(), tags: new Map<string, NextHop>() };
   const left = plane.adopt(wanted.map(({ service }) => ({ ...service, ...none }))).services;
   return wanted.map((each) => {
-    const owners = left.find(({ name }) => name === each.service.name)?.owners ?? none.owners;
+    const { owners, tags } = left.find(({ name }) => name === each.service.name) ?? none;
     const standing = new Map([...owners].map(([slot, { address, device }]) => [slot, { address, link: device }]));
-    return { ...each, standing: new StandingOwners(keepMs, standing, now + startMs) };
+    return {
+      ...{ ...each, standing: new StandingOwners(keepMs, standing, now + startMs) },
+      ...{ tags: new Tags(each.service.partition, flowsOf(tags), now + startMs), tagsOf: createTagsOf() },
+      telling: new Set<string>(),
+    };
   });
+}
+
+/** When something of a service ends by itself. */
+function nextOf({ standing, tags }: Served): number {
+  return Math.min(standing.nextMs, tags.nextMs);
 }
 
 function nextHopsOf(owners: Owners): ReadonlyMap<number, NextHop> {

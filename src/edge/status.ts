@@ -5,7 +5,7 @@ import type { EdgeCounters, EdgePlane } from '../dataplane/edge.ts';
 import type { Memberships } from '../router/memberships.ts';
 import { coverSlots, formatFilter, formatSlots, type Partition } from '../space/index.ts';
 import { partitionOf } from '../space/partition.ts';
-import type { EdgeParts } from './edge.ts';
+import type { Edge, EdgeParts } from './edge.ts';
 
 /** What `manycast router status` shows. */
 export interface RouterStatus {
@@ -29,6 +29,8 @@ export interface RouterStatus {
     }[];
     /** Slots that nobody has joined for. */
     readonly unclaimed: string;
+    /** Connections that go to another replica than the owner of their slot. */
+    readonly tags: number;
     readonly packets: EdgeCounters | null;
   }[];
   /** Joins that do not count, by reason. */
@@ -38,10 +40,10 @@ export interface RouterStatus {
 export function statusOf(
   { node, version }: Pick<RouterStatus, 'node' | 'version'>,
   services: EdgeParts['services'],
-  memberships: Memberships,
+  edge: Pick<Edge, 'memberships' | 'refused' | 'tagged'>,
   plane: EdgePlane,
-  refused: ReadonlyMap<string, number>,
 ): RouterStatus {
+  const memberships = edge.memberships();
   return {
     node,
     version,
@@ -57,17 +59,18 @@ export function statusOf(
         problem: access.problem(),
         members: membersOf(memberships, group, partition.value),
         unclaimed: formatSlots([...Array(partition.value.slotCount).keys()].filter((slot) => !owners.has(slot))),
+        tags: edge.tagged(service.name),
         packets: plane.counters(service.name),
       };
     }),
-    refused: Object.fromEntries(refused),
+    refused: Object.fromEntries(edge.refused()),
   };
 }
 
 /** Who has joined each service, then what is wrong. */
 export function formatRouterStatus({ node, services, refused }: RouterStatus): string {
   const lines = [`router ${node}`];
-  for (const { name, address, group, access, problem, members, unclaimed, packets } of services) {
+  for (const { name, address, group, access, problem, members, unclaimed, tags, packets } of services) {
     lines.push('', `${name}  ${address}, group ${group}, ${access === 'unknown' ? 'nobody may join yet' : access}`);
     if (problem !== null) lines.push(`  registry: ${problem}`);
     if (members.length === 0) lines.push('  nobody has joined');
@@ -76,6 +79,7 @@ export function formatRouterStatus({ node, services, refused }: RouterStatus): s
       lines.push(`  ${member}  ${at} on ${link}, epoch ${epoch}: slots ${slots || 'none'} (${filters.length} filters)`);
     }
     if (unclaimed !== '') lines.push(`  dropped, as nobody has joined for them: slots ${unclaimed}`);
+    if (tags > 0) lines.push(`  connections that stay with the replica that gave their slots away: ${tags}`);
     if (packets) {
       const { forwarded, tagged, errors, dropped } = packets;
       lines.push(`  packets: ${forwarded} forwarded, ${tagged} tagged, ${errors} ICMP errors, ${dropped} dropped`);

@@ -7,16 +7,11 @@ const name = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, 'a name of lower-case letters, digits and "-", at most 32');
 
-const notBuiltYet = ['tag'];
-
 const handoff = z
-  .enum(['forward', 'reset', 'transfer'], {
-    error: ({ input }) =>
-      notBuiltYet.includes(String(input)) ? `forward, reset, transfer ("${input}" is not built yet)` : undefined,
-  })
+  .enum(['forward', 'reset', 'transfer', 'tag'])
   .default('forward')
   .describe(
-    'What happens to established connections of slots that move. `forward`: the old replica goes on serving them until they end, or until the drain deadline. `reset`: the old replica resets them, and their clients reconnect to the new one. `transfer`: connections of applications with the SDK are moved live to the new replica, and the others are forwarded; without `sdk` and `certificates` in agent.yaml all are. Not built yet: `tag`.',
+    'What happens to established connections of slots that move. `forward`: the old replica goes on serving them until they end, or until the drain deadline. `reset`: the old replica resets them, and their clients reconnect to the new one. `transfer`: connections of applications with the SDK are moved live to the new replica, and the others are forwarded; without `sdk` and `certificates` in agent.yaml all are. `tag`: in router delivery the old replica names its connections to the routers, which go on sending it their packets until they end; what a router has no room for, and all where there are no routers, is as with `forward`.',
   );
 
 const drainDeadline = z

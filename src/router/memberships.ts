@@ -118,6 +118,21 @@ export class Memberships {
     );
   }
 
+  /** Where each member is by its newest join, by name; also one that has left, as they say who own nothing. */
+  places(group: IpAddress): ReadonlyMap<string, Owner> {
+    const members = [...(this.#groups.get(formatIp(group))?.members ?? [])];
+    return new Map(
+      members.map(
+        ([
+          name,
+          {
+            claims: { address, link },
+          },
+        ]) => [name, { address, link }],
+      ),
+    );
+  }
+
   /** Of every member the epoch of its newest join, also of one that has left. */
   epochs(group: IpAddress): readonly { readonly name: string; readonly epoch: number }[] {
     const members = [...(this.#groups.get(formatIp(group))?.members ?? [])];

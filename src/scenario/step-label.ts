@@ -23,7 +23,7 @@ export function stepLabel(step: StepRecord): string {
   return 'replica' in step ? `${step.replica} ${done[step.what]}` : step.label;
 }
 
-const toConnections = { forward: 'stay', reset: 'are reset', transfer: 'move along' } as const;
+const toConnections = { forward: 'stay', reset: 'are reset', transfer: 'move along', tag: 'stay' } as const;
 
 /** A policy, in a few words. */
 export function policyLabel(policy: Policy): string {

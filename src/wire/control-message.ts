@@ -65,7 +65,7 @@ export const partBytesMax = 1024;
 
 const part = record({
   kind: known('part'),
-  content: oneOf(['ledger', 'proposal', 'drained', 'claim', 'kept', 'known']),
+  content: oneOf(['ledger', 'proposal', 'drained', 'claim', 'kept', 'known', 'tags']),
   /** Tells the parts of one value from those of the sender's next. */
   transfer: u32,
   /** Bytes of the whole value. */
@@ -108,6 +108,9 @@ const answer = record({ kind: known('answer'), flows: list(askedFlowsMax, tcpFlo
 /** From a router: of each member, the newest epoch of its joins that the router's kernel goes by. */
 const routed = record({ kind: known('routed'), members: list(heardMax, record({ name: nodeName, epoch: u48 })) });
 
+/** From a router: its kernel goes by what the member that this goes to has said of its flows in this session under this number. */
+const tagged = record({ kind: known('tagged'), session: u48, number: u48 });
+
 const claim = record({
   /** The life of the sender's machine. */
   boot: u48,
@@ -121,16 +124,18 @@ export type Proposal = ValueOf<typeof proposal>;
 export type Drained = ValueOf<typeof drained>;
 export type Claim = ValueOf<typeof claim>;
 export type Routed = Omit<ValueOf<typeof routed>, 'kind'>;
+export type Tagged = Omit<ValueOf<typeof tagged>, 'kind'>;
 export type Question = Omit<ValueOf<typeof question>, 'kind'>;
 export type ControlMessage =
   | ValueOf<typeof heartbeat>
   | ValueOf<typeof part>
   | ValueOf<typeof question>
   | ValueOf<typeof answer>
-  | ValueOf<typeof routed>;
+  | ValueOf<typeof routed>
+  | ValueOf<typeof tagged>;
 
-const messages = { heartbeat, part, question, answer, routed };
-const kinds = oneOf(['heartbeat', 'part', 'question', 'answer', 'routed']);
+const messages = { heartbeat, part, question, answer, routed, tagged };
+const kinds = oneOf(['heartbeat', 'part', 'question', 'answer', 'routed', 'tagged']);
 
 export function encodeMessage(message: ControlMessage): Uint8Array {
   const writer = new Writer();
@@ -150,6 +155,9 @@ export function encodeMessage(message: ControlMessage): Uint8Array {
       break;
     case 'routed':
       routed.write(writer, message);
+      break;
+    case 'tagged':
+      tagged.write(writer, message);
   }
   return writer.finish();
 }

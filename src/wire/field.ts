@@ -1,4 +1,4 @@
-import { type IpAddress, ipBytes, ipFromBytes } from '../base/address.ts';
+import { type IpAddress, ipAddress, ipBytes, ipFromBytes } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import type { Reader, Writer } from '../base/bytes.ts';
 import { type MacAddress, macBytes, macFromBytes } from '../base/mac.ts';
@@ -139,6 +139,15 @@ const address: Field<IpAddress> = {
 
 /** A TCP connection of the service address: at most 21 bytes. */
 export const tcpFlow: Field<TcpFlow> = record({ client: address, clientPort: u16, servicePort: u16 });
+
+/** 32 bits: IPv4 only, as the data plane. */
+const ipv4: Field<IpAddress> = {
+  read: (reader, name) => ipAddress(4, BigInt(reader.u32(name))),
+  write: (writer, value) => writer.u32(Number(value.value)),
+};
+
+/** A flow of the service address, where there are many: 8 bytes. */
+export const ipv4Flow: Field<TcpFlow> = record({ client: ipv4, clientPort: u16, servicePort: u16 });
 
 /** Longest name of an agent, in bytes; all of them are ASCII. */
 export const nameBytesMax = 32;

@@ -1,17 +1,10 @@
-import { type IpAddress, ipAddress } from '../base/address.ts';
-import { decode, type Reader, Writer } from '../base/bytes.ts';
+import { decode, Writer } from '../base/bytes.ts';
 import type { Result } from '../base/result.ts';
-import { type Field, list, record, u16, u48, type ValueOf } from './field.ts';
+import { ipv4Flow, list, record, u48, type ValueOf } from './field.ts';
 import { slots } from './ledger.ts';
 
 /** UDP flows that a host keeps at most, of all slots that it has given away. */
 export const keptMax = 16_384;
-
-/** 32 bits: IPv4 only, as the data plane. */
-const client: Field<IpAddress> = {
-  read: (reader: Reader, name: string) => ipAddress(4, BigInt(reader.u32(name))),
-  write: (writer, value) => writer.u32(Number(value.value)),
-};
 
 const kept = record({
   /** Grows with each that the sender's session says: what it says replaces all that it said before. */
@@ -19,7 +12,7 @@ const kept = record({
   /** Slots that the sender has given away, or is about to, to whom it speaks. */
   slots,
   /** UDP flows of those slots that stay with the sender, and no others do. Clients' ports may be 0 (RFC 768). */
-  flows: list(keptMax, record({ client, clientPort: u16, servicePort: u16 })),
+  flows: list(keptMax, ipv4Flow),
 });
 
 /** The kernel of the sender drops what was named by the `kept` of this session and number. */

@@ -29,11 +29,11 @@ describe('the command line', () => {
   });
 
   test('says in one line what is wrong with a bad one', async () => {
-    const bad = file('bad.yaml', 'strategy: equal\nhandoff: tag\n');
+    const bad = file('bad.yaml', 'strategy: equal\nhandoff: gentle\n');
     expect(await manycast('policy', 'check', bad)).toEqual({
       code: 1,
       stdout: '',
-      stderr: `manycast: ${bad}: handoff: "tag" is not allowed, allowed are forward, reset, transfer ("tag" is not built yet)\n`,
+      stderr: `manycast: ${bad}: handoff: "gentle" is not allowed, allowed are forward, reset, transfer, tag\n`,
     });
   });
 

@@ -7,6 +7,7 @@ import type { ControlEvent, ControlInput, ControlOutput } from '../../src/contro
 import type { Advertised } from '../../src/control/routing.ts';
 import type { Rows } from '../../src/dataplane/forwarding-table.ts';
 import { noFlows, nothingStays, type Staying, type UdpFlow } from '../../src/dataplane/staying.ts';
+import type { Heard } from '../../src/edge/tag-hearing.ts';
 import type { Policy } from '../../src/policy/index.ts';
 import { type Partition, partitionOf, slotOf } from '../../src/space/partition.ts';
 import type { Via } from '../../src/wire/envelope.ts';
@@ -81,6 +82,8 @@ export class VirtualNetwork {
   now = 1000;
   /** What a replica tells the routers. */
   onAdvertise: (node: string, advertised: Advertised) => void = () => {};
+  /** What a replica says to a router alone. */
+  onSaid: (router: string, heard: Heard) => void = () => {};
   loss: number;
   multicastBlocked = false;
   /** A disk was lost in this run. */
@@ -404,6 +407,11 @@ export class VirtualNetwork {
         this.#schedule(host, this.now, () => this.input(host.name, { kind: 'holding', at: this.now, slots }));
         break;
       }
+      case 'flows': {
+        const flows = host.flows.filter(({ client }) => output.slots.has(slotOf(this.partition, client)));
+        this.#schedule(host, this.now, () => this.input(host.name, { kind: 'flows', at: this.now, flows }));
+        break;
+      }
       case 'seen':
         this.#schedule(host, this.now + this.#between(this.#options.kernelMs ?? [1, 5]), () => {
           this.input(host.name, { kind: 'seen', at: this.now, flows: this.#seenBy(host) });
@@ -459,6 +467,10 @@ export class VirtualNetwork {
       for (let copy = 0; copy < copies; copy++) {
         if (this.#blocked.has(`${host.name}>${name}`) || this.#random() < this.loss) continue;
         const at = this.now + this.#between(this.#options.delayMs ?? [1, 3]);
+        if (this.#options.routers?.includes(name)) {
+          this.at(at, () => this.onSaid(name, { sender: host.name, session, counter, body }));
+          continue;
+        }
         const target = this.host(name);
         this.#schedule(target, at, () =>
           this.input(name, { kind: 'message', at: this.now, via, sender: host.name, session, counter, body }),

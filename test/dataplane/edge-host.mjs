@@ -105,8 +105,16 @@ function ipPacket({ from, to = '10.77.0.100', ttl = 33, df = false, fragmentOffs
   return Buffer.concat([header, payload]);
 }
 
-/** UDP without a checksum; of TCP the router looks at nothing but the ports. */
-function payloadOf({ protocol, sourcePort = 40_000, destinationPort = 80, bytes = 20, icmpType = 8, about }) {
+/** UDP without a checksum; of TCP the router looks at nothing but ports and flags. */
+function payloadOf({
+  protocol,
+  sourcePort = 40_000,
+  destinationPort = 80,
+  bytes = 20,
+  icmpType = 8,
+  flags = 0x10,
+  about,
+}) {
   const payload = Buffer.alloc(bytes);
   if (protocol === 'icmp') {
     const quoted = about ? ipPacket(about).subarray(0, 28) : Buffer.alloc(0);
@@ -117,7 +125,7 @@ function payloadOf({ protocol, sourcePort = 40_000, destinationPort = 80, bytes 
   payload.writeUInt16BE(sourcePort, 0);
   payload.writeUInt16BE(destinationPort, 2);
   if (protocol === 'udp') payload.writeUInt16BE(bytes, 4);
-  else payload.set([0x50, 0x10], 12);
+  else payload.set([0x50, flags], 12);
   return payload;
 }
 

@@ -114,6 +114,14 @@ describe('an edge router', () => {
     expect(await takers(from7)).toEqual(['r2']);
   });
 
+  test('of a tagged flow all goes to the holder but what opens it anew, which goes to the owner as any other', async () => {
+    const flow = { protocol: 'tcp', client: ip(from7.from), clientPort: 40_000, servicePort: 80 } as const;
+    const seen = [];
+    await apply(web([[7, r1]], { tags: new Map([[tagKey(flow), r3]]) }));
+    for (const flags of [0x10, 0x12, 0x11, 0x04, 0x02, 0xc2]) seen.push(await takers({ ...from7, flags }));
+    expect(seen).toEqual([['r3'], ['r3'], ['r3'], ['r3'], ['r1'], ['r1']]);
+  });
+
   test('an ICMP error goes to whoever has the packet that it is about', async () => {
     const flow = { protocol: 'tcp', client: ip(from8.from), clientPort: 40_000, servicePort: 80 } as const;
     await apply(
@@ -364,6 +372,7 @@ describe('where a packet goes, without a kernel', () => {
   test.each([
     ['by its slot', packet(from7.from), r1],
     ['by its tag', packet(from8.from), r3],
+    ['by its slot when it opens a tagged flow anew', packet(from8.from, { opens: true }), r2],
     ['a later fragment by its slot', packet(from8.from, { fragmentOffset: 9 }), r2],
     ['nowhere without an owner', packet('198.51.100.9'), null],
     ['nowhere for a port that is not served', packet(from7.from, { destinationPort: 22 }), null],

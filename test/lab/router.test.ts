@@ -174,6 +174,44 @@ test('connections stay with their replica through moves, and break none; new one
   expect(addresses.map((each) => last[each]?.replicas)).toEqual(addresses.map((each) => first[each]?.replicas));
 }, 60_000);
 
+test('with handoff `tag` the router sends connections on to the replica that has them, and forgets each that has ended', async () => {
+  const policy = (shares: string): string => `strategy: explicit\nhandoff: tag\nshares: ${shares}\n`;
+  await setPolicy(policy('{ r1: 0-255 }'), (each) => countOf(each, 'r1') === 256);
+  const addresses = (await addressesOf(name, 'c1')).slice(0, 14);
+  const talk = startTalk(addresses);
+  await talk.progress();
+  expect((await routed()).tags).toBe(0);
+  const status = await setPolicy(policy('{ r2: 0-127, r3: 128-255 }'), (each) => countOf(each, 'r1') === 0);
+  const before = await until(routed, ({ tags }) => tags === addresses.length);
+
+  const now = await talk.progress();
+  const later = await until(talk.progress, (each) => addresses.every((a) => linesOf(each, a) > linesOf(now, a) + 10));
+  expect(Object.values(later)).toEqual(
+    addresses.map(() => expect.objectContaining({ replicas: ['r1'], broken: null })),
+  );
+  const { packets } = await routed();
+  // A line of each is a packet at least, and none goes by its slot.
+  expect(packets.tagged - before.packets.tagged).toBeGreaterThan(10 * addresses.length);
+  expect(packets.forwarded).toBe(before.packets.forwarded);
+  await expectOwnersToAnswer(name, 'c2', status);
+
+  await talk.end();
+  await until(routed, ({ tags }) => tags === 0);
+}, 60_000);
+
+interface Routed {
+  readonly tags: number;
+  readonly packets: { readonly tagged: number; readonly forwarded: number };
+}
+
+/** What `manycast router status` says of the service. */
+async function routed(): Promise<Routed> {
+  const socket = join(labDirectory(name), 'rt', 'router.sock');
+  const { stdout } = await manycast('router', 'status', '--socket', socket, '--json');
+  const { services } = JSON.parse(stdout) as { services: [Routed] };
+  return services[0];
+}
+
 test('when a replica dies its clients are served again by those that take its slots over', async () => {
   await setPolicy('strategy: equal\n', isEven);
   expect(await manycast('lab', 'step', name, 'kill: { host: r3 }')).toMatchObject({ code: 0 });

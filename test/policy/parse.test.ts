@@ -28,11 +28,7 @@ describe('a policy file', () => {
     ['strategy: equal\nhandof: reset', 'handof: unknown field, allowed are strategy, handoff, drainDeadline'],
     ['strategy: equal\ndrainDeadline: 0', 'drainDeadline: 0 is not allowed, allowed is at least 1'],
     ['strategy: equal\ndrainDeadline: 90000', 'drainDeadline: 90000 is not allowed, allowed is at most 86400'],
-    [
-      'strategy: equal\nhandoff: tag',
-      'handoff: "tag" is not allowed, allowed are forward, reset, transfer ("tag" is not built yet)',
-    ],
-    ['strategy: equal\nhandoff: gentle', 'handoff: "gentle" is not allowed, allowed are forward, reset, transfer'],
+    ['strategy: equal\nhandoff: gentle', 'handoff: "gentle" is not allowed, allowed are forward, reset, transfer, tag'],
     ['strategy: weighted', 'weights: missing, allowed is names with values'],
     ['strategy: weighted\nweights: { r1: -1 }', 'weights.r1: -1 is not allowed, allowed is at least 0'],
     ['strategy: weighted\nweights: { r1: 1001 }', 'weights.r1: 1001 is not allowed, allowed is at most 1000'],
@@ -63,7 +59,7 @@ describe('a policy file', () => {
     ],
     [
       'strategy: equal\nhandoff: &a [*a]',
-      'handoff: a value within itself is not allowed, allowed are forward, reset, transfer',
+      'handoff: a value within itself is not allowed, allowed are forward, reset, transfer, tag',
     ],
     ['&a [*a]', 'a value within itself is not allowed, allowed is fields with values'],
     ['strategy: weighted\nweights: { r1: 0.5 }', 'weights.r1: 0.5 is not allowed, allowed is a whole number'],

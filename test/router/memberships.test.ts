@@ -52,6 +52,16 @@ function queriesUntil(state: Memberships, untilMs: number): string[] {
 }
 
 describe('owners', () => {
+  test('that own nothing any more are known still, with their place, until they say nothing for long', () => {
+    const state = router();
+    state.joined(join('web1', 21, 1, [0, 1]), 0);
+    state.joined(join('web1', 21, 2, [], { timeMs: 2000 }), 1000);
+    expect([...state.members(group)]).toEqual([]);
+    expect([...state.places(group)]).toEqual([['web1', { address: address(21), link: 'lan' }]]);
+    state.wake(1000 + holdMs);
+    expect([...state.places(group)]).toEqual([]);
+  });
+
   test('follow the filters of joins, and say so once', () => {
     const state = router();
     const outputs = state.joined(join('web1', 21, 1, [0, 1, 2, 3]), 0);

@@ -48,7 +48,7 @@ describe('scenario files', () => {
     [
       'handoff: reset',
       'handoff: never',
-      'policy.handoff: "never" is not allowed, allowed are forward, reset, transfer',
+      'policy.handoff: "never" is not allowed, allowed are forward, reset, transfer, tag',
     ],
     [
       'kind: http',

@@ -37,6 +37,7 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
   edge: {
     imports: [
       ...['base', 'wire', 'space', 'router', 'dataplane', 'platform'],
+      ...['control/replay.ts', 'control/transfer.ts'],
       ...['agent/config.ts', 'agent/control-socket.ts', 'agent/member-channel.ts'],
     ],
     node: true,

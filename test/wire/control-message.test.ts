@@ -118,7 +118,7 @@ describe('a control message', () => {
   });
 
   test.each([
-    ['a kind that is not known', [9], 'kind: 9, at most 4'],
+    ['a kind that is not known', [9], 'kind: 9, at most 5'],
     ['a part of nothing', [1, 0, 0, 0, 0, 1, 0, 0, 0, 0], 'length: 0 bytes'],
     ['a part of too much', [1, 0, 0, 0, 0, 1, 0xff, 0, 0, 0], 'length: 4278190080 bytes'],
     ['a flag that is neither', [0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2], 'coordinating: 2 is neither 0 nor 1'],
