@@ -5,6 +5,7 @@ import { decodeMessage } from '../../src/wire/control-message.ts';
 /** A router's words as the replicas get them, and its one timer. */
 function announcerUnderTest() {
   const said: unknown[] = [];
+  const answers: unknown[] = [];
   let due: { readonly ms: number; readonly callback: () => void } | null = null;
   const announcer = startAnnouncer({
     seal: (body) => Uint8Array.of(7, ...body),
@@ -14,6 +15,10 @@ function announcerUnderTest() {
       if (!message.ok || message.value.kind !== 'routed') throw new Error('something else');
       said.push(message.value.members);
     },
+    sendTo(name, datagram) {
+      const message = decodeMessage(datagram.subarray(1));
+      if (message.ok) answers.push([name, message.value]);
+    },
     wakeAfter(ms, callback) {
       const own = { ms, callback };
       due = own;
@@ -22,7 +27,7 @@ function announcerUnderTest() {
       };
     },
   });
-  return { announcer, said, due: () => due, wake: () => due?.callback() };
+  return { announcer, said, answers, due: () => due, wake: () => due?.callback() };
 }
 
 describe('what a router tells the replicas', () => {
@@ -35,6 +40,13 @@ describe('what a router tells the replicas', () => {
     wake();
     wake();
     expect(said).toEqual([[], members, members, members]);
+  });
+
+  test('answers the replica that has named its flows, and nobody else', () => {
+    const { announcer, said, answers } = announcerUnderTest();
+    announcer.answer('web1', { session: 5, number: 3 });
+    expect(answers).toEqual([['web1', { kind: 'tagged', session: 5, number: 3 }]]);
+    expect(said).toHaveLength(1);
   });
 
   test('ends with it', () => {

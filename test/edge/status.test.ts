@@ -11,10 +11,19 @@ const web: RouterStatus['services'][number] = {
     { name: 'web2', address: '198.51.100.2', link: 'eth0', epoch: 7, slots: '', filters: [] },
   ],
   unclaimed: '128-255',
+  tags: 2,
   packets: { forwarded: 1000, tagged: 3, errors: 2, dropped: 4 },
 };
 const lost: RouterStatus['services'][number] = {
-  ...{ name: 'dns', address: '203.0.113.11', group: '239.77.0.11', access: 'unknown', members: [], unclaimed: '0-255' },
+  ...{
+    name: 'dns',
+    address: '203.0.113.11',
+    group: '239.77.0.11',
+    access: 'unknown',
+    members: [],
+    unclaimed: '0-255',
+    tags: 0,
+  },
   ...{ problem: 'it is told to be public, and a fingerprint is configured', packets: null },
 };
 const status: RouterStatus = {
@@ -30,6 +39,7 @@ web  203.0.113.10, group 239.77.0.10, private
   web1  198.51.100.1 on eth0, epoch 7: slots 0-127 (1 filters)
   web2  198.51.100.2 on eth0, epoch 7: slots none (0 filters)
   dropped, as nobody has joined for them: slots 128-255
+  connections that stay with the replica that gave their slots away: 2
   packets: 1000 forwarded, 3 tagged, 2 ICMP errors, 4 dropped
 
 dns  203.0.113.11, group 239.77.0.11, nobody may join yet

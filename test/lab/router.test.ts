@@ -178,7 +178,7 @@ test('with handoff `tag` the router sends connections on to the replica that has
   const policy = (shares: string): string => `strategy: explicit\nhandoff: tag\nshares: ${shares}\n`;
   await setPolicy(policy('{ r1: 0-255 }'), (each) => countOf(each, 'r1') === 256);
   const addresses = (await addressesOf(name, 'c1')).slice(0, 14);
-  const talk = startTalk(addresses);
+  const talk = startTalk(name, 'c1', addresses);
   await talk.progress();
   expect((await routed()).tags).toBe(0);
   const status = await setPolicy(policy('{ r2: 0-127, r3: 128-255 }'), (each) => countOf(each, 'r1') === 0);
