@@ -252,6 +252,7 @@ scenario
   .command('run <file>')
   .description('run it; exit code 2 when an expectation fails')
   .requiredOption('--on <where>', 'where: lab (real kernels), or sim (virtual time)')
+  .option('--delivery <how>', 'how packets reach the replicas, whatever the file says: segment, router, group')
   .option('--seed <n>', 'with --on sim: what decides all chance; 1 by default')
   .option('--repeat <n>', 'run it so many times: medians and worst of each measure')
   .option('--report <dir>', 'write report.json and timeline.svg there')

@@ -23,6 +23,7 @@ import {
   skippedReport,
   type Taken,
   unfitForSim,
+  withDelivery,
   writeRepetition,
   writeReport,
   writeSkipped,
@@ -31,6 +32,7 @@ import { openScene } from '../sim/index.ts';
 
 interface RunOptions {
   readonly on: string;
+  readonly delivery?: string;
   readonly seed?: string;
   readonly repeat?: string;
   readonly report?: string;
@@ -47,13 +49,14 @@ const exitCodes = { expectationFailed: 2, interrupted: 130 } as const;
 const repetitionsMax = 1000;
 const places: readonly Place[] = ['lab', 'sim'];
 
-export async function run(file: string, { on, seed, repeat, ...output }: RunOptions): Promise<void> {
+export async function run(file: string, { on, delivery, seed, repeat, ...output }: RunOptions): Promise<void> {
   const place = places.find((each) => each === on);
   if (!place) throw new OperatingError('usage', `--on: "${on}" is not allowed, allowed are ${places.join(', ')}`);
   if (seed !== undefined && place !== 'sim') throw new OperatingError('usage', '--seed is for --on sim');
   const times = repeat === undefined ? null : timesOf(repeat);
   const firstSeed = seed === undefined ? 1 : seedOf(seed);
-  const scenario = readScenario(file);
+  const written = readScenario(file);
+  const scenario = delivery === undefined ? written : withDelivery(written, delivery);
   const reason = place === 'sim' ? unfitForSim(scenario) : missingNeed(scenario.needs, scenario.programs);
   if (reason !== null) return skip(scenario, place, reason, output);
   if (place === 'lab' && !mayBuildHere() && !scenario.topology.onLoopback) {

@@ -12,6 +12,6 @@ export {
   type Taken,
 } from './report.ts';
 export { runScenario, type ScenarioRun, writeRepetition, writeReport, writeSkipped } from './run.ts';
-export { readScenario, readStep, type Scenario, scenarioSchema } from './schema.ts';
+export { readScenario, readStep, type Scenario, scenarioSchema, withDelivery } from './schema.ts';
 export { stepLabel } from './step-label.ts';
 export { takeStep } from './steps.ts';

@@ -24,6 +24,8 @@ const expectation = z
   // Without one it would always be met.
   .refine(({ atMost, atLeast }) => atMost !== undefined || atLeast !== undefined, 'a bound: atMost, atLeast or both');
 
+const deliveries = ['segment', 'group', 'router'] as const;
+
 /** A scenario file, field by field: check, default, documentation. */
 export const scenarioSchema = z.strictObject({
   name: z
@@ -52,9 +54,11 @@ export const scenarioSchema = z.strictObject({
       'What the lab must be given; without it the scenario is skipped. `root`: a real root, not that of a user namespace. `tun`: /dev/net/tun. The simulator needs neither.',
     ),
   delivery: z
-    .enum(['segment', 'group'])
+    .enum(deliveries)
     .default('segment')
-    .describe('As in agent.yaml: how packets reach the replicas. In `group` delivery there is `udp-echo` alone.'),
+    .describe(
+      'As in agent.yaml: how packets reach the replicas. With `router` there is a router between them and the clients; in `group` delivery there is `udp-echo` alone.',
+    ),
   otherwise: z
     .string()
     .regex(/^[a-z0-9][a-z0-9-]*\.yaml$/, 'a scenario file beside this one')
@@ -97,6 +101,20 @@ export function readScenario(path: string): Scenario {
   const complaint = stranger ?? workloadComplaint(checked.data) ?? deliveryComplaint(checked.data);
   if (complaint) throw new OperatingError('scenario', `${path}: ${complaint}`);
   return checked.data;
+}
+
+/** The same scenario where packets reach the replicas in another way. Throws an OperatingError of one clear line. */
+export function withDelivery(scenario: Scenario, wanted: string): Scenario {
+  const refused = (reason: string): OperatingError => new OperatingError('usage', `--delivery: ${reason}`);
+  const delivery = deliveries.find((each) => each === wanted);
+  if (!delivery) throw refused(`"${wanted}" is not allowed, allowed are ${deliveries.join(', ')}`);
+  if (scenario.delivery === 'group' && delivery !== 'group') {
+    throw refused('the clients of this scenario send to a group, which is what it is about');
+  }
+  const changed = { ...scenario, delivery };
+  const complaint = deliveryComplaint(changed);
+  if (complaint) throw refused(complaint);
+  return changed;
 }
 
 /** What workloads want that is not there, or that two of them want, as one line; null for nothing. */
