@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { measureNames } from '../../src/scenario/measures.ts';
-import { readScenario } from '../../src/scenario/schema.ts';
+import { readScenario, withDelivery } from '../../src/scenario/schema.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -137,6 +137,23 @@ expect: []
 
   test('may be of group delivery, without namespaces', () => {
     expect(read(grouped)).toMatchObject({ delivery: 'group', topology: { onLoopback: true } });
+  });
+
+  test('may be behind a router', () => {
+    expect(read(good.replace('policy:', 'delivery: router\npolicy:'))).toMatchObject({ delivery: 'router' });
+  });
+
+  test('may be run in another delivery than its file says', () => {
+    const written = read(good);
+    expect(withDelivery(written, 'router')).toEqual({ ...written, delivery: 'router' });
+  });
+
+  test.each([
+    [good, 'tunnel', '--delivery: "tunnel" is not allowed, allowed are segment, group, router'],
+    [good, 'group', '--delivery: workloads[0].kind: group delivery has udp-echo alone'],
+    [grouped, 'router', '--delivery: the clients of this scenario send to a group, which is what it is about'],
+  ])('is refused a delivery that it cannot have, in one line', (text, delivery, message) => {
+    expect(() => withDelivery(read(text), delivery)).toThrow(expect.objectContaining({ code: 'usage', message }));
   });
 
   test.each([
