@@ -35,7 +35,7 @@ process.stdin.resume();
 process.stdin.once('end', () => void end());
 
 async function end(): Promise<void> {
-  // Replicas before clients, as `captureAtSwitch` lists them: no answer is told whose question is not.
+  // Replicas before those that ask, as `captureAtSwitch` lists them: no answer is told whose question is not.
   const drops = captures.reduce((sum, capture) => sum + capture.drops(), 0);
   await Promise.all(captures.map((capture) => capture.close()));
   process.stdout.write(`${JSON.stringify({ kind: 'ended', drops })}\n`);

@@ -27,10 +27,12 @@ const program = fileURLToPath(new URL('capture-main.js', import.meta.url));
 
 const nothingSeen: Capture = { end: async () => ({ segments: [], drops: 0 }) };
 
-/** Watches every port of a lab's switch; in group delivery there is no TCP to see. */
+/** Watches every port of a lab's switch, and with a router the segment of the replicas alone; in group delivery there is no TCP to see. */
 export async function captureAtSwitch(plan: LabPlan): Promise<Capture> {
   if (plan.delivery === 'group') return nothingSeen;
-  const ports = [...plan.replicas, ...plan.clients].map(({ name }) => name);
+  // What a router sends on it sent a while after the client did, by which time another replica may take it.
+  const askers = plan.router ? [plan.router] : plan.clients;
+  const ports = [...plan.replicas, ...askers].map(({ name }) => name);
   const argv = [process.execPath, program, plan.service.address, ...ports];
   const child = spawnOn(plan, 'sw', argv, { stdio: ['pipe', 'pipe', 'inherit'] });
   const segments: CapturedSegment[] = [];
