@@ -96,6 +96,7 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
     ),
     programmed,
     routed: (name) => (isSelf(name) ? routedEpoch(parts) : (membership.newest(name)?.routed ?? 0)),
+    isRouted: config.copies ?? false,
     hostOf: (name) => hostOf(parts, held, name, now),
     claims: parts.claimed.take().filter(({ name, boot }) => hostOf(parts, held, name, now)?.boot === boot),
     drained: (holder, slot) =>

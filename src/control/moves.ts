@@ -12,6 +12,8 @@ export interface Hosts {
   gone(name: string): boolean;
   /** Number of the host's life as the ledger knows it. */
   bootOf(name: string): number;
+  /** Routers may send it what is being left to it already, and it can take that. Absent: there are no routers. */
+  sent?(name: string): boolean;
 }
 
 /** Owners as they will be when all moves are done; slots of nobody in `members` are null. */
@@ -25,7 +27,7 @@ export function intendedOwners(ledger: Allocation, members: readonly string[]): 
 /**
  * The moves from `ledger` to the owners in `target`. A slot whose owner is gone changes hands at once, as its kernel takes nothing new any more; any other is
  * prepared first. Moves under way that `target` still wants go on. Before phase `owned` a move is simply given up: the new owner has only relayed, and what
- * it relays the old one takes. In phase `owned` it is finished first.
+ * it relays the old one takes. In phase `owned` it is finished first; and in phase `leave` where there are routers, which would go on for a while to send packets to a host that passes them to nobody any more.
  */
 export function redirect(ledger: Allocation, target: Owners, epoch: number, hosts: Hosts): Allocation {
   const owners = [...ledger.owners];
@@ -56,9 +58,9 @@ export function redirect(ledger: Allocation, target: Owners, epoch: number, host
       if (wanted !== null) begin('owned', owner, wanted, slot);
     } else if (owner === null) {
       owners[slot] = wanted;
-    } else if (move?.phase === 'owned') {
+    } else if (move && (move.phase === 'owned' || (move.phase === 'leave' && hosts.sent?.(move.to)))) {
       keep(move, slot);
-      if (wanted !== owner) unfinished = true;
+      if (wanted !== move.to) unfinished = true;
     } else if (wanted !== null && wanted !== owner) {
       if (move?.to === wanted) keep(move, slot);
       else if (room) begin('prepare', owner, wanted, slot);

@@ -29,6 +29,8 @@ export interface Situation {
   programmed(name: string): number;
   /** The epoch up to which the routers do as the ledgers say with what `name` gives away. */
   routed(name: string): number;
+  /** Packets reach the replica alone whom routers send them to. */
+  readonly isRouted: boolean;
   /** The machine of `name` as it says itself; null when nothing is heard of it. */
   hostOf(name: string): Host | null;
   /** What hosts may hold without being known for it, each in this life of its machine. */
@@ -86,7 +88,8 @@ export function nextLedger(
   const owns = (name: string): boolean => ledger.members.includes(name) || ledger.owners.includes(name);
   const evicted = who.members.some((name) => !gone(name)) ? named.filter((name) => gone(name) && owns(name)) : [];
   const { programmed, routed } = situation;
-  const hosts = { gone, programmed, routed, bootOf: bootsOf(ledger) };
+  const sent = (name: string): boolean => situation.isRouted && !gone(name) && eligible(who).includes(name);
+  const hosts = { gone, programmed, routed, sent, bootOf: bootsOf(ledger) };
 
   const replan = (from: Allocation): Allocation => {
     const members = eligible(who);

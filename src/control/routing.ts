@@ -58,7 +58,9 @@ export class Routing {
     if (this.#routers.length === 0) return null;
     const { epoch } = ledger;
     const slots = advertisedSlots(ledger, this.#node);
-    if (this.#told?.slots.join() === slots.join()) return null;
+    // Routers are awaited to go by a join of each move's own epoch: one may end and another begin between two ledgers that are known here.
+    const since = Math.max(0, ...this.#leaving(ledger).map((move) => move.since));
+    if (this.#told && this.#told.epoch >= since && this.#told.slots.join() === slots.join()) return null;
     this.#told = { epoch, slots };
     return this.#told;
   }
@@ -72,11 +74,16 @@ export class Routing {
   }
 
   /** The routers that still send packets here of slots that this replica leaves under `ledger`. */
-  awaited({ moves }: Ledger): readonly string[] {
-    const leaving = moves.filter(({ phase, from }) => phase === 'leave' && from === this.#node);
+  awaited(ledger: Ledger): readonly string[] {
+    const leaving = this.#leaving(ledger).filter(({ from }) => from === this.#node);
     return this.#routers.filter((router) => {
       const epochOf = (name: string): number => this.#heard.get(router)?.epochs.get(name) ?? 0;
       return leaving.some(({ since, from, to }) => epochOf(from) < since || epochOf(to) < since);
     });
+  }
+
+  /** Moves in phase `leave` from here or to here. */
+  #leaving({ moves }: Ledger): Ledger['moves'] {
+    return moves.filter(({ phase, from, to }) => phase === 'leave' && [from, to].includes(this.#node));
   }
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { advertisedSlots } from '../../src/control/routing.ts';
+import { advertisedSlots, Routing } from '../../src/control/routing.ts';
 import type { Policy } from '../../src/policy/index.ts';
 import { encodeMessage } from '../../src/wire/control-message.ts';
 import { VirtualNetwork } from './virtual-network.ts';
@@ -51,6 +51,25 @@ describe('behind routers', () => {
     );
   });
 
+  test('so it is when moves are redirected before they are done', () => {
+    const changes = fc.array(fc.tuple(fc.nat(9), fc.nat(9), fc.integer({ min: 1, max: 9 }), fc.nat(80)), {
+      minLength: 4,
+      maxLength: 8,
+    });
+    fc.assert(
+      fc.property(fc.nat(1000), changes, (seed, all) => {
+        const { net, routers } = behindRouters(seed);
+        for (const [r1, r2, r3, ms] of all) {
+          propose(net, weights(r1, r2, r3));
+          for (const end = net.now + ms; net.now < end; net.run(1)) expect(isServed(net, routers)).toBe(true);
+        }
+        for (let i = 0; i < 1000; i++, net.run(1)) expect(isServed(net, routers)).toBe(true);
+        net.runUntil(() => net.healthy(), 5000);
+      }),
+      { numRuns: 25 },
+    );
+  });
+
   test('a move waits for a router that does not follow, says so, and takes nobody out', () => {
     const { net, routers } = behindRouters();
     const [, second] = routers;
@@ -94,4 +113,17 @@ test('a slot is advertised by its owner, and from the phase `leave` of a move on
   expect(advertisedSlots(before, 'r2')).not.toContain(0);
   expect(advertisedSlots(during, 'r1')).not.toContain(0);
   expect(advertisedSlots(during, 'r2')).toContain(0);
+});
+
+test('a move that follows another of the same slots is advertised under its own epoch', () => {
+  const routing = new Routing({ node: 'r1', routers: ['e1'], copies: true });
+  const leaving = (epoch: number) =>
+    ({
+      epoch,
+      owners: ['r1', 'r1'],
+      moves: [{ phase: 'leave', since: epoch, from: 'r1', to: 'r2', slots: [0] }],
+    }) as never;
+  expect(routing.takeAdvertisement(leaving(5))).toEqual({ epoch: 5, slots: [1] });
+  expect(routing.takeAdvertisement(leaving(5))).toBe(null);
+  expect(routing.takeAdvertisement(leaving(7))).toEqual({ epoch: 7, slots: [1] });
 });
