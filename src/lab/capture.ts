@@ -31,7 +31,7 @@ const nothingSeen: Capture = { end: async () => ({ segments: [], drops: 0 }) };
 export async function captureAtSwitch(plan: LabPlan): Promise<Capture> {
   if (plan.delivery === 'group') return nothingSeen;
   // What a router sends on it sent a while after the client did, by which time another replica may take it.
-  const askers = plan.router ? [plan.router] : plan.clients;
+  const askers = plan.routers.length > 0 ? plan.routers : plan.clients;
   const ports = [...plan.replicas, ...askers].map(({ name }) => name);
   const argv = [process.execPath, program, plan.service.address, ...ports];
   const child = spawnOn(plan, 'sw', argv, { stdio: ['pipe', 'pipe', 'inherit'] });
