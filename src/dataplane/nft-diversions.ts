@@ -20,11 +20,12 @@ export function diversionLines(): string[] {
     `set ${divertedSet} { type ipv4_addr . inet_service . inet_service; }`,
     'map hold_device { type ipv4_addr : iface_index; }',
     'chain divert { counter name held fwd to ip daddr map @hold_device; drop; }',
+    'chain diverting { }',
   ];
 }
 
-/** The rule that diverts. Later fragments carry no ports. */
-export const divertRule = `ip frag-off & 0x1fff == 0 ip saddr . tcp sport . tcp dport @${divertedSet} goto divert`;
+/** The rule that diverts, in a chain of its own while there are flows to divert: most of the time there are none, and looking for one would take as long. Later fragments carry no ports. */
+const divertRule = `ip frag-off & 0x1fff == 0 ip saddr . tcp sport . tcp dport @${divertedSet} goto divert`;
 
 /** Commands that turn the kernel from `from` to `to`, which differ by `changes`, in one transaction. It needs the hold device when a flow is to be diverted. */
 export function divertTransaction(
@@ -32,9 +33,11 @@ export function divertTransaction(
   table: string,
   { from, to, changes }: { from: Diversions; to: Diversions; changes: readonly FlowChange[] },
 ): string {
+  const { begin, end } = diverting(table, from, to);
   const keys = [...new Set(changes.map(({ flow }) => flowKey(flow)))];
   return [
     ...(changes.some(({ isDiverted }) => isDiverted) ? [holdDeviceTransaction(service, table)] : []),
+    ...begin,
     ...elementCommands(
       'delete',
       table,
@@ -45,7 +48,21 @@ export function divertTransaction(
       table,
       keys.filter((key) => to.has(key) && !from.has(key)),
     ),
+    ...end,
   ].join('\n');
+}
+
+/** Commands that begin to look for flows to divert, and that end it. */
+function diverting(table: string, from: Diversions, to: Diversions): { begin: string[]; end: string[] } {
+  return {
+    begin: from.size === 0 && to.size > 0 ? [`add rule netdev ${table} diverting ${divertRule}`] : [],
+    end: from.size > 0 && to.size === 0 ? [`flush chain netdev ${table} diverting`] : [],
+  };
+}
+
+/** Commands that divert nothing any more, whatever was. */
+export function forgetTransaction(table: string): string {
+  return `flush chain netdev ${table} diverting\nflush set netdev ${table} ${divertedSet}`;
 }
 
 /**
@@ -55,9 +72,11 @@ export function divertTransaction(
 export function addTransactions(table: string, diversions: Diversions): string[] {
   const keys = [...diversions.keys()];
   const count = Math.ceil(keys.length / flowsPerTransaction);
-  return Array.from({ length: count }, (_, i) =>
-    elementCommands('add', table, keys.slice(i * flowsPerTransaction, (i + 1) * flowsPerTransaction)).join('\n'),
-  );
+  const { begin } = diverting(table, new Map(), diversions);
+  return Array.from({ length: count }, (_, i) => {
+    const some = keys.slice(i * flowsPerTransaction, (i + 1) * flowsPerTransaction);
+    return [...(i === 0 ? begin : []), ...elementCommands('add', table, some)].join('\n');
+  });
 }
 
 /** Commands that have diverted packets go to the hold device as it is now; refused when there is none. */

@@ -25,7 +25,7 @@ export function isRouted({ delivery }: ServiceEntry): boolean {
 /** Chains of rows that name nobody. */
 export function commonChains(service: ServiceEntry): string[] {
   return [
-    `chain own { ${[`${laterFragment} goto held`, `${opensConnection} goto fresh`, 'meta l4proto tcp goto held', ...foreignRules(service, 'refuse'), 'goto fresh'].join('; ')}; }`,
+    `chain own { ${[`${laterFragment} goto held`, `${opensConnection} goto fresh`, 'meta l4proto tcp goto flowing', ...foreignRules(service, 'refuse'), 'goto fresh'].join('; ')}; }`,
     ...oldChain('old', null, service),
     ...(isRouted(service) ? errorChain(service) : []),
   ];

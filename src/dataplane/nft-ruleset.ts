@@ -12,7 +12,7 @@ import {
   takesNew,
 } from './forwarding-table.ts';
 import { heldResetLines } from './held-resets.ts';
-import { diversionLines, divertRule } from './nft-diversions.ts';
+import { diversionLines } from './nft-diversions.ts';
 import {
   chainOf,
   commonChains,
@@ -124,6 +124,7 @@ function removeCommands(service: ServiceEntry): string[] {
  */
 function arrivals(service: ServiceEntry): string[] {
   const ports = service.ports.map((port) => `${port.protocol} . ${port.port}`).join(', ');
+  const bySlot = `ip saddr & ${formatIp(service.partition.mask)} vmap @slots`;
   return [
     'counter accepted { }',
     'counter relayed { }',
@@ -146,13 +147,21 @@ function arrivals(service: ServiceEntry): string[] {
     '  meta l4proto . th dport @ports goto local',
     '  goto refuse',
     '}',
+    // For most packets: TCP, whose ports are known.
+    'chain served { meta mark set 0; meta l4proto . th dport @ports goto local; goto refuse; }',
+    `chain flowing { ${fenced('hold', 'served')}; goto refuse; }`,
     `chain fresh { ${fenced('lease', 'permitted')}; goto refuse; }`,
     `chain held { ${fenced('hold', 'permitted')}; goto refuse; }`,
     ...commonChains(service),
-    'chain service {',
-    `  ${divertRule}`,
+    'chain messages {',
     `  ip frag-off & 0x1fff == 0 icmp type { ${Object.keys(icmpErrorTypes).join(', ')} } goto ${isRouted(service) ? 'errors' : 'local'}`,
-    `  ip saddr & ${formatIp(service.partition.mask)} vmap @slots`,
+    `  ${bySlot}`,
+    '  goto refuse',
+    '}',
+    'chain service {',
+    '  meta l4proto icmp goto messages',
+    '  jump diverting',
+    `  ${bySlot}`,
     '  goto refuse',
     '}',
     'chain ingress {',

@@ -5,7 +5,13 @@ import { slotOf } from '../space/partition.ts';
 import type { Adopted, DataPlane, FlowCounters } from './data-plane.ts';
 import { type Diversions, divertedBy, type FlowChange } from './diversions.ts';
 import { type ForwardingTable, holdDeviceOf, type Row, type Rows, type ServiceEntry } from './forwarding-table.ts';
-import { addTransactions, divertedSet, divertTransaction, holdDeviceTransaction } from './nft-diversions.ts';
+import {
+  addTransactions,
+  divertedSet,
+  divertTransaction,
+  forgetTransaction,
+  holdDeviceTransaction,
+} from './nft-diversions.ts';
 import { rowOfChain } from './nft-rows.ts';
 import {
   armTransaction,
@@ -203,7 +209,7 @@ function adoptedTable(nftables: Nftables, service: ServiceEntry): StandingTable 
   const table = standingTable(nftables, service);
   if (!table) return null;
   const name = tableName(service);
-  const forget = [`flush set netdev ${name} ${divertedSet}`];
+  const forget = [forgetTransaction(name)];
   if (service.udpIdleMs !== undefined) forget.push(`flush set netdev ${name} ${stayingSets.kept}`);
   try {
     nftables.run(forget.join('\n'));

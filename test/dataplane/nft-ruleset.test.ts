@@ -63,8 +63,14 @@ add element netdev mc_my_web hold_device { 10.77.0.100 : "mch-my-web" }
 delete element netdev mc_my_web diverted { 10.0.0.2 . 40000 . 80 }
 add element netdev mc_my_web diverted { 10.0.0.1 . 40000 . 80 }`);
   expect(divertTransaction(service, 'mc_my_web', { from: to, to, changes: [releasing('10.0.0.4')] })).toBe('');
+  const rule = 'ip frag-off & 0x1fff == 0 ip saddr . tcp sport . tcp dport @diverted goto divert';
+  const first = divertTransaction(service, 'mc_my_web', { from: new Map(), to: from, changes });
+  expect(first).toContain(`\nadd rule netdev mc_my_web diverting ${rule}\n`);
+  const last = divertTransaction(service, 'mc_my_web', { from, to: new Map(), changes });
+  expect(last).toMatch(/\nflush chain netdev mc_my_web diverting$/);
   expect(addTransactions('mc_my_web', to)).toEqual([
-    'add element netdev mc_my_web diverted { 10.0.0.3 . 40000 . 80, 10.0.0.1 . 40000 . 80 }',
+    `add rule netdev mc_my_web diverting ${rule}\n` +
+      'add element netdev mc_my_web diverted { 10.0.0.3 . 40000 . 80, 10.0.0.1 . 40000 . 80 }',
   ]);
 });
 
