@@ -96,6 +96,9 @@ async function openAnnouncer(
     ...{ cluster, node, service, control, routers, delivery: 'router' as const },
     ...(certificates && { certificates }),
   };
+  // In a public group members are known by their address alone.
+  const names = new Map(Object.entries(peers).map(([name, address]) => [address, name]));
+  const nameOf = (member: string): string => names.get(member) ?? member;
   const hear = createTagHearing(Object.keys(peers), onTags);
   const network = await openUdpControlNetwork({
     ...{ address: defined(routers[node], 'the checked address of this router'), group, port },
@@ -127,5 +130,12 @@ async function openAnnouncer(
     wakeAfter: (ms, callback) => monotonicClock.wakeAt(monotonicClock.now() + ms, callback),
   });
   closers.push(() => announcer.stop());
-  return announcer;
+  const known = (name: string): boolean => Object.hasOwn(peers, name);
+  return {
+    ...announcer,
+    say: (members) =>
+      announcer.say(
+        members.map(({ name, epoch }) => ({ name: nameOf(name), epoch })).filter(({ name }) => known(name)),
+      ),
+  };
 }

@@ -234,6 +234,9 @@ class RunningEdge implements Edge {
 
   #look(): void {
     this.#askAnew();
+    for (const { group, access } of this.#served) {
+      this.#perform(this.#memberships.revoke(group, access.record()?.revokedSerials ?? []));
+    }
     if (this.#isBehind) this.#apply();
     else this.#repair();
   }

@@ -70,14 +70,15 @@ export function joiningMember(
     return refuse(`it is for a member of "${member.value.cluster}", not of "${rules.cluster}"`);
   }
   if (!isInForce(certificate, rules.nowMs)) return refuse('it is not in force');
-  return isRevoked(certificate, rules.revokedSerials) ? refuse('it is revoked') : member;
+  return isRevoked(certificate.serial, rules.revokedSerials) ? refuse('it is revoked') : member;
 }
 
 function isInForce({ notBeforeMs, notAfterMs }: Certificate, nowMs: number): boolean {
   return nowMs >= notBeforeMs && nowMs <= notAfterMs;
 }
 
-function isRevoked({ serial }: MemberCertificate, revokedSerials: readonly string[]): boolean {
+/** Whether a serial, hexadecimal, is among those of the authority's list. */
+export function isRevoked(serial: string, revokedSerials: readonly string[]): boolean {
   if (revokedSerials.length === 0) return false;
   const canonical = canonicalSerial(serial);
   return revokedSerials.some((each) => canonicalSerial(each) === canonical);

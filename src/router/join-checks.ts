@@ -38,6 +38,8 @@ export interface AcceptedJoin {
   readonly address: IpAddress;
   /** The replica, of a private group: proven by its certificate. Null of a public one: then only the address tells members apart. */
   readonly replica: string | null;
+  /** Of that certificate, hexadecimal; null of a public group. */
+  readonly serial: string | null;
   /** Of a public group: as it says, or 0. */
   readonly epoch: number;
   /** When it was signed, or came, of a public group. Milliseconds since 1970. */
@@ -133,7 +135,7 @@ export class JoinChecks {
     if (isLeave === null) return refuse('malformed', `${describe(said.group, came)}: it names sources`);
     if (record?.isPublic) {
       const { epoch = 0, timeMs = came.now.wallMs } = authentication ?? {};
-      return accept({ ...of(said.group, came.link, came.source, null), epoch, timeMs, isLeave, filters });
+      return accept({ ...of(said.group, came.link, came.source, null), epoch, timeMs, isLeave, filters, serial: null });
     }
     if (!authentication) return refuse('unsigned', describe(said.group, came));
     const objection = this.#objection(authentication, said.group, came);
@@ -153,7 +155,15 @@ export class JoinChecks {
     this.#epochs.set(key, epoch);
     this.#keys.add(randomKey, came.now.monotonicMs);
     const leaves = isLeave || filters.permit.length === 0;
-    return accept({ ...of(said.group, came.link, requester, replica), epoch, timeMs, isLeave: leaves, filters });
+    const { serial } = certificate;
+    return accept({
+      ...of(said.group, came.link, requester, replica),
+      serial,
+      epoch,
+      timeMs,
+      isLeave: leaves,
+      filters,
+    });
   }
 
   /** What can be said against a join without asking whose it is. */

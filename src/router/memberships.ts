@@ -1,5 +1,6 @@
 import { formatIp, type IpAddress, sameIp } from '../base/address.ts';
 import { ok, type Result } from '../base/result.ts';
+import { isRevoked } from '../identity/join.ts';
 import type { Filter } from '../space/filter.ts';
 import type { Partition } from '../space/partition.ts';
 import type { IgmpQuery } from '../wire/igmp.ts';
@@ -31,7 +32,7 @@ export type MembershipOutput =
 /** `member` is the replica's name, or the address of a member of a public group. */
 export type MembershipEvent =
   | {
-      readonly event: 'joined' | 'left' | 'expired';
+      readonly event: 'joined' | 'left' | 'expired' | 'revoked';
       readonly group: IpAddress;
       readonly member: string;
       readonly link: string;
@@ -55,6 +56,8 @@ interface Member {
   readonly claims: Claims;
   /** Of the join that was heard last: mostly the next says the same. */
   said: { readonly filters: JoinFilters; readonly slots: readonly number[] };
+  /** Of the certificate that its newest join came with. */
+  serial: string | null;
   endsMs: number;
   /** Nobody has asked for it in time: this router has, whoever the querier is. */
   isAskedFor: boolean;
@@ -163,8 +166,16 @@ export class Memberships {
     if (!known && group.members.size >= this.#membersMax) return unusable(`more than ${this.#membersMax} members`);
     const said = saidBy(join, group.partition, known);
     if (!said.ok) return unusable(said.reason);
-    const member = known ?? { name, claims: new Claims(join), said: said.value, endsMs: 0, isAskedFor: false };
+    const member = known ?? {
+      name,
+      claims: new Claims(join),
+      said: said.value,
+      serial: null,
+      endsMs: 0,
+      isAskedFor: false,
+    };
     member.said = said.value;
+    member.serial = join.serial;
     group.members.set(name, member);
     const wasMember = known !== undefined && !known.claims.isLeave;
     const isChanged = member.claims.take(join, said.value.slots);
@@ -180,6 +191,20 @@ export class Memberships {
         event: { event: isLeave ? 'left' : 'joined', group: group.address, member: name, link },
       });
     }
+    return [...outputs, ...settle(group)];
+  }
+
+  /** Certificates that are not believed any more: what was joined with them ends at once. */
+  revoke(address: IpAddress, revokedSerials: readonly string[]): MembershipOutput[] {
+    const group = this.#groups.get(formatIp(address));
+    const revoked = [...(group?.members.values() ?? [])].filter(
+      ({ serial }) => serial !== null && isRevoked(serial, revokedSerials),
+    );
+    if (!group || revoked.length === 0) return [];
+    const outputs = revoked.map(({ name, claims }): MembershipOutput => {
+      group.members.delete(name);
+      return { kind: 'event', event: { event: 'revoked', group: group.address, member: name, link: claims.link } };
+    });
     return [...outputs, ...settle(group)];
   }
 

@@ -40,6 +40,7 @@ describe('a signed join', () => {
     expect(outcome(checks().receive(joinPacket(web1, { ...good, epoch: 7 }), 'lan', now))).toEqual({
       ...{ group, link: 'lan', address: web1.address, replica: 'web1', epoch: 7, timeMs: nowMs },
       ...{ isLeave: false, filters: share(1, 2, 3) },
+      serial: new X509Certificate(web1.certificate).serialNumber,
     });
   });
 
@@ -232,7 +233,7 @@ describe('what a router answers for', () => {
     const permit = share(4);
     const reports = [encodeReport('is-exclude', group, permit), encodeReport('to-include', group, null)];
     const results = reports.map((each) => all.receive(packetOf(each.ok ? each.value : new Uint8Array()), 'lan', now));
-    const said = { group, link: 'lan', address: web1.address, replica: null, epoch: 0, timeMs: nowMs };
+    const said = { group, link: 'lan', address: web1.address, replica: null, serial: null, epoch: 0, timeMs: nowMs };
     expect(results.map(accepted)).toEqual([
       { ...said, isLeave: false, filters: permit },
       { ...said, isLeave: true, filters: { permit: [], prohibit: [] } },

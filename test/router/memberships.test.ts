@@ -21,7 +21,7 @@ function join(replica: string, last: number, epoch: number, slots: number[], mor
   const permit = slots.map((slot) => ({ value: ip(`0.0.0.${slot}`), mask: bytePartition.mask }));
   return {
     ...{ group, link: 'lan', address: address(last), replica, epoch, timeMs: 1000, isLeave: slots.length === 0 },
-    ...{ filters: { permit, prohibit: [] }, ...more },
+    ...{ serial: null, filters: { permit, prohibit: [] }, ...more },
   };
 }
 
@@ -52,6 +52,16 @@ function queriesUntil(state: Memberships, untilMs: number): string[] {
 }
 
 describe('owners', () => {
+  test('whose certificate is revoked own nothing from then on, and others what they claim besides', () => {
+    const state = router();
+    state.joined(join('web1', 21, 2, [0, 1], { serial: '0a1b' }), 0);
+    state.joined(join('web2', 22, 1, [1, 2], { serial: '0c' }), 0);
+    expect(state.revoke(group, ['ff'])).toEqual([]);
+    const outputs = state.revoke(group, ['A1B']);
+    expect(eventsOf(outputs)).toEqual([{ event: 'revoked', group, member: 'web1', link: 'lan' }]);
+    expect(ownersOf(state)).toEqual(['1-2: 10.77.0.22 lan']);
+  });
+
   test('that own nothing any more are known still, with their place, until they say nothing for long', () => {
     const state = router();
     state.joined(join('web1', 21, 1, [0, 1]), 0);
