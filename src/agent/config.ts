@@ -221,10 +221,7 @@ export function speakersOf({ control, routers }: MemberConfig): readonly string[
 
 /** Reads and checks the file; relative paths in it are relative to it. Throws an OperatingError of one clear line. */
 export function readAgentConfig(path: string): AgentConfig {
-  const input = yamlOf(path);
-  const parsed = agentSchema.safeParse(input);
-  if (!parsed.success) throw new OperatingError('config', `${path}: ${firstIssue(agentSchema, parsed.error, input)}`);
-  const { data } = parsed;
+  const data = readConfigFile(path, agentSchema);
   const { service } = data;
   const config = { ...data, service: { ...service, address: service.address ?? service.group } };
   const complaint = (service.address ? null : missingAddress(data)) ?? disagreement(config);
@@ -233,14 +230,7 @@ export function readAgentConfig(path: string): AgentConfig {
   const { certificates } = config;
   return {
     ...config,
-    ...(certificates && {
-      certificates: {
-        ca: absolute(certificates.ca),
-        certificate: absolute(certificates.certificate),
-        key: absolute(certificates.key),
-        ...(certificates.revoked === undefined ? {} : { revoked: absolute(certificates.revoked) }),
-      },
-    }),
+    ...(certificates && { certificates: absolutePaths(certificates, absolute) }),
     ...(config.sdk && { sdk: { socket: absolute(config.sdk.socket) } }),
     stateDir: absolute(config.stateDir),
     socket: absolute(config.socket),
@@ -349,10 +339,18 @@ function strayPort({ health, service }: AgentConfig): string | null {
   return null;
 }
 
-function yamlOf(path: string): unknown {
+/** A YAML file as its schema reads it. Throws an OperatingError of one clear line. */
+export function readConfigFile<Schema extends z.ZodType>(path: string, schema: Schema): z.output<Schema> {
   const input = readYaml(textOf(path));
   if (!input.ok) throw new OperatingError('config', `${path}: ${input.reason}`);
-  return input.value;
+  const parsed = schema.safeParse(input.value);
+  if (parsed.success) return parsed.data;
+  throw new OperatingError('config', `${path}: ${firstIssue(schema, parsed.error, input.value)}`);
+}
+
+/** The same fields, each path made absolute. */
+export function absolutePaths<Paths extends object>(paths: Paths, absolute: (path: string) => string): Paths {
+  return Object.fromEntries(Object.entries(paths).map(([field, path]) => [field, absolute(path)])) as Paths;
 }
 
 function textOf(path: string): string {

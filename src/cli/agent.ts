@@ -1,8 +1,8 @@
-import pino from 'pino';
 import { readAgentConfig } from '../agent/config.ts';
 import { startAgent } from '../agent/daemon.ts';
 import { raiseOtherThreads } from '../platform/other-threads.ts';
 import { raisePriority } from '../platform/process-priority.ts';
+import { runDaemon } from './daemon.ts';
 import { version } from './version.ts';
 
 interface AgentOptions {
@@ -19,19 +19,9 @@ export async function runAgent(
   role: { readonly witness: boolean } = { witness: false },
 ): Promise<void> {
   const config = readAgentConfig(path);
-  const log = pino({ base: { node: config.node }, level }, pino.destination({ sync: true }));
-  process.once('uncaughtException', (error) => {
-    log.fatal({ err: error }, 'the agent ends; its kernel goes on until the next start');
-    process.exit(1);
+  await runDaemon(config.node, level, 'the agent ends; its kernel goes on until the next start', (log) => {
+    log.info(`scheduling priority: ${raisePriority()}`);
+    raiseOtherThreads();
+    return startAgent(config, version, log, role);
   });
-  log.info(`scheduling priority: ${raisePriority()}`);
-  raiseOtherThreads();
-  const agent = await startAgent(config, version, log, role);
-  const signal = await new Promise<NodeJS.Signals>((resolve) => {
-    for (const each of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(each, resolve);
-  });
-  for (const each of ['SIGTERM', 'SIGINT'] as const) process.once(each, () => process.exit(1));
-  log.info(`${signal} received`);
-  if (signal === 'SIGHUP') await agent.detach();
-  else await agent.stop();
 }

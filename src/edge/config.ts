@@ -1,18 +1,17 @@
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import {
+  absolutePaths,
   addressOf,
   certificatesSchema,
   controlSchema,
   nameSchema,
+  readConfigFile,
   routersSchema,
   serviceSchema,
   unicastSchema,
 } from '../agent/config.ts';
-import { messageOf, OperatingError } from '../base/operating-error.ts';
-import { firstIssue } from '../base/schema-issue.ts';
-import { readYaml } from '../base/yaml.ts';
+import { OperatingError } from '../base/operating-error.ts';
 import { partitionOf } from '../space/partition.ts';
 
 const file = z.string().min(1);
@@ -92,13 +91,7 @@ export type RoutedService = RouterConfig['services'][number];
 
 /** Reads and checks the file; relative paths in it are relative to it. Throws an OperatingError of one clear line. */
 export function readRouterConfig(path: string): RouterConfig {
-  const input = readYaml(textOf(path));
-  if (!input.ok) throw new OperatingError('config', `${path}: ${input.reason}`);
-  const parsed = routerSchema.safeParse(input.value);
-  if (!parsed.success) {
-    throw new OperatingError('config', `${path}: ${firstIssue(routerSchema, parsed.error, input.value)}`);
-  }
-  const config = parsed.data;
+  const config = readConfigFile(path, routerSchema);
   const complaint = disagreement(config);
   if (complaint) throw new OperatingError('config', `${path}: ${complaint}`);
   const absolute = (each: string): string => resolve(dirname(path), each);
@@ -123,14 +116,7 @@ function withPaths(each: RoutedService, absolute: (path: string) => string): Rou
     ...each,
     ...authority,
     ...(control && { control: { ...control, keyring: absolute(control.keyring) } }),
-    ...(certificates && {
-      certificates: {
-        ca: absolute(certificates.ca),
-        certificate: absolute(certificates.certificate),
-        key: absolute(certificates.key),
-        ...(certificates.revoked !== undefined && { revoked: absolute(certificates.revoked) }),
-      },
-    }),
+    ...(certificates && { certificates: absolutePaths(certificates, absolute) }),
   };
 }
 
@@ -150,12 +136,4 @@ function disagreement({ node, services, registry }: RouterConfig): string | null
     if (control && !Object.hasOwn(routers, node)) return `services[${i}].routers: "${node}", this router, is missing`;
   }
   return null;
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new OperatingError('config', `${path}: ${messageOf(cause)}`, { cause });
-  }
 }
