@@ -18,7 +18,7 @@ import {
   readWithMode,
   writeAll,
 } from './key-files.ts';
-import { certificatesIn, readRevoked } from './revocations.ts';
+import { certificatesIn, issuerOf, readRevoked } from './revocations.ts';
 
 const authorityDays = 3650;
 const dayMs = 86_400_000;
@@ -199,7 +199,7 @@ export function readMember(paths: MemberFiles, member: Member): MemberFiles {
   };
   const authorities = readAuthorityOf(paths.ca, member.cluster);
   const certificate = readCertificate(paths.certificate);
-  const issuer = authorities.find((ca) => certificate.checkIssued(ca) && certificate.verify(ca.publicKey));
+  const issuer = issuerOf(certificate, authorities);
   // Before the member's own certificate: without an authority in force no other would do.
   checkInForce(paths.ca, issuer ?? authorities[0], 'make a new authority: manycast keys init');
   if (!issuer) return complain(paths.certificate, `it is not signed by ${paths.ca}`);

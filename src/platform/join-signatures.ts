@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { ok, type Result, refuse } from '../base/result.ts';
 import type { AuthorityCertificate, MemberCertificate } from '../identity/join.ts';
 import type { JoinPorts } from '../router/ports.ts';
-import { certificatesIn } from './revocations.ts';
+import { certificatesIn, issuerOf } from './revocations.ts';
 
 const keyBits = 2048;
 const digest = 'sha256';
@@ -26,7 +26,7 @@ export const joinCryptography: Pick<JoinPorts, 'fingerprint' | 'readAuthority'> 
       readMember(encoded: Uint8Array): Result<MemberCertificate> {
         const member = certificateOf(encoded);
         if (!member) return refuse('its certificate is damaged');
-        const issuer = believed.find((each) => member.checkIssued(each) && member.verify(each.publicKey));
+        const issuer = issuerOf(member, believed);
         if (!issuer) return refuse("its certificate is not signed by the group's authority");
         return isInForce(issuer) ? memberCertificate(member) : refuse('its authority is not in force');
       },

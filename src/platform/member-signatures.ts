@@ -5,6 +5,7 @@ import type { Disbelief, MemberCertificate } from '../identity/known-members.ts'
 import { memberOf } from '../identity/member-name.ts';
 import { certificateBytesMax, fingerprintBytes, type Signing, signatureBytes } from '../wire/envelope.ts';
 import type { MemberFiles } from './certificates.ts';
+import { certificatesIn, issuerOf } from './revocations.ts';
 
 /** The same key proves a name in TLS: what is signed here can be nothing else. */
 const context = Buffer.from('manycast control datagram\0');
@@ -46,10 +47,9 @@ export function isSignedBy(key: KeyObject, bytes: Uint8Array, signature: Uint8Ar
   return verify('sha256', Buffer.concat([context, bytes]), key, signature);
 }
 
-/** Reads members' certificates, and verifies that the authority has signed them. `ca` is PEM. */
+/** Reads members' certificates, and verifies that the authority has signed them. `ca` is PEM, of two while the authority changes. */
 export function certificateReader(ca: string): (der: Uint8Array) => Result<MemberCertificate<KeyObject>> {
-  const authority = new X509Certificate(ca);
-  const { publicKey } = authority;
+  const authorities = certificatesIn(ca).map((pem) => new X509Certificate(pem));
   return (der) => {
     const certificate = parsed(der);
     const member = certificate && memberOf(certificate);
@@ -57,7 +57,7 @@ export function certificateReader(ca: string): (der: Uint8Array) => Result<Membe
     if (!certificate || !member?.ok || !certificate.raw.equals(der)) {
       return refuse('certificate malformed' satisfies Disbelief);
     }
-    if (!certificate.checkIssued(authority) || !certificate.verify(publicKey)) {
+    if (!issuerOf(certificate, authorities)) {
       return refuse('certificate of another authority' satisfies Disbelief);
     }
     const key = certificate.publicKey;

@@ -72,6 +72,14 @@ function serialsIn(text: string, authorities: string): Result<ReadonlySet<string
   return isOfAuthority ? ok(serials) : refuse('no list in it is signed by the authority');
 }
 
+/** The one of `authorities` that has signed a certificate. */
+export function issuerOf(
+  certificate: X509Certificate,
+  authorities: readonly X509Certificate[],
+): X509Certificate | undefined {
+  return authorities.find((each) => certificate.checkIssued(each) && certificate.verify(each.publicKey));
+}
+
 /** Each certificate of a PEM text, as PEM. */
 export function certificatesIn(text: string): string[] {
   return text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----\n?/g) ?? [];
