@@ -5,6 +5,8 @@ import { foreignRules, keptRule } from './nft-staying.ts';
 
 export const laterFragment = 'ip frag-off & 0x1fff != 0';
 const opensConnection = 'tcp flags & (fin | syn | rst | ack) == syn';
+/** Of TCP, and no later fragment: those have no flags, so a rule that asks for them ends there. */
+const opensNothing = 'tcp flags & (fin | syn | rst | ack) != syn';
 
 /**
  * What one replica sends to another in `router` delivery, copies and SYNs, it sends with this time to live; and what comes with it is never sent on. It says so whoever knows whom: hosts that act on different
@@ -25,7 +27,7 @@ export function isRouted({ delivery }: ServiceEntry): boolean {
 /** Chains of rows that name nobody. */
 export function commonChains(service: ServiceEntry): string[] {
   return [
-    `chain own { ${[`${laterFragment} goto held`, `${opensConnection} goto fresh`, 'meta l4proto tcp goto flowing', ...foreignRules(service, 'refuse'), 'goto fresh'].join('; ')}; }`,
+    `chain own { ${[`${opensNothing} goto flowing`, `${laterFragment} goto held`, ...foreignRules(service, 'refuse'), 'goto fresh'].join('; ')}; }`,
     ...oldChain('old', null, service),
     ...(isRouted(service) ? errorChain(service) : []),
   ];

@@ -29,6 +29,8 @@ import { nothingStays } from './staying.ts';
 
 /** Slots per transaction, up to four elements each: libnftables blocks the caller for about 6 µs an element, and an ordinary user's netlink message is short. */
 const slotsPerTransaction = 1024;
+/** Of ports. */
+const comparedMax = 4;
 
 export function tableName(service: ServiceEntry): string {
   return `mc_${service.name.replaceAll('-', '_')}`;
@@ -130,25 +132,24 @@ function arrivals(service: ServiceEntry): string[] {
     'counter relayed { }',
     'counter dropped { }',
     `set ports { type inet_proto . inet_service; elements = { ${ports} }; }`,
-    'map slots { type ipv4_addr : verdict; }',
+    `map slots { type ipv4_addr : verdict; ${sizedFor(service)} }`,
     ...diversionLines(),
     ...stayingLines(service),
     'set armed_lease { type mark; flags timeout; }',
     'set armed_hold { type mark; flags timeout; }',
-    'map lease { type ipv4_addr : mark; }',
-    'map hold { type ipv4_addr : mark; }',
+    'map lease { type ipv4_addr : mark; size 1; }',
+    'map hold { type ipv4_addr : mark; size 1; }',
     `chain local { ${upwards(service)} counter name accepted accept; }`,
     'chain refuse { counter name dropped drop; }',
     'chain permitted {',
-    '  meta mark set 0',
+    ...unmark(service).map((rule) => `  ${rule}`),
     `  ${laterFragment} goto local`,
     '  meta l4proto icmp goto local',
     ...seenRule(service),
     '  meta l4proto . th dport @ports goto local',
     '  goto refuse',
     '}',
-    // For most packets: TCP, whose ports are known.
-    'chain served { meta mark set 0; meta l4proto . th dport @ports goto local; goto refuse; }',
+    `chain served { ${[...unmark(service), ...servedByTcp(service), 'goto refuse'].join('; ')}; }`,
     `chain flowing { ${fenced('hold', 'served')}; goto refuse; }`,
     `chain fresh { ${fenced('lease', 'permitted')}; goto refuse; }`,
     `chain held { ${fenced('hold', 'permitted')}; goto refuse; }`,
@@ -171,6 +172,24 @@ function arrivals(service: ServiceEntry): string[] {
   ];
 }
 
+/** A set of known size has its elements compared as numbers: a look-up in one that may grow takes three times as long. */
+function sizedFor({ partition }: ServiceEntry): string {
+  return `size ${partition.slotCount};`;
+}
+
+/** The mark of a fence is nobody else's business. From a router it is written over by that of packets for this host. */
+function unmark(service: ServiceEntry): string[] {
+  return isRouted(service) ? [] : ['meta mark set 0'];
+}
+
+/** Rules for most packets: TCP that opens nothing. A few ports are compared one by one, which takes less than to look one up. */
+function servedByTcp({ ports }: ServiceEntry): string[] {
+  const tcp = ports.filter(({ protocol }) => protocol === 'tcp');
+  return tcp.length <= comparedMax
+    ? tcp.map(({ port }) => `th dport ${port} goto local`)
+    : ['meta l4proto . th dport @ports goto local'];
+}
+
 /**
  * What makes a packet one for this host. On a segment its frame came to a multicast MAC, and TCP discards it until it is called unicast. From a router it comes to the host's own, and it
  * is the mark that has it routed here; frames to somebody else's, which a promiscuous device hears, never come so far.
@@ -187,15 +206,15 @@ function departures(service: ServiceEntry): string[] {
   return [
     'counter withheld { }',
     'counter asked { }',
-    'set settled { type ipv4_addr; }',
+    `set settled { type ipv4_addr; ${sizedFor(service)} }`,
     'set armed_lease { type mark; flags timeout; }',
-    'map lease { type ipv4_addr : mark; }',
+    'map lease { type ipv4_addr : mark; size 1; }',
     `chain settled_only { meta mark set 0; ip daddr & ${formatIp(service.partition.mask)} @settled goto ask; goto withhold; }`,
     ...heldResetLines(service),
     'chain withhold { counter name withheld drop; }',
     'chain output {',
     '  type filter hook output priority 0; policy accept;',
-    `  ip saddr ${formatIp(service.address)} tcp flags & (rst | ack) == rst goto stranger`,
+    `  tcp flags & (rst | ack) == rst ip saddr ${formatIp(service.address)} goto stranger`,
     '}',
     `chain stranger { ${fenced('lease', 'settled_only').replace('ip daddr', 'ip saddr')}; goto withhold; }`,
   ];
