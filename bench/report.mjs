@@ -1,0 +1,109 @@
+// What the cases found, as JSON for programs, Markdown for people, and a picture of each plot.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { short, svgOf } from './plot.mjs';
+import { spread } from './statistics.mjs';
+
+/**
+ * @typedef {{ name: string, metric: string, unit: string, values: number[] }} Metric what is compared, what is measured of it, and a value for each round
+ * @typedef {{ metrics: Metric[], ratios: { name: string, values: number[] }[], plots: { file: string }[], notes: string[] }} Measured
+ * @typedef {{ file: string, title: string, seconds: number } & (Measured | { error: string })} Finding of one case
+ */
+
+/**
+ * Writes results.json, results.md and the plots into `directory`.
+ * @param {string} directory
+ * @param {{ machine: object, date: string, command: string }} run
+ * @param {Finding[]} findings
+ */
+export function writeReport(directory, run, findings) {
+  mkdirSync(directory, { recursive: true });
+  for (const { plots = [] } of findings) {
+    for (const plot of plots) writeFileSync(join(directory, plot.file), svgOf(plot));
+  }
+  writeFileSync(join(directory, 'results.json'), `${JSON.stringify(resultsOf(run, findings), null, 2)}\n`);
+  writeFileSync(join(directory, 'results.md'), markdownOf(run, findings));
+}
+
+/** As in results.json. */
+export function resultsOf(run, findings) {
+  return {
+    ...run,
+    cases: findings.flatMap(({ file, metrics = [] }) =>
+      metrics.map(({ name, metric, unit, values }) => ({
+        file,
+        name,
+        metric,
+        unit,
+        ...spread(values),
+        rounds: values.length,
+      })),
+    ),
+    ratios: findings.flatMap(({ file, ratios = [] }) =>
+      ratios.map(({ name, values }) => {
+        const { median, min, max } = spread(values);
+        return { file, name, value: median, min, max, rounds: values.length };
+      }),
+    ),
+    notes: findings.flatMap(({ file, notes = [], error }) =>
+      [...notes, ...(error ? [`failed: ${error}`] : [])].map((note) => ({ file, note })),
+    ),
+  };
+}
+
+/** As in results.md, which also goes to the terminal. */
+export function markdownOf({ machine, date, command }, findings) {
+  const { processor, processors, memoryGigabytes, system, kernel, node, busy } = machine;
+  return [
+    `# Benchmarks, ${date}`,
+    `\`${command}\` on ${processors} × ${processor}, ${memoryGigabytes} GiB, ${system}, Linux ${kernel}, Node ${node}; before it began, ${Math.round(busy * 100)} % of the processors' time was others'.`,
+    'Medians, and in brackets the least and the most of the rounds.',
+    ...findings.flatMap(sectionOf),
+  ]
+    .join('\n\n')
+    .concat('\n');
+}
+
+function sectionOf({ title, seconds, error, metrics = [], ratios = [], plots = [], notes = [] }) {
+  return [
+    `## ${title}`,
+    ...(error ? [`Failed: ${error.split('\n')[0]}`] : []),
+    ...(metrics.length > 0 ? [tableOf(metrics)] : []),
+    ...(ratios.length > 0
+      ? [
+          table(
+            ['ratio', 'median of the rounds'],
+            ratios.map(({ name, values }) => [name, withSpread(values)]),
+          ),
+        ]
+      : []),
+    ...plots.map(({ title: what, file }) => `![${what}](${file})`),
+    ...(notes.length > 0 ? [notes.map((note) => `- ${note}`).join('\n')] : []),
+    `Took ${Math.round(seconds)} s.`,
+  ];
+}
+
+/** One row for each thing that is compared, one column for each metric. */
+function tableOf(metrics) {
+  const columns = [...new Set(metrics.map(({ metric, unit }) => `${metric}, ${unit}`))];
+  const names = [...new Set(metrics.map(({ name }) => name))];
+  const cell = (name, column) => {
+    const found = metrics.find((each) => each.name === name && `${each.metric}, ${each.unit}` === column);
+    return found ? withSpread(found.values) : '';
+  };
+  return table(
+    ['', ...columns],
+    names.map((name) => [name, ...columns.map((column) => cell(name, column))]),
+  );
+}
+
+function table(head, rows) {
+  return [head, head.map((_, i) => (i === 0 ? '---' : '---:')), ...rows]
+    .map((cells) => `| ${cells.join(' | ')} |`)
+    .join('\n');
+}
+
+function withSpread(values) {
+  const { median, min, max } = spread(values);
+  return values.length === 1 ? short(median) : `${short(median)} (${short(min)} to ${short(max)})`;
+}
