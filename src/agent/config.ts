@@ -101,7 +101,7 @@ export const serviceSchema = z
       .max(64)
       .describe('What is served, such as `80/tcp`; every other port of the address drops.'),
     group: group.describe(
-      'Multicast group of the replicas. In delivery `segment` the service address resolves to its link address; in delivery `router` they join it, and routers hear for which slots.',
+      'Multicast group of the replicas. In delivery `segment` the service address resolves to its link address; in delivery `router`, and `group` with `routers`, they join it, and routers hear for which slots.',
     ),
     partition: ipv4
       .default('0.0.0.255')
@@ -135,7 +135,7 @@ export const routersSchema = z
   .record(nameSchema, unicastSchema)
   .default({})
   .describe(
-    'Address on the control channel of every router that sends packets to one replica each, by name: a move waits until all of them follow.',
+    'Address on the control channel of every router that sends packets to one replica each, by name, for delivery `router` or `group`: a move waits until all of them follow. They hear joins, which are signed where there are `certificates`; without, only those of public groups count them.',
   );
 
 export const certificatesSchema = z
@@ -192,7 +192,7 @@ export const agentSchema = z.strictObject({
     .enum(['segment', 'router', 'group'])
     .default('segment')
     .describe(
-      'How packets reach the replicas, the same on all. `segment`: every replica on the segment gets every frame for the service address. `router`: an edge router sends each packet to the owner of its slot. `group`: clients send datagrams to the multicast group itself, and applications with the SDK take their share; needs no privilege.',
+      'How packets reach the replicas, the same on all. `segment`: every replica on the segment gets every frame for the service address. `router`: an edge router sends each packet to the owner of its slot. `group`: clients send datagrams to the multicast group itself, and applications with the SDK take their share; needs no privilege without `routers`, and CAP_NET_RAW with them.',
     ),
   health: z
     .array(z.discriminatedUnion('kind', [tcpCheck, httpCheck]))
@@ -310,10 +310,9 @@ function disagreement(config: AgentConfig): string | null {
   const partition = partitionOf(addressOf(service.partition));
   if (!partition.ok) return `service.partition: ${partition.reason}`;
   if (!Object.hasOwn(control.peers, node)) return `control.peers: "${node}", this node, is missing`;
-  if (config.delivery !== 'router' && Object.keys(config.routers).length > 0) return 'routers: are for delivery router';
+  const hasRouters = Object.keys(config.routers).length > 0;
+  if (config.delivery === 'segment' && hasRouters) return 'routers: are for delivery router or group';
   if (control.group === service.group) return 'control.group: must differ from service.group';
-  if (Object.keys(config.routers).length > 0 && !config.certificates)
-    return 'routers: needs certificates: joins are signed';
   const both = Object.keys(control.peers).find((name) => Object.hasOwn(config.routers, name));
   if (both !== undefined) return `routers: "${both}" is also a replica in control.peers`;
   if (Object.values(control.peers).includes(service.address))
@@ -322,9 +321,11 @@ function disagreement(config: AgentConfig): string | null {
 }
 
 /** Sockets of applications are all that takes datagrams of a group. */
-function groupProblem({ delivery, sdk, service }: AgentConfig): string | null {
+function groupProblem({ delivery, sdk, service, routers }: AgentConfig): string | null {
   if (delivery !== 'group') return null;
   if (!sdk) return 'sdk: missing, group delivery needs it';
+  if (service.udpIdle !== undefined && Object.keys(routers).length > 0)
+    return 'service.udpIdle: cannot be, a router sends every datagram of a group to the owner of its slot';
   const tcp = service.ports.findIndex((each) => each.endsWith('/tcp'));
   return tcp < 0 ? null : `service.ports[${tcp}]: ${service.ports[tcp]} cannot be, group delivery carries UDP alone`;
 }

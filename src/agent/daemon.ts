@@ -158,14 +158,20 @@ function controlBasics({ node, control, routers }: AgentConfig, service: Service
   return {
     ...{ node, peers: Object.keys(control.peers), routers: Object.keys(routers), witness },
     ...{ partition: service.partition, mac: service.ownMac, boot: bootNumber(), newIncarnation: randomIncarnation() },
-    ...{ udpIdleMs: service.udpIdleMs ?? null, copies: service.delivery === 'router' },
+    // Behind a router of a group too frames reach one host alone; it has no holders, as nothing stays there.
+    ...{
+      udpIdleMs: service.udpIdleMs ?? null,
+      copies: service.delivery === 'router' || Object.keys(routers).length > 0,
+    },
   };
 }
 
-/** Joins are for routers, and signed. */
+/** Joins are for routers. */
 function joinsOf(config: AgentConfig, service: ServiceEntry, log: Logger): Joins {
-  const files = Object.keys(config.routers).length > 0 ? readCertificates(config) : null;
-  return files ? openJoins(config, service, files, monotonicClock, log) : noJoins;
+  if (Object.keys(config.routers).length === 0) return noJoins;
+  const files = readCertificates(config);
+  if (!files) log.warn('without certificates joins are not signed: routers count them in public groups alone');
+  return openJoins(config, service, files, monotonicClock, log);
 }
 
 function watchPolicy(

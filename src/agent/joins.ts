@@ -13,11 +13,11 @@ import type { Clock } from '../ports/clock.ts';
 import { type DueReport, Joining } from '../router/joining.ts';
 import { coverSlots } from '../space/index.ts';
 import { decodeIgmp } from '../wire/igmp.ts';
-import { randomKeyBytes } from '../wire/igmp-extension.ts';
+import { randomKeyBytes, signatureBytes } from '../wire/igmp-extension.ts';
 import { decodeIgmpPacket, encodeIgmpPacket } from '../wire/igmp-packet.ts';
 import { type AgentConfig, addressOf } from './config.ts';
 
-/** Tells the routers of a service what they are to send here, by joins to its group that this replica signs. */
+/** Tells the routers of a service what they are to send here, by joins to its group that this replica signs, if it has a key. */
 export interface Joins {
   take(advertised: Advertised): void;
   /** Takes nothing any more; resolves when that was said as often as it has to be. */
@@ -31,11 +31,14 @@ export const noJoins: Joins = { take() {}, leave: async () => {}, close: async (
 /** Where reports of version 3 go (RFC 3376, section 4.2.14). */
 const allRouters = addressOf('224.0.0.22');
 
-/** Throws an OperatingError when the device cannot be heard. */
+/**
+ * Without `files` joins carry no certificate and a signature that is none, for the sake of what else the authentication says: a router of a public group goes by their epoch, and every
+ * other refuses them. Throws an OperatingError when the device cannot be heard.
+ */
 export function openJoins(
   config: AgentConfig,
   service: ServiceEntry,
-  files: MemberFiles,
+  files: MemberFiles | null,
   clock: Clock,
   log: Logger,
 ): Joins {
@@ -55,14 +58,14 @@ class RunningJoins implements Joins {
   #sending: Promise<void> = Promise.resolve();
   #isOpen = true;
 
-  constructor(group: IpAddress, service: ServiceEntry, files: MemberFiles, clock: Clock, log: Logger) {
+  constructor(group: IpAddress, service: ServiceEntry, files: MemberFiles | null, clock: Clock, log: Logger) {
     this.#group = group;
     this.#service = service;
     this.#clock = clock;
     this.#log = log;
     this.#joining = new Joining({ group, random: () => randomBytes(4).readUInt32BE() / 2 ** 32 });
-    this.#certificate = certificateBytes(files.certificate);
-    this.#sign = joinSigner(files.key);
+    this.#certificate = files ? certificateBytes(files.certificate) : new Uint8Array(0);
+    this.#sign = files ? joinSigner(files.key) : async () => new Uint8Array(signatureBytes);
     this.#socket = openIgmpSocket(
       service.device,
       {},

@@ -4,6 +4,8 @@ import {
   hasEntered,
   holdNamespace,
   isHeld,
+  type LabDelivery,
+  type LabPlan,
   labDown,
   labExec,
   labList,
@@ -19,14 +21,19 @@ interface UpOptions {
   readonly replicas: string;
   readonly clients: string;
   readonly addresses: string;
-  readonly delivery: 'segment' | 'router';
+  readonly delivery: LabDelivery;
   readonly routers?: string;
-  readonly ports: string;
+  readonly public?: boolean;
+  readonly ports?: string;
   readonly serve?: string;
   readonly certified?: boolean;
 }
 
-const builtInServer = `exec ${process.execPath} ${fileURLToPath(new URL('../lab/http-server-main.js', import.meta.url))}`;
+/** What a lab serves when nothing else is said. */
+const builtIn = {
+  stream: { ports: '80/tcp,7/tcp', serve: programOf('http-server-main.js') },
+  datagram: { ports: '7/udp', serve: programOf('udp-echo-server-main.js') },
+} as const;
 
 export async function up(name: string, options: UpOptions): Promise<void> {
   if (!mayBuildHere()) {
@@ -37,6 +44,8 @@ export async function up(name: string, options: UpOptions): Promise<void> {
   }
   const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+  const served = builtIn[options.delivery === 'group' ? 'datagram' : 'stream'];
+  const ports = options.ports ?? served.ports;
   const { plan, policyFile } = await labUp({
     name,
     replicas: Number(options.replicas),
@@ -44,23 +53,33 @@ export async function up(name: string, options: UpOptions): Promise<void> {
     addresses: Number(options.addresses),
     delivery: options.delivery,
     ...(options.routers === undefined ? {} : { routers: Number(options.routers) }),
-    serve: [options.serve ?? builtInServer],
-    ports: options.ports.split(','),
+    serve: [options.serve ?? `exec ${served.serve}`],
+    ports: ports.split(','),
     certified: options.certified ?? false,
+    isPublic: options.public ?? false,
     policy: 'strategy: equal\n',
     onProgress: (line) => process.stderr.write(`${line}\n`),
     signal: interrupted.signal,
   });
   const nodes = (list: typeof plan.replicas): string => list.map((node) => `${node.name} ${node.address}`).join(', ');
-  process.stdout.write(`service  ${plan.service.address}, ports ${options.ports}
+  process.stdout.write(`service  ${plan.service.address}, ports ${ports}
 replicas ${nodes(plan.replicas)}
 clients  ${nodes(plan.clients)}, each with ${options.addresses} more
 ${plan.routers.length > 0 ? `routers  ${nodes(plan.routers)}\n` : ''}policy   ${policyFile}
 
-try      manycast lab exec ${name} c1 -- curl -s http://${plan.service.address}/
+try      manycast lab exec ${name} c1 -- ${tryOut(plan)}
          manycast lab exec ${name} r1 -- ${process.argv[1]} status
 end      manycast lab down ${name}
 `);
+}
+
+function programOf(file: string): string {
+  return `${process.execPath} ${fileURLToPath(new URL(`../lab/${file}`, import.meta.url))}`;
+}
+
+/** A command for a client machine. */
+function tryOut({ delivery, service }: LabPlan): string {
+  return delivery === 'group' ? programOf('datagram-client-main.js') : `curl -s http://${service.address}/`;
 }
 
 export async function down(name: string): Promise<void> {

@@ -218,10 +218,13 @@ lab
   .option('--clients <n>', 'client machines', '2')
   .option('--addresses <k>', 'addresses of each client machine', '8')
   .addOption(
-    new Option('--delivery <mode>', 'how packets reach the replicas').choices(['segment', 'router']).default('segment'),
+    new Option('--delivery <mode>', 'how packets reach the replicas')
+      .choices(['segment', 'router', 'group'])
+      .default('segment'),
   )
-  .option('--routers <n>', 'with --delivery router: 1, or 2 side by side')
-  .option('--ports <list>', 'ports of the service', '80/tcp,7/tcp')
+  .option('--routers <n>', 'with --delivery router: 1, or 2 side by side; with group: 1 between replicas and clients')
+  .option('--public', 'with a router: everybody may join the group, and nobody has a key')
+  .option('--ports <list>', 'ports of the service; by default 80/tcp,7/tcp, with --delivery group 7/udp')
   .option('--serve <cmd>', 'command that serves, run beside each agent')
   .option(
     '--certified',

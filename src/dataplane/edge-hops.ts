@@ -35,7 +35,7 @@ export function createEdgeHops(ip: RunIp): EdgeHops {
   let standing = '';
   const byMark = (): ReadonlyMap<number, NextHop> => new Map([...hops.values()].map(({ mark, hop }) => [mark, hop]));
   const routesOf = ({ services }: EdgeTable): EdgeRoutes => ({
-    services: new Set(services.map(({ address }) => formatIp(address))),
+    services: new Set(routed(services).map(({ address }) => formatIp(address))),
     hops: byMark(),
   });
   const textOf = ({ services, hops: all }: EdgeRoutes): string => JSON.stringify([...services, ...all.keys()]);
@@ -79,6 +79,11 @@ export function createEdgeHops(ip: RunIp): EdgeHops {
   };
 }
 
+/** Datagrams to a group follow no routes. */
+function routed(services: readonly EdgeService[]): readonly EdgeService[] {
+  return services.filter(({ clientDevices }) => clientDevices === undefined);
+}
+
 interface MarkedHop {
   readonly mark: number;
   readonly hop: NextHop;
@@ -86,7 +91,7 @@ interface MarkedHop {
 
 function hopsOf({ services }: EdgeTable): ReadonlyMap<string, NextHop> {
   // Many slots name the same few values.
-  const hops = new Set(services.flatMap(({ owners, tags }) => [...owners.values(), ...tags.values()]));
+  const hops = new Set(routed(services).flatMap(({ owners, tags }) => [...owners.values(), ...tags.values()]));
   return new Map(Array.from(hops, (hop) => [hopKey(hop), hop]));
 }
 

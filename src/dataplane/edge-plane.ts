@@ -2,6 +2,7 @@ import { parseIp } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { slotOf } from '../space/partition.ts';
 import type { EdgeCounters, EdgePlane, EdgeService, EdgeTable, NextHop } from './edge.ts';
+import { createEdgeGroups } from './edge-groups.ts';
 import { createEdgeHops, type EdgeHops } from './edge-hops.ts';
 import type { RunIp } from './edge-routes.ts';
 import type { RunNft } from './nft.ts';
@@ -13,10 +14,11 @@ export interface EdgeKernel {
   readonly ip: RunIp;
 }
 
-/** The Linux edge: for each service one nftables table that marks its packets with their next hop; for each next hop a route of its own, by that mark. */
+/** The Linux edge: for each service one nftables table that marks its packets with their next hop; for each next hop a route of its own, by that mark. Datagrams to a group go by its table alone. */
 export function createEdgePlane({ nft, ip }: EdgeKernel): EdgePlane {
   let wanted: EdgeTable = { services: [] };
   const hops = createEdgeHops(ip);
+  const groups = createEdgeGroups(ip);
   const tables = createTables(nft, hops);
   return {
     apply(table: EdgeTable): void {
@@ -30,23 +32,29 @@ export function createEdgePlane({ nft, ip }: EdgeKernel): EdgePlane {
         ...gone.map((service) => () => tables.remove(service)),
         ...table.services.map((service) => () => tables.program(service)),
         () => hops.drop(table, before),
+        () => groups.set(table),
       ]);
     },
     adopt(services: readonly EdgeService[]): EdgeTable {
       hops.adopt();
+      groups.adopt({ services });
       wanted = { services: services.flatMap((service) => tables.adopt(service) ?? []) };
       return wanted;
     },
     repair(): boolean {
-      const wasRouted = !hops.repair(wanted);
-      const changed = wanted.services.filter((service) => tables.repair(service));
-      return !wasRouted || changed.length > 0;
+      const put = [
+        hops.repair(wanted),
+        ...wanted.services.map((service) => tables.repair(service)),
+        groups.set(wanted),
+      ];
+      return put.includes(true);
     },
     counters: (name) => countersOf(nft, edgeTableName({ name })),
     remove(): void {
       for (const service of wanted.services) tables.remove(service);
       wanted = { services: [] };
       hops.remove();
+      groups.set(wanted);
     },
   };
 }
@@ -123,7 +131,7 @@ interface Listing {
   readonly nftables: readonly {
     readonly chain?: { readonly table: string; readonly name: string };
     readonly counter?: { readonly name: string; readonly packets: number };
-    readonly map?: { readonly name: string; readonly elem?: readonly [Key, number][] };
+    readonly map?: { readonly name: string; readonly elem?: readonly [Key, number | string][] };
   }[];
 }
 
@@ -137,9 +145,9 @@ function standingService(nft: RunNft, service: EdgeService, hops: ReadonlyMap<nu
     const { nftables } = JSON.parse(nft(`list table ip ${table}`)) as Listing;
     if (!nftables.some(({ chain }) => chain?.name === edgeFingerprint(service))) return null;
     const elements = (name: string) => nftables.find(({ map }) => map?.name === name)?.map?.elem ?? [];
-    const hopOf = (mark: number): NextHop => {
-      const hop = hops.get(mark);
-      if (!hop) throw new OperatingError('edge', `no route for mark ${mark}`);
+    const hopOf = (value: number | string): NextHop => {
+      const hop = typeof value === 'string' ? hopTo(value) : hops.get(value);
+      if (!hop) throw new OperatingError('edge', `no route for mark ${value}`);
       return hop;
     };
     const owners = elements('owners').map(([key, mark]) => [slotOfKey(service, key), hopOf(mark)] as const);
@@ -148,6 +156,12 @@ function standingService(nft: RunNft, service: EdgeService, hops: ReadonlyMap<nu
   } catch {
     return null;
   }
+}
+
+/** A member of a group: the kernel finds the device anew for each datagram, by its routes. */
+function hopTo(text: string): NextHop | null {
+  const address = parseIp(text);
+  return address.ok ? { address: address.value, device: '' } : null;
 }
 
 function slotOfKey({ partition }: EdgeService, key: Key): number {

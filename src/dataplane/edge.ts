@@ -19,12 +19,15 @@ export interface TaggedFlow extends TcpFlow {
 export interface EdgeService {
   /** Lower-case letters, digits and "-": names the kernel table. */
   readonly name: string;
+  /** What clients send to: where there are `clientDevices`, a multicast group. */
   readonly address: IpAddress;
+  /** The devices that clients of a group are behind: datagrams to it are taken from these alone. Absent: the address is one host's, and routed. */
+  readonly clientDevices?: readonly string[];
   /** Absent: all; the replicas drop what is not served anyway. */
   readonly ports?: readonly Port[];
   readonly partition: Partition;
   readonly owners: ReadonlyMap<number, NextHop>;
-  /** By `tagKey`. */
+  /** By `tagKey`; of a group there are none. */
   readonly tags: ReadonlyMap<string, NextHop>;
 }
 
@@ -78,6 +81,7 @@ export interface EdgePlane {
 export function nextHopOf(service: EdgeService, packet: Packet, about: Packet | null = null): NextHop | null {
   if (!sameIp(packet.destination, service.address)) return null;
   const { source, sourcePort, destinationPort, protocol, fragmentOffset = 0 } = about ? reversed(about) : packet;
+  if (service.clientDevices && protocol !== 'udp') return null;
   const hasPorts = protocol !== 'icmp' && fragmentOffset === 0;
   if (hasPorts && sourcePort !== undefined && destinationPort !== undefined) {
     const isServed = service.ports?.some((each) => each.protocol === protocol && each.port === destinationPort) ?? true;

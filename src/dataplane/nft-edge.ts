@@ -2,6 +2,7 @@ import { formatIp } from '../base/address.ts';
 import { maskedAddressOf } from '../space/partition.ts';
 import { type EdgeService, hopKey, type NextHop } from './edge.ts';
 import { fnv1a } from './fnv1a.ts';
+import { groupLines } from './nft-edge-group.ts';
 import { icmpErrorTypes } from './packet.ts';
 
 /** The mark of packets to a next hop, by `hopKey`. */
@@ -40,24 +41,9 @@ export function installEdge(service: EdgeService, marks: HopMarks): string[] {
  */
 export function changeEdge(from: EdgeService, to: EdgeService, marks: HopMarks): string[] {
   const name = edgeTableName(to);
-  const markOf = (hop: NextHop): number => marks.get(hopKey(hop)) ?? 0;
-  const changes: readonly Change[] = [
-    ...changed(from.owners, to.owners).map((slot) => {
-      const masked = maskedAddressOf(to.partition, slot);
-      const keys: Change['keys'] = [
-        ['owners', formatIp(masked)],
-        ['error_owners', hex(masked.value)],
-      ];
-      return { keys, had: from.owners.get(slot), has: to.owners.get(slot) };
-    }),
-    ...changed(from.tags, to.tags).map((key) => {
-      const keys: Change['keys'] = [
-        ['tags', key],
-        ['error_tags', rawTagKey(key)],
-      ];
-      return { keys, had: from.tags.get(key), has: to.tags.get(key) };
-    }),
-  ];
+  const isGroup = to.clientDevices !== undefined;
+  const dataOf = (hop: NextHop): string => (isGroup ? formatIp(hop.address) : String(marks.get(hopKey(hop)) ?? 0));
+  const changes = changesBetween(from, to, dataOf);
   const count = Math.ceil(changes.length / (elementsPerTransaction / 2));
   const hadTags = from.tags.size > 0;
   const hasTags = to.tags.size > 0;
@@ -65,7 +51,7 @@ export function changeEdge(from: EdgeService, to: EdgeService, marks: HopMarks):
     const some = changes.slice((i * elementsPerTransaction) / 2, ((i + 1) * elementsPerTransaction) / 2);
     const gone = some.filter(({ had }) => had).flatMap(({ keys }) => keys);
     const come = some.flatMap(({ keys, has }) =>
-      has ? keys.map(([map, key]): readonly [string, string] => [map, `${key} : ${markOf(has)}`]) : [],
+      has ? keys.map(([map, key]): readonly [string, string] => [map, `${key} : ${dataOf(has)}`]) : [],
     );
     return [
       ...(i === 0 && hasTags && !hadTags ? tagRules.map((rule) => `add rule ip ${name} tagged ${rule}`) : []),
@@ -89,7 +75,9 @@ export function removeEdge(service: Pick<EdgeService, 'name'>): string {
  * An ICMP error comes from a router on the way, whose address says nothing about the slot; but it quotes the header of the packet that it is about (RFC 792), which the service
  * sent to the client: by that it is looked up, as raw payload, for which there are maps with keys of that type. Quoted ports are where they are when the header has no options.
  */
-function lines({ address, partition, ports }: EdgeService): string[] {
+function lines(edgeService: EdgeService): string[] {
+  if (edgeService.clientDevices) return groupLines(edgeService);
+  const { address, partition, ports } = edgeService;
   const service = formatIp(address);
   const mask = formatIp(partition.mask);
   const served = ports?.map(({ protocol, port }) => `${protocol} . ${port}`).join(', ');
@@ -170,14 +158,34 @@ interface Change {
   readonly has: NextHop | undefined;
 }
 
-/** Keys whose value differs. */
-function changed<Key>(from: ReadonlyMap<Key, NextHop>, to: ReadonlyMap<Key, NextHop>): Key[] {
-  const keys = from === to ? [] : [...new Set([...from.keys(), ...to.keys()])];
-  return keys.filter((key) => !sameHop(from.get(key), to.get(key)));
+function changesBetween(from: EdgeService, to: EdgeService, dataOf: (hop: NextHop) => string): Change[] {
+  const isSame = (a: NextHop | undefined, b: NextHop | undefined): boolean =>
+    a === b || (a !== undefined && b !== undefined && dataOf(a) === dataOf(b));
+  return [
+    ...changed(from.owners, to.owners, isSame).map((slot) => {
+      const masked = maskedAddressOf(to.partition, slot);
+      const owners = ['owners', formatIp(masked)] as const;
+      const keys: Change['keys'] = to.clientDevices ? [owners] : [owners, ['error_owners', hex(masked.value)]];
+      return { keys, had: from.owners.get(slot), has: to.owners.get(slot) };
+    }),
+    ...changed(from.tags, to.tags, isSame).map((key) => {
+      const keys: Change['keys'] = [
+        ['tags', key],
+        ['error_tags', rawTagKey(key)],
+      ];
+      return { keys, had: from.tags.get(key), has: to.tags.get(key) };
+    }),
+  ];
 }
 
-function sameHop(a: NextHop | undefined, b: NextHop | undefined): boolean {
-  return a === b || (a !== undefined && b !== undefined && hopKey(a) === hopKey(b));
+/** Keys whose value differs. */
+function changed<Key>(
+  from: ReadonlyMap<Key, NextHop>,
+  to: ReadonlyMap<Key, NextHop>,
+  isSame: (a: NextHop | undefined, b: NextHop | undefined) => boolean,
+): Key[] {
+  const keys = from === to ? [] : [...new Set([...from.keys(), ...to.keys()])];
+  return keys.filter((key) => !isSame(from.get(key), to.get(key)));
 }
 
 function elements(verb: 'add' | 'delete', table: string, list: readonly (readonly [string, string])[]): string[] {

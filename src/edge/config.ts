@@ -45,7 +45,17 @@ const access = z
 
 const routedService = z.strictObject({
   cluster: nameSchema.describe('Name of the cluster that serves it.'),
-  service: serviceSchema.extend({ address: unicastSchema.describe('Service address, what clients connect to.') }),
+  delivery: z
+    .enum(['router', 'group'])
+    .default('router')
+    .describe(
+      'As on its replicas. `router`: clients reach the service address. `group`: clients behind `clients` send datagrams to the group itself.',
+    ),
+  service: serviceSchema.extend({
+    address: unicastSchema
+      .optional()
+      .describe('Service address, what clients connect to. Only `group` delivery has none: there it is the group.'),
+  }),
   access,
   control: controlSchema.optional(),
   routers: routersSchema,
@@ -60,6 +70,13 @@ export const routerSchema = z.strictObject({
     .min(1)
     .max(64)
     .describe('Network devices that replicas are behind; joins are heard on these alone.'),
+  clients: z
+    .array(z.string().min(1).max(15))
+    .max(64)
+    .default([])
+    .describe(
+      'Network devices that clients of groups are behind, none of `links`: datagrams to a group of a service in delivery `group` are taken from these alone.',
+    ),
   services: z
     .array(routedService)
     .min(1)
@@ -86,13 +103,18 @@ export const routerSchema = z.strictObject({
 });
 
 /** `router.yaml` as read: paths absolute, values checked. */
-export type RouterConfig = z.output<typeof routerSchema>;
-export type RoutedService = RouterConfig['services'][number];
+export type RouterConfig = Omit<Parsed, 'services'> & { readonly services: readonly RoutedService[] };
+/** What clients reach without a service address is the group. */
+export type RoutedService = ParsedService & { readonly service: { readonly address: string } };
+
+type Parsed = z.output<typeof routerSchema>;
+type ParsedService = Parsed['services'][number];
 
 /** Reads and checks the file; relative paths in it are relative to it. Throws an OperatingError of one clear line. */
 export function readRouterConfig(path: string): RouterConfig {
-  const config = readConfigFile(path, routerSchema);
-  const complaint = disagreement(config);
+  const parsed = readConfigFile(path, routerSchema);
+  const config = { ...parsed, services: parsed.services.map(withAddress) };
+  const complaint = addressProblem(parsed) ?? disagreement(config) ?? clientsProblem(config);
   if (complaint) throw new OperatingError('config', `${path}: ${complaint}`);
   const absolute = (each: string): string => resolve(dirname(path), each);
   return {
@@ -118,6 +140,35 @@ function withPaths(each: RoutedService, absolute: (path: string) => string): Rou
     ...(control && { control: { ...control, keyring: absolute(control.keyring) } }),
     ...(certificates && { certificates: absolutePaths(certificates, absolute) }),
   };
+}
+
+function withAddress({ service, ...rest }: ParsedService): RoutedService {
+  return { ...rest, service: { ...service, address: service.address ?? service.group } };
+}
+
+/** Only a group is reached without one, and has no other. */
+function addressProblem({ services }: Parsed): string | null {
+  for (const [i, { delivery, service }] of services.entries()) {
+    const at = `services[${i}].service.address`;
+    if (delivery === 'router' && service.address === undefined) return `${at}: missing, router delivery needs one`;
+    if (delivery === 'group' && service.address !== undefined)
+      return `${at}: cannot be, in group delivery clients send to the group`;
+  }
+  return null;
+}
+
+/** What group delivery needs, and cannot have. */
+function clientsProblem({ links, clients, services }: RouterConfig): string | null {
+  const both = clients.find((device) => links.includes(device));
+  if (both !== undefined) return `clients: "${both}" is also in links`;
+  for (const [i, { delivery, service }] of services.entries()) {
+    if (delivery !== 'group') continue;
+    if (clients.length === 0) return `clients: missing, services[${i}] needs it`;
+    const tcp = service.ports.findIndex((each) => each.endsWith('/tcp'));
+    if (tcp >= 0)
+      return `services[${i}].service.ports[${tcp}]: ${service.ports[tcp]} cannot be, group delivery carries UDP alone`;
+  }
+  return null;
 }
 
 /** What no single field shows: the first contradiction between fields, as one line. */

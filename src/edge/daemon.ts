@@ -52,7 +52,7 @@ export async function startRouter(config: RouterConfig, version: string, log: Lo
       if (announcer) announcers.set(name, announcer);
     }
     const edge = startEdge({
-      ...{ links: config.links, services, plane, log },
+      ...{ links: config.links, clients: config.clients, services, plane, log },
       onStanding: (service, members) => announcers.get(service)?.say(members),
       onTagged: (service, ...answer) => announcers.get(service)?.answer(...answer),
     });
@@ -85,7 +85,7 @@ export async function startRouter(config: RouterConfig, version: string, log: Lo
 /** Null for a service whose replicas want to hear nothing. */
 async function openAnnouncer(
   { node, stateDir }: RouterConfig,
-  { cluster, service, control, routers, certificates }: RoutedService,
+  { cluster, delivery, service, control, routers, certificates }: RoutedService,
   log: Logger,
   closers: (() => unknown)[],
   onTags: OnTags,
@@ -93,7 +93,7 @@ async function openAnnouncer(
   if (!control) return null;
   const { group, port, peers } = control;
   const member = {
-    ...{ cluster, node, service, control, routers, delivery: 'router' as const },
+    ...{ cluster, node, service, control, routers, delivery },
     ...(certificates && { certificates }),
   };
   // In a public group members are known by their address alone.

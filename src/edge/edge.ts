@@ -7,6 +7,7 @@ import type { EdgePlane, EdgeService, NextHop } from '../dataplane/edge.ts';
 import { type IgmpSocket, openIgmpSocket } from '../platform/igmp-socket.ts';
 import { joinCryptography } from '../platform/join-signatures.ts';
 import { isOnLink, ownAddress } from '../platform/link-addresses.ts';
+import { interfaceIndex } from '../platform/packet-socket.ts';
 import { JoinChecks, type RefusalReason } from '../router/join-checks.ts';
 import { type MembershipOutput, Memberships, type Owners } from '../router/memberships.ts';
 import { StandingOwners } from '../router/standing-owners.ts';
@@ -29,6 +30,8 @@ const lookMs = 2000;
 
 export interface EdgeParts {
   readonly links: readonly string[];
+  /** Devices that clients of groups are behind. */
+  readonly clients: readonly string[];
   readonly services: readonly { readonly config: RoutedService; readonly access: Access }[];
   readonly plane: EdgePlane;
   readonly log: Logger;
@@ -82,10 +85,12 @@ class RunningEdge implements Edge {
   #isBehind = false;
 
   constructor(parts: EdgeParts) {
-    const { links, services, plane } = parts;
+    const { links, clients } = parts;
+    // Said before anything is done, if one is not there.
+    for (const device of clients) interfaceIndex(device);
     const now = performance.now();
     this.#parts = parts;
-    this.#served = servedBy(services, plane, now);
+    this.#served = servedBy(parts, now);
     const groups = this.#served.map(({ group, service }) => ({ address: group, partition: service.partition }));
     this.#memberships = new Memberships(
       { links: links.map((name) => ({ name, address: ownAddress(name) })), groups },
@@ -272,12 +277,13 @@ function fixed(text: string): IpAddress {
   return defined(address.ok ? address.value : null, text);
 }
 
-function servedBy(services: EdgeParts['services'], plane: EdgePlane, now: number): Served[] {
-  const wanted = services.map(({ config: { service }, access }) => {
+function servedBy({ clients, services, plane }: EdgeParts, now: number): Served[] {
+  const wanted = services.map(({ config: { delivery, service }, access }) => {
     const partition = partitionOf(addressOf(service.partition));
     assert(partition.ok, 'a checked partition');
     const edge = { name: service.name, address: addressOf(service.address), partition: partition.value };
-    return { service: edge, group: addressOf(service.group), access };
+    const ofGroup = delivery === 'group' ? { clientDevices: clients } : {};
+    return { service: { ...edge, ...ofGroup }, group: addressOf(service.group), access };
   });
   const none = { owners: new Map<number, NextHop>(), tags: new Map<string, NextHop>() };
   const left = plane.adopt(wanted.map(({ service }) => ({ ...service, ...none }))).services;

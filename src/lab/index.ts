@@ -13,7 +13,7 @@ export {
 } from './lab.ts';
 export { setCable } from './network.ts';
 export { asOrdinaryUser } from './ordinary-user.ts';
-export { type LabClient, type LabNode, type LabPlan, type LabRouter, planLab } from './plan.ts';
+export { type LabClient, type LabDelivery, type LabNode, type LabPlan, type LabRouter, planLab } from './plan.ts';
 export { programFolders } from './program-folders.ts';
 export { destroyState, isAgentAlive, killHost, killServers, restartAgent, signalAgent } from './replica-processes.ts';
 export { killRouter, restartRouter, routeAround, signalRouter } from './router-processes.ts';

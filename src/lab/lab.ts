@@ -39,6 +39,8 @@ export interface LabOptions extends LabSize {
   readonly checked?: readonly string[];
   /** The agents have certificates, so that connections of applications with the SDK can be moved. */
   readonly certified?: boolean;
+  /** Everybody may join the group, so nobody has certificates; of labs with routers. */
+  readonly isPublic?: boolean;
   /** How long UDP flows stay with their replica, such as "5s"; absent: they follow the slot. */
   readonly udpIdle?: string;
   /** Text of the policy file to begin with. */
@@ -167,10 +169,10 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
       : 'one switch';
   onProgress(`network: ${machines}, ${between}`);
   if (!plan.onLoopback) buildNetwork(plan);
-  const { ports, awaited = [], checked = [], udpIdle = null } = options;
-  // Joins are signed.
-  const certified = options.certified === true || plan.routers.length > 0;
-  await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified, udpIdle });
+  const { ports, awaited = [], checked = [], udpIdle = null, isPublic = false } = options;
+  // Joins are signed, but those to a public group.
+  const certified = options.certified === true || (plan.routers.length > 0 && !isPublic);
+  await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified, isPublic, udpIdle });
   await prepare(plan, options.prepare ?? [], options.signal);
   for (const router of plan.routers) routers.push(spawnRouter(plan, router));
   save();

@@ -14,7 +14,7 @@ export interface LabSize {
   readonly addresses: number;
   /** As in agent.yaml; `segment` by default. */
   readonly delivery?: LabDelivery;
-  /** Of `router` delivery: one, or two side by side; 1 by default. */
+  /** Of `router` delivery: one, or two side by side; 1 by default. Of `group` delivery: one, between the replicas and the clients; none by default. */
   readonly routers?: number;
   /** Group delivery alone: all machines are this one, and what they send stays on its loopback device. Needs no namespaces, and no privilege. */
   readonly onLoopback?: boolean;
@@ -44,7 +44,7 @@ export interface LabPlan {
   readonly name: string;
   /** Namespace of the switch, with the bridge `br0`; where there is a router, the clients are on another, `br1`. */
   readonly switchNamespace: string;
-  /** Only in `router` delivery: one, "rt", or "rt1" and "rt2". Where there are two, everybody's way out is over both. */
+  /** One, "rt", or "rt1" and "rt2"; none in `segment` delivery. Where there are two, everybody's way out is over both. */
   readonly routers: readonly LabRouter[];
   readonly replicas: readonly LabNode[];
   readonly clients: readonly LabClient[];
@@ -97,9 +97,8 @@ export function planLab(size: LabSize): LabPlan {
   };
 }
 
-function routerNames({ delivery, routers = 1 }: LabSize): string[] {
-  if (delivery !== 'router') return [];
-  return routers === 1 ? ['rt'] : Array.from({ length: routers }, (_, i) => `rt${i + 1}`);
+function routerNames({ delivery, routers = delivery === 'router' ? 1 : 0 }: LabSize): string[] {
+  return routers <= 1 ? ['rt'].slice(0, routers) : Array.from({ length: routers }, (_, i) => `rt${i + 1}`);
 }
 
 /** Evenly over 1 to 254. */
@@ -127,8 +126,11 @@ function check(size: LabSize): void {
   }
   if (size.onLoopback && size.delivery !== 'group')
     throw new OperatingError('usage', 'without namespaces there is group delivery alone');
-  if (size.routers !== undefined && size.delivery !== 'router')
-    throw new OperatingError('usage', '--routers: are for --delivery router');
+  if (size.routers !== undefined && (size.delivery === undefined || size.delivery === 'segment' || size.onLoopback))
+    throw new OperatingError('usage', '--routers: are for --delivery router or group');
+  // Datagrams come to both, and both would send them on.
+  if (size.routers === 2 && size.delivery === 'group')
+    throw new OperatingError('usage', '--routers: 2 is not allowed for --delivery group, allowed is 1');
   if (size.clients * size.addresses > addressesMax) {
     throw new OperatingError(
       'usage',

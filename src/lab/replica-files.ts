@@ -43,6 +43,8 @@ export interface Served {
   readonly checked: readonly string[];
   /** Agents have certificates, so that connections can be moved. */
   readonly certified: boolean;
+  /** Routers take joins that nobody has signed. */
+  readonly isPublic: boolean;
   /** Null where UDP follows the slot. */
   readonly udpIdle: string | null;
 }
@@ -148,21 +150,26 @@ export function routerFiles(labDirectory: string, router: string): RouterFiles {
   return { directory, config: file('router.yaml'), socket: file('router.sock'), log: file('router.log') };
 }
 
-/** Joins count when a certificate of the lab's authority has signed them. */
-function writeRouterFile(labDirectory: string, plan: LabPlan, router: LabRouter, { ports, udpIdle }: Served): void {
+/** Joins to a group that is not public count when a certificate of the lab's authority has signed them. */
+function writeRouterFile(labDirectory: string, plan: LabPlan, router: LabRouter, served: Served): void {
+  const { ports, udpIdle, certified, isPublic } = served;
   const { directory, config } = routerFiles(labDirectory, router.name);
-  const service = { name: 'web', address: plan.service.address, ports, group: plan.service.group };
+  const isGroup = plan.delivery === 'group';
+  const { address, group } = plan.service;
+  const service = { name: 'web', ...(isGroup ? {} : { address }), ports, group };
   const content = {
     node: router.name,
     links: ['eth0'],
+    ...(isGroup ? { clients: ['eth1'] } : {}),
     services: [
       {
         cluster: clusterOf(plan),
+        ...(isGroup ? { delivery: plan.delivery } : {}),
         service: { ...service, ...(udpIdle === null ? {} : { udpIdle }) },
-        access: { kind: 'authority', ca: `../${certificates}/ca.crt` },
+        access: isPublic ? { kind: 'public' } : { kind: 'authority', ca: `../${certificates}/ca.crt` },
         control: controlOf(plan),
         routers: routersOf(plan),
-        certificates: certificatesOf(router),
+        ...(certified ? { certificates: certificatesOf(router) } : {}),
       },
     ],
     stateDir: 'state',

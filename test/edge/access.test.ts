@@ -18,12 +18,14 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 function accessOf(access: RoutedService['access'], registry: RouterConfig['registry'] = []): Access {
   const service: RoutedService = {
-    ...{ cluster: 'site1', access, routers: {} },
+    ...{ cluster: 'site1', access, routers: {}, delivery: 'router' },
     service: {
       ...{ name: 'web', address: '203.0.113.10', ports: ['80/tcp'], group: '239.77.0.10', partition: '0.0.0.255' },
     },
   };
-  const config = { ...{ node: 'edge1', links: ['eth0'], services: [service], registry, stateDir: '/', socket: '/' } };
+  const config = {
+    ...{ node: 'edge1', links: ['eth0'], clients: [], services: [service], registry, stateDir: '/', socket: '/' },
+  };
   const made = openAccess(config, service, log);
   opened.push(made);
   return made;
