@@ -15,6 +15,7 @@ import {
   releaseNamespace,
   runInHeldNamespace,
 } from '../lab/index.ts';
+import { udpEchoPort } from '../lab/udp-echo.ts';
 import { readStep, stepLabel, takeStep } from '../scenario/index.ts';
 
 interface UpOptions {
@@ -32,7 +33,7 @@ interface UpOptions {
 /** What a lab serves when nothing else is said. */
 const builtIn = {
   stream: { ports: '80/tcp,7/tcp', serve: programOf('http-server-main.js') },
-  datagram: { ports: '7/udp', serve: programOf('udp-echo-server-main.js') },
+  datagram: { ports: `${udpEchoPort}/udp`, serve: programOf('udp-echo-server-main.js') },
 } as const;
 
 export async function up(name: string, options: UpOptions): Promise<void> {

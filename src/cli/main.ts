@@ -224,7 +224,7 @@ lab
   )
   .option('--routers <n>', 'with --delivery router: 1, or 2 side by side; with group: 1 between replicas and clients')
   .option('--public', 'with a router: everybody may join the group, and nobody has a key')
-  .option('--ports <list>', 'ports of the service; by default 80/tcp,7/tcp, with --delivery group 7/udp')
+  .option('--ports <list>', 'ports of the service; by default 80/tcp,7/tcp, with --delivery group 7007/udp')
   .option('--serve <cmd>', 'command that serves, run beside each agent')
   .option(
     '--certified',
