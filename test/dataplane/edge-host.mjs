@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
 import { formatIp, ipBytes, ipFromBytes, parseIp } from '../../dist/base/address.js';
-import { macBytes, macFromBytes } from '../../dist/base/mac.js';
+import { macBytes, macFromBytes, multicastMac } from '../../dist/base/mac.js';
 import { createEdgePlane } from '../../dist/dataplane/edge-plane.js';
 import { runIp } from '../../dist/platform/ip-command.js';
 import { openNftables } from '../../dist/platform/libnftables.js';
@@ -44,8 +44,13 @@ const nft = openNftables();
 let plane = createEdgePlane({ nft, ip: runIp });
 /** What came out at the other ends of the cables, oldest first. */
 let arrived = [];
-const lanWire = openPacketSocket('lanwire', 0x0800, (bytes) => arrived.push({ at: 'lan', ...read(bytes) }));
-const wanWire = openPacketSocket('wanwire', 0x0800, (bytes) => arrived.push({ at: 'wan', ...read(bytes) }));
+const lanWire = openPacketSocket('lanwire', 0x0800, (bytes) => came('lan', bytes));
+const wanWire = openPacketSocket('wanwire', 0x0800, (bytes) => came('wan', bytes));
+
+/** What the kernel says of its own groups (IGMP) is no packet that was sent on. */
+function came(at, bytes) {
+  if (bytes[23] !== 2) arrived.push({ at, ...read(bytes) });
+}
 
 function read(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
@@ -57,6 +62,7 @@ function read(bytes) {
     source: formatIp(ipFromBytes(bytes.slice(26, 30))),
     destination: formatIp(ipFromBytes(bytes.slice(30, 34))),
     ttl: bytes[22],
+    ...(isGroup(bytes[30]) ? { df: (bytes[20] & 0x40) !== 0 } : {}),
     ...icmp,
   };
 }
@@ -77,6 +83,11 @@ async function pass(packet) {
   return 'the sentinel did not come';
 }
 
+/** By the first byte of the address. */
+function isGroup(byte) {
+  return byte >> 4 === 14;
+}
+
 function inject({ side = 'wan', ...packet }) {
   (side === 'wan' ? wanWire : lanWire).send(frame(packet, side === 'wan' ? routerMac : lanMac));
 }
@@ -85,7 +96,8 @@ const lanMac = JSON.parse(execFileSync('ip', ['-json', 'link', 'show', 'lan'], {
 function frame(packet, mac) {
   const datagram = ipPacket(packet);
   const header = Buffer.alloc(14);
-  header.set(macBytes(mac), 0);
+  const destination = ipFromBytes(datagram.subarray(16, 20));
+  header.set(macBytes(isGroup(datagram[16]) ? multicastMac(destination) : mac), 0);
   header.set(macBytes(clientMac), 6);
   header.writeUInt16BE(0x0800, 12);
   return Buffer.concat([header, datagram]);
