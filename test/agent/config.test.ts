@@ -99,12 +99,7 @@ describe('agent.yaml', () => {
     [
       'policy: ../policy.yaml',
       'policy: ../policy.yaml\nrouters: { edge1: 10.77.0.1 }',
-      'routers: are for delivery router',
-    ],
-    [
-      'policy: ../policy.yaml',
-      'policy: ../policy.yaml\ndelivery: router\nrouters: { edge1: 10.77.0.1 }',
-      'routers: needs certificates: joins are signed',
+      'routers: are for delivery router or group',
     ],
     [
       'cluster: site1',
@@ -123,6 +118,14 @@ describe('agent.yaml', () => {
 
   test('without a service address the group is what clients reach, in group delivery', () => {
     expect(read(grouped)).toMatchObject({ delivery: 'group', service: { address: '239.77.0.10' } });
+  });
+
+  test('routers of a public group need no certificates', () => {
+    const routed = grouped.replace('delivery: group', 'delivery: group\nrouters: { edge1: 10.77.0.1 }');
+    expect(read(routed)).toMatchObject({ delivery: 'group', routers: { edge1: '10.77.0.1' } });
+    expect(() => read(routed.replace('group: 239.77.0.10 }', 'group: 239.77.0.10, udpIdle: 30s }'))).toThrow(
+      'service.udpIdle: cannot be, a router sends every datagram of a group to the owner of its slot',
+    );
   });
 
   test.each([

@@ -55,6 +55,21 @@ describe('router.yaml', () => {
     expect(config.services[0]).not.toHaveProperty('control');
   });
 
+  /** A service whose clients send to the group. */
+  const ofGroup = (part: object, service: object = {}): object => ({
+    ...{ ...good, clients: ['eth1'] },
+    services: [
+      { ...web, delivery: 'group', service: { name: 'news', ports: ['7007/udp'], group: '239.77.0.12', ...service } },
+    ],
+    ...part,
+  });
+
+  test('what clients reach without a service address is the group', () => {
+    const { clients, services } = read(ofGroup({}));
+    expect([clients, services[0]?.service.address]).toEqual([['eth1'], '239.77.0.12']);
+    expect(read(good)).toMatchObject({ clients: [], services: [{ delivery: 'router' }] });
+  });
+
   const other = { ...web, service: { name: 'dns', address: '203.0.113.11', ports: ['53/udp'], group: '239.77.0.11' } };
   test.each([
     ['no YAML', 'node: [', expect.stringMatching(/^[^\n]+$/)],
@@ -68,7 +83,11 @@ describe('router.yaml', () => {
       withService({ access: { kind: 'authority' } }),
       'services[0].access.ca: missing, allowed is text',
     ],
-    ['no service address', withField({ address: undefined }), 'services[0].service.address: missing, allowed is text'],
+    [
+      'no service address',
+      withField({ address: undefined }),
+      'services[0].service.address: missing, router delivery needs one',
+    ],
     ['a group that is none', withField({ group: '203.0.113.9' }), /^services\[0\]\.service\.group: .*multicast/],
     [
       'a fingerprint that is none',
@@ -105,6 +124,14 @@ describe('router.yaml', () => {
       { ...good, services: [web, { ...other, service: { ...other.service, group: '239.77.0.10' } }] },
       'services[1].service.group: is also that of services[0]',
     ],
+    [
+      'a service address that a group has not',
+      ofGroup({}, { address: '203.0.113.10' }),
+      /^services\[0\]\.service\.address: /,
+    ],
+    ['TCP to a group', ofGroup({}, { ports: ['80/tcp'] }), /^services\[0\]\.service\.ports\[0\]: 80\/tcp cannot be/],
+    ['no device of clients of a group', ofGroup({ clients: [] }), 'clients: missing, services[0] needs it'],
+    ['a device of both', ofGroup({ clients: ['eth0'] }), 'clients: "eth0" is also in links'],
   ])('with %s is refused in one line', (_what, content, said) => {
     let message = '';
     try {

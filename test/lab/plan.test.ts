@@ -24,6 +24,12 @@ describe('the plan of a lab', () => {
     expect({ ...routed, routers: [], delivery: 'segment' }).toEqual(plan);
   });
 
+  test('has a router before a group where one is wanted', () => {
+    const size: LabSize = { name: 'x', replicas: 2, clients: 1, addresses: 2, delivery: 'group' };
+    expect(planLab(size).routers).toEqual([]);
+    expect(planLab({ ...size, routers: 1 }).routers.map(({ name }) => name)).toEqual(['rt']);
+  });
+
   test('has two routers side by side where two are wanted', () => {
     const { routers } = planLab({ name: 'x', replicas: 2, clients: 1, addresses: 2, delivery: 'router', routers: 2 });
     expect(routers.map(({ name, address, clientSide }) => [name, address, clientSide])).toEqual([
@@ -72,7 +78,8 @@ describe('the plan of a lab', () => {
     [{ name: 'longer-than' }, '"longer-than" is no name for a lab, allowed are 1 to 10 lower-case letters and digits'],
     [{ replicas: 0 }, '--replicas: 0 is not allowed, allowed is 1 to 16'],
     [{ routers: 3, delivery: 'router' }, '--routers: 3 is not allowed, allowed is 1 to 2'],
-    [{ routers: 1 }, '--routers: are for --delivery router'],
+    [{ routers: 1 }, '--routers: are for --delivery router or group'],
+    [{ routers: 2, delivery: 'group' }, '--routers: 2 is not allowed for --delivery group, allowed is 1'],
     [{ replicas: 17 }, '--replicas: 17 is not allowed, allowed is 1 to 16'],
     [{ clients: Number.NaN }, '--clients: NaN is not allowed, allowed is 1 to 16'],
     [{ clients: 16, addresses: 16 }, '256 client addresses are too many, allowed are 254'],
