@@ -158,12 +158,13 @@ function controlBasics({ node, control, routers }: AgentConfig, service: Service
   return {
     ...{ node, peers: Object.keys(control.peers), routers: Object.keys(routers), witness },
     ...{ partition: service.partition, mac: service.ownMac, boot: bootNumber(), newIncarnation: randomIncarnation() },
-    // Behind a router of a group too frames reach one host alone; it has no holders, as nothing stays there.
-    ...{
-      udpIdleMs: service.udpIdleMs ?? null,
-      copies: service.delivery === 'router' || Object.keys(routers).length > 0,
-    },
+    ...{ udpIdleMs: service.udpIdleMs ?? null, copies: isRouted(service, routers) },
   };
+}
+
+/** Frames of its slots reach this host alone: also those of a group, where there are routers. */
+function isRouted({ delivery }: ServiceEntry, routers: AgentConfig['routers']): boolean {
+  return delivery === 'router' || Object.keys(routers).length > 0;
 }
 
 /** Joins are for routers. */

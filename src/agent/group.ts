@@ -11,7 +11,7 @@ import type { Segment } from './segment.ts';
 /** How often applications are asked how they are. One that is silent is cut off, and its port then has nobody. */
 const lookMs = 500;
 
-/** A replica in group delivery: sockets of applications take the datagrams, and nothing is done to the host. */
+/** A replica in group delivery, behind a router or on its clients' segment: sockets of applications take the datagrams, and nothing is done to the host. */
 export interface GroupHost {
   readonly host: TakenHost;
   readonly segment: Segment;

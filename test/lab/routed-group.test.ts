@@ -76,12 +76,12 @@ describe('a private group behind a router', () => {
   beforeAll(async () => {
     const size = ['--replicas', '3', '--clients', '1', '--addresses', '13', '--delivery', 'group', '--routers', '1'];
     expect(await manycast('lab', 'up', name, ...size)).toMatchObject({ code: 0 });
-  }, 60_000);
+  }, 120_000);
   afterAll(async () => {
     for (const each of strangers) each.kill();
     await manycast('lab', 'down', name);
     expect(leftovers(name)).toEqual([]);
-  }, 30_000);
+  }, 120_000);
 
   async function setShares(shares: string, isDone: (status: StatusSeen) => boolean): Promise<StatusSeen> {
     writeFileSync(join(labDirectory(name), 'policy.yaml'), `strategy: explicit\nshares: ${shares}\n`);
@@ -95,7 +95,7 @@ describe('a private group behind a router', () => {
     await expectOwnersToAnswerOnce(name, await restingStatusOf(name, 'r1'));
     const { packets } = (await routerStatus(name, 'rt')).services[0] ?? {};
     expect(packets).toMatchObject({ forwarded: 14, dropped: 0 });
-  }, 30_000);
+  }, 120_000);
 
   test('a host that joins without a signature gets none of them', async () => {
     const namespace = `mc-${name}-x`;
@@ -113,7 +113,7 @@ describe('a private group behind a router', () => {
     const send = `require('dgram').createSocket('udp4').send('near', 7007, '${group}', () => process.exit())`;
     await on(name, 'r1', process.execPath, '-e', send);
     expect(await counted()).toEqual(['10.77.0.11 near']);
-  }, 60_000);
+  }, 120_000);
 
   /** One machine more on the replicas' link. */
   async function plugIn(namespace: string, address: string): Promise<void> {
@@ -162,7 +162,7 @@ describe('a private group behind a router', () => {
     sending.end();
     expect(twice).toEqual([]);
     expect(Object.keys(last)).toHaveLength(14);
-  }, 90_000);
+  }, 120_000);
 
   test('the kernel goes on while the router is started again', async () => {
     const sending = startSending(name);
@@ -173,7 +173,7 @@ describe('a private group behind a router', () => {
     await restartRouter(labNamed(name).plan, 'rt', 'SIGHUP');
     await until(
       () => routerStatus(name, 'rt').catch(() => null),
-      (each) => each?.services[0]?.members.length === 3,
+      (each) => each?.services[0]?.unclaimed === '',
     );
     const now = await sending.seen();
     await until(
@@ -187,7 +187,7 @@ describe('a private group behind a router', () => {
     );
     sending.end();
     expect(twice).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('a public group behind a router', () => {
@@ -195,11 +195,11 @@ describe('a public group behind a router', () => {
   beforeAll(async () => {
     const size = ['--replicas', '2', '--clients', '1', '--addresses', '13', '--delivery', 'group', '--routers', '1'];
     expect(await manycast('lab', 'up', name, ...size, '--public')).toMatchObject({ code: 0 });
-  }, 60_000);
+  }, 120_000);
   afterAll(async () => {
     await manycast('lab', 'down', name);
     expect(leftovers(name)).toEqual([]);
-  }, 30_000);
+  }, 120_000);
 
   test('works with no key at all, and its shares move', async () => {
     expect(existsSync(join(labDirectory(name), 'certificates'))).toBe(false);
@@ -213,7 +213,7 @@ describe('a public group behind a router', () => {
     const { services, refused } = await routerStatus(name, 'rt');
     expect([services[0]?.access, refused]).toEqual(['public', {}]);
     expect(services[0]?.members.map((each) => each.name).sort()).toEqual(['10.77.0.11', '10.77.0.12']);
-  }, 60_000);
+  }, 120_000);
 });
 
 function impostor(name: string): string[] {
