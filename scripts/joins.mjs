@@ -4,20 +4,15 @@
 // packets came a second and were refused for what, and how late good joins of a member counted, in milliseconds, with the time it takes to send and receive them.
 // `--seconds 5` for each flood, of `--rate 10000` packets a second: what a link of 100 Mbit/s carries; 0 is as many as can be sent.
 import { execFileSync, fork, spawnSync } from 'node:child_process';
-import { createPrivateKey, generateKeyPairSync, randomBytes, sign, verify, X509Certificate } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { parseIp } from '../dist/base/address.js';
-import { authorityCertificate, memberCertificate } from '../dist/identity/certificate.js';
+import { allRouters, authority, checkedPerSecond, ip, packet, ports } from '../bench/signed-joins.mjs';
+import { median } from '../bench/statistics.mjs';
 import { openIgmpSocket } from '../dist/platform/igmp-socket.js';
-import { joinCryptography } from '../dist/platform/join-signatures.js';
-import { JoinChecks, joinChecksDefaults } from '../dist/router/join-checks.js';
-import { Memberships } from '../dist/router/memberships.js';
-import { coverSlots, partitionOf } from '../dist/space/index.js';
-import { encodeUnsignedJoin, withSignature } from '../dist/wire/igmp.js';
-import { encodeIgmpPacket } from '../dist/wire/igmp-packet.js';
+import { JoinChecks } from '../dist/router/join-checks.js';
 
 const { values } = parseArgs({
   options: {
@@ -26,14 +21,7 @@ const { values } = parseArgs({
     joins: { type: 'string', default: '4000' },
   },
 });
-const ip = (text) => parseIp(text).value;
-const group = ip('239.1.9.9');
-const allRouters = ip('224.0.0.22');
-const subnet = ip('10.77.0.0');
-const partition = partitionOf(ip('0.0.0.255')).value;
 const goodEveryMs = 50;
-/** A quarter of all clients. */
-const share = coverSlots(partition, Array(64).keys());
 /** Sent and not counted by then: lost. */
 const lateMs = 2000;
 
@@ -49,7 +37,12 @@ else {
 async function measure() {
   const site = authority('site1');
   const members = Array.from({ length: 4 }, (_, i) => site.member(`web${i + 1}`, `10.77.0.${21 + i}`));
-  const checked = checkedPerSecond(site, members, Number(values.joins));
+  const rounds = checkedPerSecond(site, members, Number(values.joins), 5);
+  const of = (kind) => {
+    const list = rounds.map((each) => each[kind]);
+    return { median: Math.round(median(list)), best: Math.round(Math.max(...list)) };
+  };
+  const checked = { joins: of('joins'), bareVerifications: of('bare') };
   const modelled = {};
   const floods = {};
   execFileSync('ip', ['link', 'add', 'lan', 'type', 'veth', 'peer', 'name', 'hosts']);
@@ -67,50 +60,6 @@ async function measure() {
     floods[kind] = await flood(kind, site, members);
   }
   return { checked, queued: modelled, flood: floods };
-}
-
-/** Best and median of rounds; the bare verifications are made in the same rounds, so that both have the same machine. */
-function checkedPerSecond(site, members, count) {
-  const plenty = { perSecond: 1e9, burst: 1e9 };
-  const checks = new JoinChecks(ports(site), { ...joinChecksDefaults, known: plenty, unknown: plenty, keysMax: 1e7 });
-  const state = new Memberships({ links: [], groups: [{ address: group, partition }] }, 0);
-  const wallMs = Date.now();
-  const batches = Array.from({ length: 5 }, (_, round) =>
-    Array.from({ length: count }, (_, i) => packet(members[i % members.length], { timeMs: wallMs, epoch: round + 1 })),
-  );
-  const rounds = batches.map((joins) => {
-    const messages = joins.map((join) => join.subarray(24));
-    const key = new X509Certificate(members[0].certificate).publicKey;
-    const own = messages
-      .filter((_, i) => i % members.length === 0)
-      .map((each) => ({ signed: unchecked(each), signature: each.subarray(-256) }));
-    const bare = perSecond(count, () => {
-      for (let i = 0; i < count; i++) {
-        const { signed, signature } = own[i % own.length];
-        if (!verify('sha256', signed, key, signature)) throw new Error('a good join was refused');
-      }
-    });
-    const all = perSecond(count, () => {
-      for (const join of joins) {
-        const judgement = checks.receive(join, 'lan', { wallMs, monotonicMs: wallMs });
-        if (judgement.joins?.length !== 1) throw new Error(`a good join was refused: ${JSON.stringify(judgement)}`);
-        state.joined(judgement.joins[0], wallMs);
-      }
-    });
-    return { joins: all, bare };
-  });
-  const of = (kind) => {
-    const sorted = rounds.map((each) => each[kind]).sort((a, b) => a - b);
-    return { median: Math.round(sorted[2]), best: Math.round(sorted[4]) };
-  };
-  return { joins: of('joins'), bareVerifications: of('bare') };
-}
-
-function perSecond(count, work) {
-  const before = process.cpuUsage();
-  work();
-  const { user, system } = process.cpuUsage(before);
-  return (count * 1e6) / (user + system);
 }
 
 /**
@@ -276,72 +225,4 @@ function freshened({ packet: forged, isDamaged }, nowMs = Date.now()) {
 function authenticationAt(whole) {
   const filters = 24 + 16;
   return filters + 4 + whole[filters + 2] * 256 + whole[filters + 3] + 4;
-}
-
-function packet(member, { timeMs, epoch = 1, signature }) {
-  const filters = { permit: share, prohibit: [] };
-  const credentials = {
-    requester: member.address,
-    timeMs,
-    randomKey: randomBytes(16),
-    epoch,
-    certificate: member.certificate,
-  };
-  const unsigned = encodeUnsignedJoin('is-exclude', group, filters, credentials).value;
-  const signed = signature ?? sign('sha256', unsigned, keyOf(member));
-  return encodeIgmpPacket({
-    source: member.address,
-    destination: allRouters,
-    message: withSignature(unsigned, signed),
-  });
-}
-
-/** Read once: that takes longer than to sign. */
-function keyOf(member) {
-  member.key ??= createPrivateKey(member.privateKey);
-  return member.key;
-}
-
-function unchecked(message) {
-  const signed = Uint8Array.from(message.subarray(0, -256));
-  signed.set([0, 0], 2);
-  return signed;
-}
-
-function ports(site) {
-  const record = { group, name: 'site1', isPublic: false, authority: site.certificate, revokedSerials: [] };
-  return {
-    ...joinCryptography,
-    isServed: () => true,
-    groupRecord: () => record,
-    isOnLink: (_link, { value }) => value >> 8n === subnet.value >> 8n,
-  };
-}
-
-function authority(cluster) {
-  const lifetime = { notBefore: new Date(Date.now() - 3_600_000), notAfter: new Date(Date.now() + 3_600_000) };
-  const own = keys();
-  const certificate = authorityCertificate({ cluster, ...own, serial: serial(), lifetime });
-  return {
-    certificate,
-    member(replica, text) {
-      const { publicKey, privateKey } = keys();
-      const member = { cluster, replica };
-      const signer = { certificate, privateKey: own.privateKey };
-      const pem = memberCertificate({ member, authority: signer, publicKey, serial: serial(), lifetime });
-      return { text, address: ip(text), privateKey, certificate: Uint8Array.from(new X509Certificate(pem).raw) };
-    },
-  };
-}
-
-function keys() {
-  return generateKeyPairSync('rsa', {
-    modulusLength: 2048,
-    publicKeyEncoding: { type: 'spki', format: 'pem' },
-    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-  });
-}
-
-function serial() {
-  return Uint8Array.of(1, ...randomBytes(15));
 }

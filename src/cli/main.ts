@@ -40,7 +40,7 @@ router
   .description('ask the running router: who has joined, what is sent where, what was refused')
   .option('--socket <path>', "the router's socket", process.env.MANYCAST_ROUTER_SOCKET ?? '/run/manycast/router.sock')
   .option('--json', 'everything, as JSON')
-  .action(async (options) => (await import('./router.ts')).showRouter(options));
+  .action(async (options) => (await import('./router-status.ts')).showRouter(options));
 
 program
   .command('status')

@@ -1,7 +1,5 @@
 import { readRouterConfig } from '../edge/config.ts';
 import { startRouter } from '../edge/daemon.ts';
-import { formatRouterStatus, type RouterStatus } from '../edge/status.ts';
-import { askAgentOnce } from '../platform/agent-client.ts';
 import { runDaemon } from './daemon.ts';
 import { version } from './version.ts';
 
@@ -17,9 +15,4 @@ export async function runRouter({
   await runDaemon(config.node, level, 'the router ends; its kernel goes on until the next start', (log) =>
     startRouter(config, version, log),
   );
-}
-
-export async function showRouter({ socket, json }: { socket: string; json?: boolean }): Promise<void> {
-  const status = await askAgentOnce<RouterStatus>(socket, 'GET', '/v1/router');
-  process.stdout.write(json ? `${JSON.stringify(status, null, 2)}\n` : formatRouterStatus(status));
 }

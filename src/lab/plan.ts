@@ -60,7 +60,7 @@ export const prefixLength = 16;
 export const routedPrefixLength = 24;
 /** With the longest node name, a namespace is still one word in a listing. */
 const namePattern = /^[a-z0-9]{1,10}$/;
-const limits = { replicas: 16, clients: 16, addresses: 64, routers: 2 } as const;
+const limits = { replicas: 64, clients: 16, addresses: 64, routers: 2 } as const;
 /** Client addresses in all: their last bytes are all different, so that they spread over the slots of the default mask. */
 const addressesMax = 254;
 

@@ -20,12 +20,9 @@ export function irredundantCover(lower: TruthTable, upper: TruthTable): Cube[] {
   const [upper0, upper1] = [upper.subarray(0, half), upper.subarray(half)];
   const only0 = irredundantCover(without(lower0, upper1), upper0);
   const only1 = irredundantCover(without(lower1, upper0), upper1);
-  const rest0 = without(lower0, tableOf(only0, half));
-  const rest1 = without(lower1, tableOf(only1, half));
-  const both = irredundantCover(
-    rest0.map((bit, i) => bit | (rest1[i] ?? 0)),
-    upper0.map((bit, i) => bit & (upper1[i] ?? 0)),
-  );
+  const rest0 = uncovered(lower0, only0);
+  const rest1 = uncovered(lower1, only1);
+  const both = irredundantCover(union(rest0, rest1), intersection(upper0, upper1));
   return [
     ...only0.map(({ value, care }) => ({ value, care: care | half })),
     ...only1.map(({ value, care }) => ({ value: value | half, care: care | half })),
@@ -43,12 +40,30 @@ export function slotsOf(cube: Cube, slotCount: number): number[] {
   }
 }
 
-function tableOf(cubes: readonly Cube[], slotCount: number): TruthTable {
-  const table = new Uint8Array(slotCount);
-  for (const cube of cubes) for (const slot of slotsOf(cube, slotCount)) table[slot] = 1;
-  return table;
+/** What of a set the cubes leave. */
+function uncovered(table: TruthTable, cubes: readonly Cube[]): TruthTable {
+  if (cubes.length === 0) return table;
+  const left = table.slice();
+  for (const cube of cubes) for (const slot of slotsOf(cube, table.length)) left[slot] = 0;
+  return left;
 }
 
+// Loops, because these three are most of the time that a cover takes, and `map` calls a function for each slot.
+
 function without(table: TruthTable, other: TruthTable): TruthTable {
-  return table.map((bit, i) => bit & ~(other[i] ?? 0));
+  const left = new Uint8Array(table.length);
+  for (let i = 0; i < table.length; i++) left[i] = (table[i] ?? 0) & ~(other[i] ?? 0);
+  return left;
+}
+
+function union(table: TruthTable, other: TruthTable): TruthTable {
+  const all = new Uint8Array(table.length);
+  for (let i = 0; i < table.length; i++) all[i] = (table[i] ?? 0) | (other[i] ?? 0);
+  return all;
+}
+
+function intersection(table: TruthTable, other: TruthTable): TruthTable {
+  const shared = new Uint8Array(table.length);
+  for (let i = 0; i < table.length; i++) shared[i] = (table[i] ?? 0) & (other[i] ?? 0);
+  return shared;
 }

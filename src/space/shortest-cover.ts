@@ -14,6 +14,8 @@ interface Prime {
  * the list `found`, which is returned when nothing shorter turns up.
  */
 export function shortestCover(table: TruthTable, found: readonly Cube[]): readonly Cube[] {
+  // A set that is one cube is always found as one, so two are the fewest for any other.
+  if (found.length <= 2) return found;
   const primes = primesOf(table);
   const primesAt: Prime[][] = Array.from(table, () => []);
   for (const prime of primes) for (const slot of prime.slots) primesAt[slot]?.push(prime);

@@ -76,11 +76,11 @@ describe('the plan of a lab', () => {
   test.each([
     [{ name: 'Demo' }, '"Demo" is no name for a lab, allowed are 1 to 10 lower-case letters and digits'],
     [{ name: 'longer-than' }, '"longer-than" is no name for a lab, allowed are 1 to 10 lower-case letters and digits'],
-    [{ replicas: 0 }, '--replicas: 0 is not allowed, allowed is 1 to 16'],
+    [{ replicas: 0 }, '--replicas: 0 is not allowed, allowed is 1 to 64'],
     [{ routers: 3, delivery: 'router' }, '--routers: 3 is not allowed, allowed is 1 to 2'],
     [{ routers: 1 }, '--routers: are for --delivery router or group'],
     [{ routers: 2, delivery: 'group' }, '--routers: 2 is not allowed for --delivery group, allowed is 1'],
-    [{ replicas: 17 }, '--replicas: 17 is not allowed, allowed is 1 to 16'],
+    [{ replicas: 65 }, '--replicas: 65 is not allowed, allowed is 1 to 64'],
     [{ clients: Number.NaN }, '--clients: NaN is not allowed, allowed is 1 to 16'],
     [{ clients: 16, addresses: 16 }, '256 client addresses are too many, allowed are 254'],
   ] satisfies [Partial<LabSize>, string][])('refuses %j in one line', (size, line) => {
