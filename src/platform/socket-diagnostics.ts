@@ -1,4 +1,4 @@
-import { type IpAddress, ipBytes, ipFromBytes, sameIp } from '../base/address.ts';
+import { type IpAddress, ipBytes, ipFromBytes } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { Flow } from '../handoff/flow.ts';
@@ -17,7 +17,8 @@ const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 const ENOENT = 2;
 const IPPROTO_TCP = 6;
-const families = [2, 10] as const;
+const AF_INET = 2;
+const AF_INET6 = 10;
 
 /** ESTABLISHED 1, SYN_SENT 2, FIN_WAIT 4 and 5, CLOSE_WAIT 8, LAST_ACK 9, CLOSING 11, NEW_SYN_RECV 12: every state that holds a flow. */
 const flowStates = [1, 2, 3, 4, 5, 8, 9, 11, 12].reduce((mask, state) => mask | (1 << state), 0);
@@ -29,6 +30,7 @@ const headerBytes = 16;
 /** Offset and length of inet_diag_sockid in inet_diag_msg and, 4 bytes later, in inet_diag_req_v2. */
 const idOffset = 4;
 const idBytes = 48;
+const mappedPrefix: readonly number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 const receiveBytes = 256 * 1024;
 
 /** A flow of this host, and the kernel's name for its socket. */
@@ -40,13 +42,15 @@ interface DiagnosedFlow extends Flow {
 /** The TCP flows of one service address on this host, by sock_diag(7). Destroying needs CAP_NET_ADMIN. */
 export function openFlowTable(service: IpAddress): FlowTable<DiagnosedFlow> {
   return {
-    list: () =>
-      withNetlink((fd) =>
-        families.flatMap((family) => dump(fd, family)).filter((flow) => sameIp(flow.service, service)),
-      ),
+    list: () => withNetlink((fd) => familiesOf(service).flatMap((family) => dump(fd, family, service))),
     find: (flows) => withNetlink((fd) => flows.filter((flow) => has(fd, service, flow))),
     destroy: (flows) => withNetlink((fd) => flows.filter((flow) => destroy(fd, flow)).length),
   };
+}
+
+/** Of the sockets that may hold flows of an address: a server that listens on "::" holds its IPv4 flows in IPv6 sockets. */
+function familiesOf(service: IpAddress): readonly number[] {
+  return service.family === 4 ? [AF_INET, AF_INET6] : [AF_INET6];
 }
 
 function withNetlink<T>(use: (fd: number) => T): T {
@@ -58,19 +62,27 @@ function withNetlink<T>(use: (fd: number) => T): T {
   }
 }
 
-function dump(fd: number, family: number): DiagnosedFlow[] {
+/** Those of other addresses are passed over as they come: a host may have many, and each costs only what is read of it. */
+function dump(fd: number, family: number, service: IpAddress): DiagnosedFlow[] {
   send(fd, request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, family, new Uint8Array(idBytes)));
   const flows: DiagnosedFlow[] = [];
   const buffer = new Uint8Array(receiveBytes);
+  const local = localAddressOf(service, family);
   for (;;) {
     const length = receive(fd, buffer, 0) ?? 0;
     for (const message of messages(buffer.subarray(0, length))) {
       if (message.type === NLMSG_DONE) return flows;
       if (message.type === NLMSG_ERROR)
         throw new OperatingError('sock-diag', `the kernel lists no sockets: error ${errorOf(message.body)}`);
-      flows.push(flowOf(message.body));
+      if (local.every((byte, i) => message.body[idOffset + 4 + i] === byte)) flows.push(flowOf(message.body, service));
     }
   }
+}
+
+/** As the kernel tells it: in IPv6 sockets, IPv4 addresses are mapped (RFC 4291, section 2.5.5.2). */
+function localAddressOf(service: IpAddress, family: number): readonly number[] {
+  const bytes = [...ipBytes(service)];
+  return family === AF_INET6 && service.family === 4 ? [...mappedPrefix, ...bytes] : bytes;
 }
 
 /** An exact look-up, of IPv6 sockets with mapped addresses too: the kernel hashes them as what they map (inet_diag_find_one_icsk). */
@@ -83,7 +95,7 @@ function has(fd: number, service: IpAddress, { client, clientPort, servicePort }
   id.set(ipBytes(service), 4);
   id.set(ipBytes(client), 20);
   id.fill(0xff, 40);
-  send(fd, request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, service.family === 4 ? families[0] : families[1], id));
+  send(fd, request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, service.family === 4 ? AF_INET : AF_INET6, id));
   const buffer = new Uint8Array(4096);
   const length = receive(fd, buffer, 0) ?? 0;
   const [answer] = messages(buffer.subarray(0, length));
@@ -127,31 +139,30 @@ function* messages(bytes: Uint8Array): Generator<{ type: number; body: Uint8Arra
   for (let at = 0; at + headerBytes <= bytes.length; ) {
     const length = view.getUint32(at, true);
     if (length < headerBytes || at + length > bytes.length) return;
-    yield { type: view.getUint16(at + 4, true), body: bytes.slice(at + headerBytes, at + length) };
+    yield { type: view.getUint16(at + 4, true), body: bytes.subarray(at + headerBytes, at + length) };
     at += (length + 3) & ~3;
   }
 }
 
 /** The positive errno of a struct nlmsgerr; 0 acknowledges. */
 function errorOf(body: Uint8Array): number {
-  return -new DataView(body.buffer).getInt32(0, true);
+  return -new DataView(body.buffer, body.byteOffset, body.length).getInt32(0, true);
 }
 
-/** struct inet_diag_msg. A server that listens on "::" holds its IPv4 flows in IPv6 sockets, with mapped addresses. */
-function flowOf(body: Uint8Array): DiagnosedFlow {
-  const view = new DataView(body.buffer);
+/** struct inet_diag_msg of a socket whose local address is the service's. */
+function flowOf(body: Uint8Array, service: IpAddress): DiagnosedFlow {
+  const view = new DataView(body.buffer, body.byteOffset, body.length);
   const family = body[0] ?? 0;
-  const addressAt = (offset: number) => {
-    const address = ipFromBytes(body.slice(offset, offset + (family === 2 ? 4 : 16)));
-    return address.family === 6 && address.value >> 32n === 0xffffn
-      ? { family: 4 as const, value: address.value & 0xffffffffn }
-      : address;
-  };
+  const client = idOffset + 20;
+  const isMapped = family === AF_INET6 && service.family === 4;
   return {
     protocol: 'tcp',
-    service: addressAt(idOffset + 4),
+    service,
     servicePort: view.getUint16(idOffset),
-    client: addressAt(idOffset + 20),
+    client:
+      service.family === 4
+        ? { family: 4, value: BigInt(view.getUint32(isMapped ? client + mappedPrefix.length : client)) }
+        : ipFromBytes(body.subarray(client, client + 16)),
     clientPort: view.getUint16(idOffset + 2),
     family,
     id: body.slice(idOffset, idOffset + idBytes),

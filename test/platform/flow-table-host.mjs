@@ -23,6 +23,8 @@ for (const host of ['0.0.0.0', '::']) {
   await Promise.all(clients.map((client) => once(client, 'connect')));
   while (accepted.length < 2) await once(server, 'connection');
   const ours = table.list().filter((flow) => flow.servicePort === port);
+  // Their addresses are not the service's.
+  const clientEnds = table.list().filter((flow) => flow.clientPort === port).length;
   const other = { ...ours[0], clientPort: ours[0].clientPort ^ 1 };
   const listening = { client: { family: 4, value: 0x7f000009n }, clientPort: 9, servicePort: port };
   const found = table.find([listening, ...ours, other]);
@@ -33,6 +35,7 @@ for (const host of ['0.0.0.0', '::']) {
   results.push({
     host,
     clients: ours.map((flow) => Number(flow.client.value & 0xffn)).sort(),
+    clientEnds,
     found: found.length === ours.length && ours.every((flow, i) => found[i] === flow),
     destroyed,
     again,

@@ -8,6 +8,7 @@ test('flows of a service are listed, found one by one and destroyed, whether its
   const said = execFileSync('unshare', [flags, process.execPath, host], { encoding: 'utf8' });
   const wanted = {
     clients: [7, 8],
+    clientEnds: 0,
     found: true,
     destroyed: 1,
     again: 0,
