@@ -28,20 +28,22 @@ export class Reader {
   }
 
   u8(field: string): number {
-    return this.#number(1, field);
+    return this.#byte(this.#take(1, field));
   }
 
   u16(field: string): number {
-    return this.#number(2, field);
+    return this.#pair(this.#take(2, field));
   }
 
   u32(field: string): number {
-    return this.#number(4, field);
+    const at = this.#take(4, field);
+    return this.#pair(at) * 0x10000 + this.#pair(at + 2);
   }
 
   /** An unsigned 48-bit number; exact as a JavaScript number. */
   u48(field: string): number {
-    return this.#number(6, field);
+    const at = this.#take(6, field);
+    return this.#pair(at) * 0x100000000 + this.#pair(at + 2) * 0x10000 + this.#pair(at + 4);
   }
 
   /** A copy of exactly `length` bytes. */
@@ -77,11 +79,12 @@ export class Reader {
     throw new Malformed(reason);
   }
 
-  #number(size: number, field: string): number {
-    const at = this.#take(size, field);
-    let value = 0;
-    for (let i = at; i < at + size; i++) value = value * 256 + (this.#bytes[i] ?? 0);
-    return value;
+  #byte(at: number): number {
+    return this.#bytes[at] ?? 0;
+  }
+
+  #pair(at: number): number {
+    return (this.#byte(at) << 8) | this.#byte(at + 1);
   }
 
   /** Null when it is something else. */
@@ -130,19 +133,30 @@ export class Writer {
   }
 
   u8(value: number): this {
-    return this.#number(value, 1);
+    const at = this.#takeFor(value, 1, 0xff);
+    this.#bytes[at] = value;
+    return this;
   }
 
   u16(value: number): this {
-    return this.#number(value, 2);
+    const at = this.#takeFor(value, 2, 0xffff);
+    this.#pair(at, value);
+    return this;
   }
 
   u32(value: number): this {
-    return this.#number(value, 4);
+    const at = this.#takeFor(value, 4, 0xffffffff);
+    this.#pair(at, value >>> 16);
+    this.#pair(at + 2, value);
+    return this;
   }
 
   u48(value: number): this {
-    return this.#number(value, 6);
+    const at = this.#takeFor(value, 6, 0xffffffffffff);
+    this.#pair(at, Math.floor(value / 0x100000000));
+    this.#pair(at + 2, value >>> 16);
+    this.#pair(at + 4, value);
+    return this;
   }
 
   bytes(bytes: Uint8Array): this {
@@ -177,14 +191,15 @@ export class Writer {
     return written;
   }
 
-  #number(value: number, size: number): this {
-    if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * size)) assert(false, `${value} fits ${size} bytes`);
-    const at = this.#take(size);
-    for (let i = 1, rest = value >>> 0; i <= size; i++) {
-      this.#bytes[at + size - i] = rest;
-      rest = i === 4 ? Math.floor(value / 2 ** 32) : rest >>> 8;
-    }
-    return this;
+  #takeFor(value: number, size: number, max: number): number {
+    if (!Number.isInteger(value) || value < 0 || value > max) assert(false, `${value} fits ${size} bytes`);
+    return this.#take(size);
+  }
+
+  /** The low 16 bits. */
+  #pair(at: number, value: number): void {
+    this.#bytes[at] = value >>> 8;
+    this.#bytes[at + 1] = value;
   }
 
   /** Where the next `size` bytes go. */

@@ -11,8 +11,13 @@ export const broadcastMac: MacAddress = 'ff:ff:ff:ff:ff:ff';
 export function macBytes(mac: MacAddress): Uint8Array {
   if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac)) assert(false, `"${mac}" is a link address`);
   const bytes = new Uint8Array(6);
-  for (let i = 0; i < 6; i++) bytes[i] = Number.parseInt(mac.slice(3 * i, 3 * i + 2), 16);
+  for (let i = 0; i < 6; i++) bytes[i] = 16 * digit(mac, 3 * i) + digit(mac, 3 * i + 1);
   return bytes;
+}
+
+function digit(mac: MacAddress, at: number): number {
+  const code = mac.charCodeAt(at);
+  return code < 0x3a ? code - 0x30 : code - 0x57;
 }
 
 export function macFromBytes(bytes: Uint8Array): MacAddress {

@@ -32,7 +32,7 @@ import { createStayingFlows } from './staying.ts';
 import { Tagging, tag } from './tagging.ts';
 import { defaultTimers } from './timers.ts';
 import { afterRows, answerTo, askAbout, askOthers } from './unknown-flows.ts';
-import { type Observed, observe, peerState, viewOf } from './view.ts';
+import { type Observed, observe, peerState, verdictNow, viewOf } from './view.ts';
 import { createVoters } from './voters.ts';
 
 export type { ControlConfig } from './parts.ts';
@@ -340,10 +340,10 @@ class Machine implements Control {
       this.#peerStates.set(name, state);
       this.#outputs.push({ kind: 'event', event: { kind: 'peer', name, state } });
     }
-    const { verdict, cause } = observe(this.#parts, this.#observed());
+    const verdict = verdictNow(this.#parts, this.#observed());
     if (verdict === this.#verdict) return;
     this.#verdict = verdict;
-    this.#outputs.push({ kind: 'event', event: { kind: 'verdict', verdict, cause } });
+    this.#outputs.push({ kind: 'event', event: { kind: 'verdict', ...observe(this.#parts, this.#observed()) } });
   }
 
   #sendToCoordinator(): void {

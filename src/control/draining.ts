@@ -90,6 +90,7 @@ export class Draining {
   /** The report as long as the ledger names this host a holder of what it says; null when there is nothing to say. */
   report(known: Ledger, node: string): Uint8Array | null {
     const { seen, slots } = this.#empty;
+    if (slots.size === 0) return null;
     const named = new Set(
       known.holders.flatMap((holder) => (holder.name === node && holder.since <= seen ? holder.slots : [])),
     );

@@ -108,7 +108,7 @@ export class Following {
     const { voters } = this.#config;
     const times = voters.isVoter ? [now] : [];
     for (const voter of voters.others()) times.push(this.#answered.get(voter) ?? Number.NEGATIVE_INFINITY);
-    return times.sort((a, b) => b - a)[voters.majority - 1] ?? Number.NEGATIVE_INFINITY;
+    return nthLargest(times, voters.majority);
   }
 
   /** The newest heartbeat of the followed coordinator, when it says that it has authority; null when that is oneself. */
@@ -185,4 +185,15 @@ export class Following {
       (name) => membership.heard(name, now) && (membership.newest(name)?.term ?? 0) > this.#term,
     );
   }
+}
+
+/** Of few numbers, and asked for with every message; -Infinity when there are fewer than `n`. */
+function nthLargest(numbers: readonly number[], n: number): number {
+  let found = Number.NEGATIVE_INFINITY;
+  for (const candidate of numbers) {
+    let above = 0;
+    for (const each of numbers) if (each >= candidate) above++;
+    if (above >= n && candidate > found) found = candidate;
+  }
+  return found;
 }

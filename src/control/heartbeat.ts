@@ -1,5 +1,5 @@
 import type { Heartbeat } from '../wire/control-message.ts';
-import { compareVersions, noVersion, type Version, versionOf } from '../wire/ledger.ts';
+import { compareVersions, noVersion, versionOf } from '../wire/ledger.ts';
 import type { OwnState } from './coordinate.ts';
 import { type Parts, programmedEpoch, routedEpoch } from './parts.ts';
 
@@ -40,17 +40,22 @@ export function unicastTo({ membership, timers }: Parts, round: number, now: num
 
 /** Apart from whom it hears, and the number. */
 export function saysSame(a: Said, b: Said): boolean {
-  for (const name in a) {
-    const field = name as keyof Said | 'kind' | 'round' | 'heard';
-    if (field === 'kind' || field === 'round' || field === 'heard') continue;
-    const [one, other] = [a[field], b[field]];
-    if (one !== other && !(isVersion(one) && isVersion(other) && compareVersions(one, other) === 0)) return false;
-  }
-  return true;
-}
-
-function isVersion(field: Said[keyof Said]): field is Version {
-  return typeof field === 'object' && field !== null;
+  return (
+    a.term === b.term &&
+    a.follow === b.follow &&
+    a.coordinating === b.coordinating &&
+    a.leaving === b.leaving &&
+    compareVersions(a.held, b.held) === 0 &&
+    compareVersions(a.committed, b.committed) === 0 &&
+    compareVersions(a.basis, b.basis) === 0 &&
+    a.programmed === b.programmed &&
+    a.routed === b.routed &&
+    a.incarnation === b.incarnation &&
+    a.witness === b.witness &&
+    a.boot === b.boot &&
+    a.mac === b.mac &&
+    a.healthy === b.healthy
+  );
 }
 
 /** Field by field, of the fields of `a`. */

@@ -1,4 +1,5 @@
 import {
+  type ControlMessage,
   decodeMessage,
   type Heartbeat,
   type Part,
@@ -35,6 +36,10 @@ export type Refusal =
   | 'proposal not understood'
   | 'policy too long';
 
+function isForRouters(kind: ControlMessage['kind']): boolean {
+  return kind === 'routed' || kind === 'tagged';
+}
+
 /** Lets through what a peer says now, and counts what it refuses. */
 export class Inbox {
   readonly #node: string;
@@ -42,12 +47,19 @@ export class Inbox {
   readonly #peers: ReadonlySet<string>;
   readonly #routers: ReadonlySet<string>;
   readonly #isRevoked: (name: string) => boolean;
+  readonly #decode: typeof decodeMessage;
   readonly #replay = createReplayGuard();
   readonly #assembly = createAssembly();
   readonly #refused: Partial<Record<Refusal, number>> = {};
 
   constructor(
-    { node, session, peers, routers }: Pick<ControlConfig, 'node' | 'session' | 'peers' | 'routers'>,
+    {
+      node,
+      session,
+      peers,
+      routers,
+      decode = decodeMessage,
+    }: Pick<ControlConfig, 'node' | 'session' | 'peers' | 'routers' | 'decode'>,
     isRevoked: (name: string) => boolean,
   ) {
     this.#node = node;
@@ -55,6 +67,7 @@ export class Inbox {
     this.#peers = new Set(peers);
     this.#routers = new Set(routers);
     this.#isRevoked = isRevoked;
+    this.#decode = decode;
   }
 
   get refused(): Readonly<Record<string, number>> {
@@ -75,9 +88,9 @@ export class Inbox {
     if (this.#isRevoked(sender)) return this.refuse('revoked');
     const stale = this.#replay.refusal(sender, session, counter);
     if (stale) return this.refuse(stale);
-    const message = decodeMessage(datagram.body);
+    const message = this.#decode(datagram.body);
     if (!message.ok) return this.refuse('malformed');
-    if (isRouter !== ['routed', 'tagged'].includes(message.value.kind)) return this.refuse('not for a router to say');
+    if (isRouter !== isForRouters(message.value.kind)) return this.refuse('not for a router to say');
     if (message.value.kind === 'heartbeat') return { kind: 'heartbeat', heartbeat: message.value };
     if (message.value.kind !== 'part') return message.value;
     const { content } = message.value;

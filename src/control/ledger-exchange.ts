@@ -1,4 +1,4 @@
-import { compareVersions, encodeLedger, type Ledger, versionOf } from '../wire/ledger.ts';
+import { compareVersions, encodeLedger, type Ledger } from '../wire/ledger.ts';
 import type { Following } from './following.ts';
 import type { ControlOutput } from './io.ts';
 import type { Membership } from './membership.ts';
@@ -44,20 +44,15 @@ export class LedgerExchange {
   }
 
   #toThoseBehind(held: Ledger, now: number): Send[] {
-    return this.#candidates(held)
-      .filter((peer) => {
-        const said = this.#membership.newest(peer);
-        return (
-          said &&
-          this.#membership.heard(peer, now) &&
-          compareVersions(said.held, versionOf(held)) < 0 &&
-          now >= (this.#sentAt.get(peer) ?? Number.NEGATIVE_INFINITY) + this.#timers.resendMs
-        );
-      })
-      .flatMap((peer) => {
-        this.#sentAt.set(peer, now);
-        return this.#bodiesOf(held).map((body): Send => ({ kind: 'send', to: { peer }, body }));
-      });
+    const sends: Send[] = [];
+    for (const peer of this.#candidates(held)) {
+      const said = this.#membership.newest(peer);
+      if (!said || !this.#membership.heard(peer, now) || compareVersions(said.held, held) >= 0) continue;
+      if (now < (this.#sentAt.get(peer) ?? Number.NEGATIVE_INFINITY) + this.#timers.resendMs) continue;
+      this.#sentAt.set(peer, now);
+      for (const body of this.#bodiesOf(held)) sends.push({ kind: 'send', to: { peer }, body });
+    }
+    return sends;
   }
 
   #candidates(held: Ledger): readonly string[] {

@@ -54,7 +54,7 @@ export function createMembership(node: string, peers: readonly string[], timers:
   const contacts = new Map<string, Contact>();
   let revoked: ReadonlySet<string> = new Set();
   /** What it said last counts. */
-  const believed = (name: string) => (revoked.has(name) ? undefined : contacts.get(name));
+  const believed = (name: string) => (revoked.size > 0 && revoked.has(name) ? undefined : contacts.get(name));
 
   const silence = (name: string, now: number) => now - (contacts.get(name)?.at ?? start);
   const heard = (name: string, now: number) => now - (believed(name)?.at ?? Number.NEGATIVE_INFINITY) <= timers.heardMs;
@@ -102,10 +102,14 @@ export function createMembership(node: string, peers: readonly string[], timers:
     via: (name, now) => (heard(name, now) ? (multicastHeard(name, now) ? 'multicast' : 'unicast') : null),
     unreachedByMulticast: (now) =>
       others.filter((name) => !revoked.has(name) && (!heard(name, now) || !contacts.get(name)?.answer?.multicast)),
-    heardList: (now) =>
-      others
-        .filter((name) => heard(name, now))
-        .map((name) => ({ name, round: roundOf(contacts.get(name)), multicast: multicastHeard(name, now) })),
+    heardList(now) {
+      const list: Heartbeat['heard'][number][] = [];
+      for (const name of others) {
+        if (!heard(name, now)) continue;
+        list.push({ name, round: roundOf(contacts.get(name)), multicast: multicastHeard(name, now) });
+      }
+      return list;
+    },
   };
 }
 

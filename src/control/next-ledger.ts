@@ -202,7 +202,11 @@ function eligible({ members, unhealthy, drained }: Who): string[] {
 }
 
 function sameMembers(a: Who, b: Who): boolean {
-  return (['members', 'unhealthy', 'drained'] as const).every((each) => a[each].join() === b[each].join());
+  return sameNames(a.members, b.members) && sameNames(a.unhealthy, b.unhealthy) && sameNames(a.drained, b.drained);
+}
+
+function sameNames(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((name, i) => name === b[i]);
 }
 
 function bootsOf({ hosts }: Ledger): (name: string) => number {

@@ -3,6 +3,7 @@ import type { Rows } from '../dataplane/forwarding-table.ts';
 import type { Staying } from '../dataplane/staying.ts';
 import type { Policy } from '../policy/index.ts';
 import type { Partition } from '../space/partition.ts';
+import type { decodeMessage } from '../wire/control-message.ts';
 import type { Claimed, Claims } from './claims.ts';
 import type { Drained, Draining } from './draining.ts';
 import type { Durable } from './durable.ts';
@@ -42,6 +43,8 @@ export interface ControlConfig {
   /** Number of this life on the control channel: tells own multicasts from those of a second agent of the same name. */
   readonly session: number;
   readonly timers?: Timers;
+  /** Instead of `decodeMessage`, which it agrees with: who has several agents in one process reads each message once. */
+  readonly decode?: typeof decodeMessage;
   /** Number of the machine's life, below 2^48. */
   readonly boot: number;
   /** Link address of the device that carries the service. */

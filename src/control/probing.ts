@@ -20,6 +20,7 @@ export class Probing {
 
   /** Whom to ask now. */
   step(holders: readonly Holder[], now: number): readonly string[] {
+    if (holders.length === 0 && this.#asked.size === 0) return [];
     const silent = new Set(holders.map(({ name }) => name).filter((name) => this.#isSilent(name, now)));
     for (const name of this.#asked.keys()) if (!silent.has(name)) this.#asked.delete(name);
     for (const name of silent) {

@@ -70,6 +70,7 @@ export class Proposals {
 
   /** Gives up what nobody has taken up in time. */
   expire(now: number): ProposalEvent[] {
+    if (this.#pending.size === 0) return [];
     const late = [...this.#pending].filter(([, { until }]) => now >= until);
     return late.map(([title]) => {
       this.#pending.delete(title);
@@ -79,7 +80,7 @@ export class Proposals {
 
   /** The bodies that tell the coordinator, until the proposals are in force; not before they are due. */
   toSend(now: number): Uint8Array[] {
-    if (now < this.#sentAt + this.#resendMs) return [];
+    if (this.#pending.size === 0 || now < this.#sentAt + this.#resendMs) return [];
     const encoded = this.#encoded();
     if (encoded.length > 0) this.#sentAt = now;
     return encoded.flatMap((each) => partsOf('proposal', ++this.#transfer, each));

@@ -59,7 +59,7 @@ export class Questions {
 
   /** The bodies for everybody; not before they are due. */
   toSend(now: number): Uint8Array[] {
-    if (now < this.#sentAt + this.#timers.gatherFlowsMs) return [];
+    if (this.#asked.size === 0 || now < this.#sentAt + this.#timers.gatherFlowsMs) return [];
     const due = [...this.#asked.values()].filter(({ askAt }) => askAt <= now);
     if (due.length > 0) this.#sentAt = now;
     for (const each of due) each.askAt = now + this.#timers.heartbeatMs;
@@ -72,6 +72,7 @@ export class Questions {
   /** When `toSend` or `takeUnanswered` has something. */
   nextAt(): number {
     let at = Number.POSITIVE_INFINITY;
+    if (this.#asked.size === 0) return at;
     const sendAt = this.#sentAt + this.#timers.gatherFlowsMs;
     for (const { until, askAt } of this.#asked.values()) at = Math.min(at, until, Math.max(askAt, sendAt));
     return at;

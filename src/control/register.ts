@@ -1,3 +1,4 @@
+import type { Heartbeat } from '../wire/control-message.ts';
 import { compareVersions, type Ledger, noVersion, type Version, versionOf } from '../wire/ledger.ts';
 import type { Following } from './following.ts';
 import type { Membership } from './membership.ts';
@@ -43,12 +44,19 @@ export function createRegister(config: RegisterConfig): Register {
   let evicting = new Set<string>();
 
   /** The newest heartbeats of those that support this agent in its term. */
-  const supporting = () =>
-    membership.others.flatMap((name) => {
+  const supporting = () => {
+    const heartbeats: Heartbeat[] = [];
+    for (const name of membership.others) {
       const said = membership.newest(name);
-      return said && said.follow === node && said.term === following.term ? [said] : [];
-    });
-  const isBehind = () => supporting().some((said) => compareVersions(said.held, held ?? noVersion) > 0);
+      if (said && said.follow === node && said.term === following.term) heartbeats.push(said);
+    }
+    return heartbeats;
+  };
+  const isBehind = () => {
+    const version = versionOf(held);
+    for (const said of supporting()) if (compareVersions(said.held, version) > 0) return true;
+    return false;
+  };
   const mayAdopt = (sender: string, ledger: Ledger) => {
     if (following.name === sender) return ledger.term === following.term;
     const supports = membership.newest(sender)?.follow === node;

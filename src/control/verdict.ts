@@ -12,9 +12,13 @@ export interface Standing {
   readonly member: boolean;
   /** Had one in this life. */
   readonly hadLease: boolean;
+  readonly slots: number;
+}
+
+/** What else tells why. */
+export interface Circumstances {
   /** A ledger is stored. */
   readonly hasLedger: boolean;
-  readonly slots: number;
   /** Slots given away whose connections may go on here. */
   readonly draining: number;
   readonly slotCount: number;
@@ -27,23 +31,26 @@ export interface Standing {
   readonly silentMs: number;
 }
 
-/** Whether this agent serves, and why, in one line. */
-export function verdictOf(standing: Standing): { readonly verdict: Verdict; readonly cause: string } {
-  const { slots, slotCount } = standing;
-  if (standing.leaving) {
-    const left =
-      slots > 0 ? `${slots} of ${slotCount} slots to hand off` : `connections of ${standing.draining} slots may go on`;
-    return { verdict: 'leaving', cause: `leaving: ${left}` };
-  }
-  if (standing.witness && standing.serving) return { verdict: 'serving', cause: 'a witness: votes and serves nothing' };
-  if (standing.serving && (standing.member || slots > 0)) {
-    return { verdict: 'serving', cause: `serving ${slots} of ${slotCount} slots` };
-  }
-  const verdict = standing.hadLease && !standing.leased ? 'fenced' : 'waiting';
-  return { verdict, cause: `${verdict}: ${reasonOf(standing)}` };
+/** Whether this agent serves. */
+export function verdictOf({ witness, leaving, leased, serving, member, hadLease, slots }: Standing): Verdict {
+  if (leaving) return 'leaving';
+  if (serving && (witness || member || slots > 0)) return 'serving';
+  return hadLease && !leased ? 'fenced' : 'waiting';
 }
 
-function reasonOf(standing: Standing): string {
+/** Why, in one line. */
+export function causeOf(verdict: Verdict, standing: Standing & Circumstances): string {
+  const { slots, slotCount } = standing;
+  if (verdict === 'leaving') {
+    const left =
+      slots > 0 ? `${slots} of ${slotCount} slots to hand off` : `connections of ${standing.draining} slots may go on`;
+    return `leaving: ${left}`;
+  }
+  if (verdict !== 'serving') return `${verdict}: ${reasonOf(standing)}`;
+  return standing.witness ? 'a witness: votes and serves nothing' : `serving ${slots} of ${slotCount} slots`;
+}
+
+function reasonOf(standing: Standing & Circumstances): string {
   const { votersHeard, votersNeeded, voters, coordinator, lastCoordinator, silentMs } = standing;
   if (!coordinator && standing.hadLease && lastCoordinator) {
     return `coordinator ${lastCoordinator} not heard for ${Math.round(silentMs)} ms`;

@@ -2,7 +2,7 @@ import type { Ledger } from '../wire/ledger.ts';
 import type { ControlView, PeerState, Verdict } from './io.ts';
 import type { Parts } from './parts.ts';
 import { drainingSlots } from './rows.ts';
-import { verdictOf } from './verdict.ts';
+import { causeOf, type Standing, verdictOf } from './verdict.ts';
 
 /** What the state machine adds to its parts when somebody looks. */
 export interface Observed {
@@ -61,20 +61,20 @@ function holdersIn({ holders, policy }: Ledger, { drained, policies }: Parts, no
   }));
 }
 
+/** Whether this agent serves. */
+export function verdictNow(parts: Parts, observed: Observed): Verdict {
+  return verdictOf(standingOf(parts, observed));
+}
+
 export function observe(parts: Parts, observed: Observed): { readonly verdict: Verdict; readonly cause: string } {
-  const { config, membership, share, register } = parts;
+  const { config, membership, share, register, voters } = parts;
   const { now } = observed;
-  const { voters } = parts;
+  const standing = standingOf(parts, observed);
+  const verdict = verdictOf(standing);
   const heard = voters.others().filter((voter) => membership.heard(voter, now)).length + (voters.isVoter ? 1 : 0);
-  return verdictOf({
-    witness: config.witness,
-    serving: observed.serving,
-    leaving: observed.leaving,
-    leased: share.isLeased(now),
-    member: share.known?.members.includes(config.node) ?? false,
-    hadLease: share.hadLease,
+  const cause = causeOf(verdict, {
+    ...standing,
     hasLedger: register.held !== null,
-    slots: share.taking.size,
     draining: observed.leaving ? drainingSlots(share.rows).length : 0,
     slotCount: config.partition.slotCount,
     votersHeard: heard,
@@ -84,6 +84,19 @@ export function observe(parts: Parts, observed: Observed): { readonly verdict: V
     lastCoordinator: share.known && share.known.by !== config.node ? share.known.by : null,
     silentMs: membership.silence(share.known?.by ?? config.node, now),
   });
+  return { verdict, cause };
+}
+
+function standingOf({ config, share }: Parts, { now, serving, leaving }: Observed): Standing {
+  return {
+    witness: config.witness,
+    serving,
+    leaving,
+    leased: share.isLeased(now),
+    member: share.known?.members.includes(config.node) ?? false,
+    hadLease: share.hadLease,
+    slots: share.taking.size,
+  };
 }
 
 function voterStates({ config, voters, membership }: Parts, now: number): ControlView['voters'] {

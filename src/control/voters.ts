@@ -33,9 +33,21 @@ export function createVoters({ node, incarnation, founders, membership, held }: 
   const isSelf = (voter: Voter): boolean => voter.name === node && voter.incarnation === incarnation;
   const isPresent = ({ name, incarnation: meant }: Voter): boolean =>
     name !== node && membership.newest(name)?.incarnation === meant;
+  const described = (voters: readonly Voter[]) => ({
+    voters,
+    names: voters.map(({ name }) => name),
+    isVoter: voters.some(isSelf),
+  });
+  /** Asked for with every message, and rarely another list than the last time. */
+  let last = described(listed());
+  const inForce = (): typeof last => {
+    const voters = listed();
+    if (voters !== last.voters) last = described(voters);
+    return last;
+  };
   return {
     get isVoter() {
-      return listed().some(isSelf);
+      return inForce().isVoter;
     },
     get majority() {
       return majorityOf(listed());
@@ -44,12 +56,13 @@ export function createVoters({ node, incarnation, founders, membership, held }: 
       return listed();
     },
     get names() {
-      return listed().map(({ name }) => name);
+      return inForce().names;
     },
-    others: () =>
-      listed()
-        .filter(isPresent)
-        .map(({ name }) => name),
+    others(): string[] {
+      const present: string[] = [];
+      for (const voter of listed()) if (isPresent(voter)) present.push(voter.name);
+      return present;
+    },
     counts: (name) => listed().some((voter) => voter.name === name && (isSelf(voter) || isPresent(voter))),
   };
 }

@@ -6,7 +6,7 @@ import type { ControlOutput } from '../control/io.ts';
 import { nothingStays } from '../dataplane/staying.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { StateStore } from '../ports/state-store.ts';
-import { createSimulatedChannel } from './control-channel.ts';
+import { createSimulatedChannel, decodeOnce } from './control-channel.ts';
 import type { Host } from './host.ts';
 import { Life } from './life.ts';
 import type { World } from './world.ts';
@@ -53,6 +53,7 @@ export function startAgent(world: World, host: Host): void {
       routers: [],
       ...{ start: clock.now(), durable: remembered(world, host), policy: world.firstPolicy },
       newIncarnation: world.newIncarnation(),
+      decode: decodeOnce,
       witness: false,
       ...{ boot: host.boot, mac: host.mac },
     });
@@ -120,7 +121,7 @@ function onDriverEvent(world: World, host: Host, event: DriverEvent): void {
   world.timeline.say(`${host.name} ${brief(event)}`);
   world.onEvent(host, event);
   if (event.kind === 'ledger') {
-    world.checkers.acted(host, { ...event, holders: host.agent?.control.view().holders ?? [] });
+    world.checkers.acted(host, event, () => host.agent?.control.view().holders ?? []);
   }
   const leavesAlone =
     host.leavingSince !== null && host.agent?.control.view().peers.every(({ state }) => state !== 'heard');

@@ -29,13 +29,15 @@ export const invariants = {
 
 type Owners = readonly (string | null)[];
 
-/** What an agent acts on; `holders` are hosts that may hold connections of slots that others own. */
+/** What an agent acts on. */
 interface ActedMap {
   readonly epoch: number;
   readonly by: string;
   readonly owners: Owners;
-  readonly holders?: readonly { readonly name: string; readonly slots: readonly number[] }[];
 }
+
+/** Hosts that may hold connections of slots that others own. */
+type Holders = readonly { readonly name: string; readonly slots: readonly number[] }[];
 
 /** A relayed packet may meet the other side of a flip within the pause for packets in flight, milliseconds. */
 const pauseMs = 10;
@@ -103,8 +105,8 @@ export class Checkers {
     this.#epochs.delete(host.name);
   }
 
-  /** To be asked when an agent acts on a map. */
-  acted(host: Host, map: ActedMap): void {
+  /** To be asked when an agent acts on a map; `holders` are looked at when nobody has acted on a newer one. */
+  acted(host: Host, map: ActedMap, holders: () => Holders = () => []): void {
     this.#oneMap(host, map);
     this.#filters(map.owners);
     if (map.epoch <= this.#newest.epoch) return;
@@ -113,10 +115,10 @@ export class Checkers {
       if (owner !== this.#newest.owners[slot]) this.#changedAt[slot] = this.#timeline.now;
     }
     this.#newest = map;
-    this.#noteNamed(map);
+    this.#noteNamed(map.owners, holders());
   }
 
-  #noteNamed({ owners, holders = [] }: ActedMap): void {
+  #noteNamed(owners: Owners, holders: Holders): void {
     const named = new Set([
       ...owners.map((owner, slot) => `${owner} ${slot}`),
       ...holders.flatMap(({ name, slots }) => slots.map((slot) => `${name} ${slot}`)),

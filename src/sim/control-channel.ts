@@ -1,12 +1,27 @@
 import type { DriverParts } from '../agent/driver.ts';
-import { ok, refuse } from '../base/result.ts';
-import { datagramBytesMax } from '../wire/envelope.ts';
+import { ok, type Result, refuse } from '../base/result.ts';
+import { type ControlMessage, decodeMessage } from '../wire/control-message.ts';
+import { datagramBytesMax, type Envelope } from '../wire/envelope.ts';
 
 /** Where what stands in a simulated datagram: version, cluster, whether the HMAC would be right, sender, session, counter; then the body. */
 export const layout = { version: 0, cluster: 1, authentic: 2, sender: 3, session: 4, counter: 8, body: 12 } as const;
 
 const version = 1;
 const cluster = 7;
+
+/** By datagram, and by body: a multicast is the same bytes for all its receivers, and what they say is found out once. */
+const envelopes = new WeakMap<Uint8Array, Envelope>();
+const messages = new WeakMap<Uint8Array, Result<ControlMessage>>();
+
+/** The message of a body that nobody changes any more. */
+export function decodeOnce(body: Uint8Array): Result<ControlMessage> {
+  let message = messages.get(body);
+  if (!message) {
+    message = decodeMessage(body);
+    messages.set(body, message);
+  }
+  return message;
+}
 
 /** Refuses what the real channel refuses, without the cost of hashing: whether a datagram is authentic stands in it. */
 export function createSimulatedChannel(
@@ -34,12 +49,17 @@ export function createSimulatedChannel(
       if (datagram[layout.cluster] !== cluster) return refuse('another cluster');
       const name = names[datagram[layout.sender] ?? -1];
       if (datagram[layout.authentic] !== 1 || name === undefined) return refuse('not authentic');
-      return ok({
-        sender: name,
-        session: readU32(datagram, layout.session),
-        counter: readU32(datagram, layout.counter),
-        body: datagram.subarray(layout.body),
-      });
+      let envelope = envelopes.get(datagram);
+      if (!envelope) {
+        envelope = {
+          sender: name,
+          session: readU32(datagram, layout.session),
+          counter: readU32(datagram, layout.counter),
+          body: datagram.subarray(layout.body),
+        };
+        envelopes.set(datagram, envelope);
+      }
+      return ok(envelope);
     },
   };
 }

@@ -83,7 +83,7 @@ export class ControlLan {
   /** What the agent of this host has had. */
   recorded(host: Host): readonly Recorded[] {
     const recorded = this.#recorded[host.index] ?? [];
-    return recorded.at(-1)?.life === host.life ? recorded : [];
+    return recorded.at(-1)?.life === host.life ? recorded.slice(-recordedMax) : [];
   }
 
   /** What earlier lives of it have had. */
@@ -95,11 +95,12 @@ export class ControlLan {
     const recorded = this.#recorded[to.index] ?? [];
     if (recorded[0] && recorded[0].life !== record.life) {
       const older = this.#older[to.index] ?? [];
-      older.push(...recorded.splice(0));
+      older.push(...recorded.splice(0).slice(-recordedMax));
       older.splice(0, older.length - olderMax);
     }
     recorded.push(record);
-    if (recorded.length > recordedMax) recorded.shift();
+    // Not one by one: there are many.
+    if (recorded.length > 2 * recordedMax) recorded.splice(0, recordedMax);
   }
 
   #note(from: Host, datagram: Uint8Array): void {

@@ -9,21 +9,32 @@ export class Trace {
     this.lines = keepsLines ? [] : null;
   }
 
-  /** FNV-1a over 32-bit words, twice from different starts. */
   fold(word: number): void {
-    this.#low = Math.imul(this.#low ^ word, 0x01000193);
-    this.#high = Math.imul(this.#high ^ word ^ (word >>> 15), 0x01000193);
-    this.#high ^= this.#high >>> 13;
+    this.#fold(1, () => word);
   }
 
   foldBytes(bytes: Uint8Array): void {
-    for (let i = 0; i < bytes.length; i++) this.fold(bytes[i] ?? 0);
+    this.#fold(bytes.length, (i) => bytes[i] ?? 0);
   }
 
   line(at: number, text: string): void {
     const line = `${at.toFixed(3).padStart(10)} ${text}`;
-    for (let i = 0; i < line.length; i++) this.fold(line.charCodeAt(i));
+    this.#fold(line.length, (i) => line.charCodeAt(i));
     this.lines?.push(line);
+  }
+
+  /** FNV-1a over 32-bit words, twice from different starts. */
+  #fold(words: number, word: (index: number) => number): void {
+    let low = this.#low;
+    let high = this.#high;
+    for (let i = 0; i < words; i++) {
+      const next = word(i);
+      low = Math.imul(low ^ next, 0x01000193);
+      high = Math.imul(high ^ next ^ (next >>> 15), 0x01000193);
+      high ^= high >>> 13;
+    }
+    this.#low = low;
+    this.#high = high;
   }
 
   /** 16 hexadecimal digits. */

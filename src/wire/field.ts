@@ -152,18 +152,36 @@ export const ipv4Flow: Field<TcpFlow> = record({ client: ipv4, clientPort: u16, 
 /** Longest name of an agent, in bytes; all of them are ASCII. */
 export const nameBytesMax = 32;
 
+const nameText = text(nameBytesMax);
+
+/** Names that were read of late: each is one string, which is found and compared faster than many that are equal. */
+const readNames = new Map<string, string>();
+const readNamesMax = 1024;
+
+function isName(value: string): boolean {
+  return /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(value);
+}
+
 /** The name of an agent. */
-export const nodeName: Field<string> = checked(text(nameBytesMax), (value) =>
-  /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(value) ? null : 'not a name',
-);
+export const nodeName: Field<string> = {
+  read(reader: Reader, name: string): string {
+    const value = nameText.read(reader, name);
+    const known = readNames.get(value);
+    if (known !== undefined) return known;
+    if (!isName(value)) return reader.refuse(`${name}: not a name`);
+    if (readNames.size >= readNamesMax) readNames.clear();
+    readNames.set(value, value);
+    return value;
+  },
+  write: nameText.write,
+};
 
 /** The name of an agent, or nobody: an empty text. */
 export const nodeNameOrNone: Field<string | null> = {
   read(reader: Reader, name: string): string | null {
     const value = reader.text(nameBytesMax, name);
-    return value === '' || /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(value)
-      ? value || null
-      : reader.refuse(`${name}: not a name`);
+    if (value === '') return null;
+    return readNames.get(value) ?? (isName(value) ? value : reader.refuse(`${name}: not a name`));
   },
   write: (writer, value) => writer.text(value ?? ''),
 };

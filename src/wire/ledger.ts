@@ -182,8 +182,11 @@ export function encodeLedger(value: Ledger): Uint8Array {
   return bytes;
 }
 
-export function decodeLedger(encoded: Uint8Array): Result<Ledger> {
-  return decode(encoded, (reader) => readLedger(reader));
+/** The bytes go with the value: it is sent on, and stored, as it came. Nobody may change them any more. */
+export function decodeLedger(bytes: Uint8Array): Result<Ledger> {
+  const read = decode(bytes, (reader) => readLedger(reader));
+  if (read.ok) encoded.set(read.value, bytes);
+  return read;
 }
 
 /** As part of a longer value; bounds and contradictions are refused. */

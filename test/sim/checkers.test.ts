@@ -182,7 +182,7 @@ describe('invariant 6', () => {
     world.checkers.acted(owner, map(2, ['n2', 'n2', 'n2', 'n2']));
     away.plugCable();
     away.run({} as Agent);
-    world.checkers.acted(owner, { ...map(3, ['n2', 'n2', 'n2', 'n2']), holders: [{ name: 'n1', slots: [1] }] });
+    world.checkers.acted(owner, map(3, ['n2', 'n2', 'n2', 'n2']), () => [{ name: 'n1', slots: [1] }]);
     const broken = { ...connection, holder: away, holderBoot: away.boot, waitingSince: null };
     await timeline.run(3900);
     world.checkers.reset(broken, owner);
