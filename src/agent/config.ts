@@ -156,7 +156,7 @@ export const certificatesSchema = z
   })
   .optional()
   .describe(
-    'With what this replica proves its name to the others: it signs its control messages, and hears only what is signed.',
+    'With what this replica proves its name to the others: it signs its control messages, and hears only what is signed; and its joins: without a key they count in a public group alone.',
   );
 
 /** `agent.yaml`, field by field: check, default, documentation. */

@@ -167,11 +167,11 @@ function isRouted({ delivery }: ServiceEntry, routers: AgentConfig['routers']): 
   return delivery === 'router' || Object.keys(routers).length > 0;
 }
 
-/** Joins are for routers. */
+/** Joins are for routers, and signed where there is a certificate. */
 function joinsOf(config: AgentConfig, service: ServiceEntry, log: Logger): Joins {
   if (Object.keys(config.routers).length === 0) return noJoins;
   const files = readCertificates(config);
-  if (!files) log.warn('without certificates joins are not signed: routers count them in public groups alone');
+  if (!files) log.warn('joins are not signed, as agent.yaml names no certificates: they count in a public group alone');
   return openJoins(config, service, files, monotonicClock, log);
 }
 

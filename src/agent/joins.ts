@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { IpAddress } from '../base/address.ts';
 import { messageOf } from '../base/operating-error.ts';
+import type { Result } from '../base/result.ts';
 import type { Advertised } from '../control/routing.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
-import { signedJoin } from '../identity/join.ts';
+import { type Join, signedJoin } from '../identity/join.ts';
 import type { MemberFiles } from '../platform/certificates.ts';
 import { type IgmpSocket, openIgmpSocket } from '../platform/igmp-socket.ts';
 import { certificateBytes, joinSigner } from '../platform/join-signatures.ts';
@@ -12,12 +13,12 @@ import { ownAddress } from '../platform/link-addresses.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type DueReport, Joining } from '../router/joining.ts';
 import { coverSlots } from '../space/index.ts';
-import { decodeIgmp } from '../wire/igmp.ts';
-import { randomKeyBytes, signatureBytes } from '../wire/igmp-extension.ts';
+import { decodeIgmp, encodeKeylessJoin } from '../wire/igmp.ts';
+import { type Credentials, randomKeyBytes } from '../wire/igmp-extension.ts';
 import { decodeIgmpPacket, encodeIgmpPacket } from '../wire/igmp-packet.ts';
 import { type AgentConfig, addressOf } from './config.ts';
 
-/** Tells the routers of a service what they are to send here, by joins to its group that this replica signs, if it has a key. */
+/** Tells the routers of a service what they are to send here, by joins to its group, which this replica signs if it has a key. */
 export interface Joins {
   take(advertised: Advertised): void;
   /** Takes nothing any more; resolves when that was said as often as it has to be. */
@@ -31,10 +32,7 @@ export const noJoins: Joins = { take() {}, leave: async () => {}, close: async (
 /** Where reports of version 3 go (RFC 3376, section 4.2.14). */
 const allRouters = addressOf('224.0.0.22');
 
-/**
- * Without `files` joins carry no certificate and a signature that is none, for the sake of what else the authentication says: a router of a public group goes by their epoch, and every
- * other refuses them. Throws an OperatingError when the device cannot be heard.
- */
+/** Without `files` joins have neither certificate nor signature: a router of a public group goes by their epoch, and every other refuses them. Throws an OperatingError when the device cannot be heard. */
 export function openJoins(
   config: AgentConfig,
   service: ServiceEntry,
@@ -45,14 +43,25 @@ export function openJoins(
   return new RunningJoins(addressOf(config.service.group), service, files, clock, log);
 }
 
+/** One join as a message of IGMP; refused when it does not fit one packet. */
+type Encoder = (join: Join, credentials: Omit<Credentials, 'certificate'>) => Promise<Result<Uint8Array>>;
+
+const keyless: Encoder = async ({ type, group, filters }, credentials) =>
+  encodeKeylessJoin(type, group, filters, credentials);
+
+function signing(files: MemberFiles): Encoder {
+  const certificate = certificateBytes(files.certificate);
+  const sign = joinSigner(files.key);
+  return (join, credentials) => signedJoin(join, { ...credentials, certificate }, sign);
+}
+
 class RunningJoins implements Joins {
   readonly #group: IpAddress;
   readonly #service: ServiceEntry;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #joining: Joining;
-  readonly #certificate: Uint8Array;
-  readonly #sign: ReturnType<typeof joinSigner>;
+  readonly #encode: Encoder;
   readonly #socket: IgmpSocket;
   #cancel = (): void => {};
   #sending: Promise<void> = Promise.resolve();
@@ -64,8 +73,7 @@ class RunningJoins implements Joins {
     this.#clock = clock;
     this.#log = log;
     this.#joining = new Joining({ group, random: () => randomBytes(4).readUInt32BE() / 2 ** 32 });
-    this.#certificate = files ? certificateBytes(files.certificate) : new Uint8Array(0);
-    this.#sign = files ? joinSigner(files.key) : async () => new Uint8Array(signatureBytes);
+    this.#encode = files ? signing(files) : keyless;
     this.#socket = openIgmpSocket(
       service.device,
       {},
@@ -120,9 +128,9 @@ class RunningJoins implements Joins {
     const source = ownAddress(this.#service.device);
     const credentials = {
       ...{ requester: source, timeMs: Date.now(), randomKey: Uint8Array.from(randomBytes(randomKeyBytes)) },
-      ...{ epoch, certificate: this.#certificate },
+      epoch,
     };
-    const message = await signedJoin({ type, group: this.#group, filters }, credentials, this.#sign);
+    const message = await this.#encode({ type, group: this.#group, filters }, credentials);
     if (!message.ok) this.#log.error(`join: ${message.reason}; the share of this replica is in too many pieces`);
     else if (this.#isOpen) {
       this.#socket.send(encodeIgmpPacket({ source, destination: allRouters, message: message.value }));

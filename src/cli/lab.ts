@@ -57,7 +57,7 @@ export async function up(name: string, options: UpOptions): Promise<void> {
     serve: [options.serve ?? `exec ${served.serve}`],
     ports: ports.split(','),
     certified: options.certified ?? false,
-    isPublic: options.public ?? false,
+    joins: { arePublic: options.public ?? false },
     policy: 'strategy: equal\n',
     onProgress: (line) => process.stderr.write(`${line}\n`),
     signal: interrupted.signal,
@@ -103,10 +103,9 @@ export async function step(name: string, text: string): Promise<void> {
     return;
   }
   const lab = labNamed(name);
-  const replicas = lab.plan.replicas.map((replica) => replica.name);
   const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
-  await takeStep(lab, readStep(text, replicas), interrupted.signal, (done) =>
+  await takeStep(lab, readStep(text, lab.plan), interrupted.signal, (done) =>
     process.stdout.write(`${stepLabel(done)}\n`),
   );
 }

@@ -10,13 +10,23 @@ export {
   labNamed,
   labUp,
   type ReplicaStatus,
+  untilForwarding,
 } from './lab.ts';
-export { setCable } from './network.ts';
+export { plugInStranger, setCable } from './network.ts';
 export { asOrdinaryUser } from './ordinary-user.ts';
-export { type LabClient, type LabDelivery, type LabNode, type LabPlan, type LabRouter, planLab } from './plan.ts';
+export {
+  type LabClient,
+  type LabDelivery,
+  type LabNode,
+  type LabPlan,
+  type LabRouter,
+  planLab,
+  routerNames,
+} from './plan.ts';
 export { programFolders } from './program-folders.ts';
+export { memberFiles, revokeReplica } from './replica-files.ts';
 export { destroyState, isAgentAlive, killHost, killServers, restartAgent, signalAgent } from './replica-processes.ts';
-export { killRouter, restartRouter, routeAround, signalRouter } from './router-processes.ts';
+export { isRouterAlive, killRouter, restartRouter, routeAround, signalRouter } from './router-processes.ts';
 export { spawnOn } from './spawn-on.ts';
 export type { SwitchFaults } from './state.ts';
 export { setSwitchFaults, switchFaultsOf, switchRules } from './switch-faults.ts';

@@ -6,10 +6,10 @@ import { attendTo } from './attached-process.ts';
 import { formCluster } from './cluster.ts';
 import { listeningPorts } from './listening.ts';
 import { buildNetwork, existingNamespaces, removeNamespace } from './network.ts';
-import { type LabNode, type LabPlan, type LabSize, planLab } from './plan.ts';
+import { type LabPlan, type LabSize, planLab } from './plan.ts';
 import { prepare } from './preparation.ts';
 import { endProcess, isAlive, type ProcessRecord } from './process-record.ts';
-import { policyPath, replicaFiles, routerFiles, writeReplicaFiles } from './replica-files.ts';
+import { type JoinRules, policyPath, replicaFiles, routerFiles, writeReplicaFiles } from './replica-files.ts';
 import { agentPatienceMs, spawnAgent, spawnServer } from './replica-processes.ts';
 import { spawnRouter } from './router-processes.ts';
 import { spawnOn } from './spawn-on.ts';
@@ -39,8 +39,8 @@ export interface LabOptions extends LabSize {
   readonly checked?: readonly string[];
   /** The agents have certificates, so that connections of applications with the SDK can be moved. */
   readonly certified?: boolean;
-  /** Everybody may join the group, so nobody has certificates; of labs with routers. */
-  readonly isPublic?: boolean;
+  /** Where there are routers; by default the joins of the lab's own members count, and are heard from their link alone. */
+  readonly joins?: Partial<JoinRules>;
   /** How long UDP flows stay with their replica, such as "5s"; absent: they follow the slot. */
   readonly udpIdle?: string;
   /** Text of the policy file to begin with. */
@@ -57,6 +57,7 @@ export interface Lab {
   /** Save this file and the agents re-divide the clients. */
   readonly policyFile: string;
   socketOf(replica: string): string;
+  routerSocketOf(router: string): string;
 }
 
 /** What a replica says of itself: the part of `manycast status --json` that the lab looks at. */
@@ -150,6 +151,7 @@ function labOf(plan: LabPlan): Lab {
     directory,
     policyFile: policyPath(directory),
     socketOf: (replica) => replicaFiles(directory, replica).socket,
+    routerSocketOf: (router) => routerFiles(directory, router).socket,
   };
 }
 
@@ -169,10 +171,10 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
       : 'one switch';
   onProgress(`network: ${machines}, ${between}`);
   if (!plan.onLoopback) buildNetwork(plan);
-  const { ports, awaited = [], checked = [], udpIdle = null, isPublic = false } = options;
-  // Joins are signed, but those to a public group.
-  const certified = options.certified === true || (plan.routers.length > 0 && !isPublic);
-  await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified, isPublic, udpIdle });
+  const { ports, awaited = [], checked = [], udpIdle = null } = options;
+  const joins = { arePublic: false, fromClients: false, ...options.joins };
+  const certified = options.certified === true || (plan.routers.length > 0 && !joins.arePublic);
+  await writeReplicaFiles(directory, plan, options.policy, { ports, checked, certified, joins, udpIdle });
   await prepare(plan, options.prepare ?? [], options.signal);
   for (const router of plan.routers) routers.push(spawnRouter(plan, router));
   save();
@@ -192,8 +194,9 @@ async function build(plan: LabPlan, options: LabOptions): Promise<Lab> {
   await ready(plan, directory, processes, options.signal, 'answers', listens);
   await formCluster(new Map(plan.replicas.map(({ name }) => [name, replicaFiles(directory, name).socket])));
   await ready(plan, directory, processes, options.signal, 'serves');
-  for (const router of plan.routers) await forwarding(directory, router, options.signal);
-  return labOf(plan);
+  const lab = labOf(plan);
+  for (const { name } of plan.routers) await untilForwarding(lab, name, options.signal);
+  return lab;
 }
 
 /** The part of `manycast router status --json` that the lab looks at. */
@@ -201,8 +204,8 @@ interface RouterSeen {
   readonly services: readonly { readonly unclaimed: string }[];
 }
 
-/** Waits until a router sends the packets of every slot to somebody. */
-async function forwarding(directory: string, { name }: LabNode, signal: AbortSignal | undefined): Promise<void> {
+/** Waits until a router sends the packets of every slot to somebody. Throws an OperatingError when it does not within 20 s. */
+export async function untilForwarding({ directory }: Lab, name: string, signal?: AbortSignal): Promise<void> {
   const { socket, log } = routerFiles(directory, name);
   for (let waited = 0; waited <= readyMsMax; waited += pollMs) {
     checkInterrupted(signal);

@@ -34,6 +34,13 @@ export function buildNetwork(plan: LabPlan): void {
   for (const client of clients) inNamespace(client.namespace, addresses(client, client.addresses));
 }
 
+/** Adds the machine that is planned as a stranger to the segment of the replicas. */
+export function plugInStranger({ switchNamespace, stranger }: LabPlan): void {
+  ip(['netns', 'add', stranger.namespace]);
+  inNamespace(switchNamespace, cable(stranger.name, 'eth0', stranger.namespace, 'br0'));
+  inNamespace(stranger.namespace, up('eth0', stranger.address));
+}
+
 /** A cable from a port of the switch to a device of a machine. */
 function cable(port: string, device: string, namespace: string, bridge: string): string[] {
   return [`link add ${port} type veth peer name ${device} netns ${namespace}`, `link set ${port} master ${bridge} up`];

@@ -15,7 +15,7 @@ export interface LabSize {
   /** As in agent.yaml; `segment` by default. */
   readonly delivery?: LabDelivery;
   /** Of `router` delivery: one, or two side by side; 1 by default. Of `group` delivery: one, between the replicas and the clients; none by default. */
-  readonly routers?: number;
+  readonly routers?: number | undefined;
   /** Group delivery alone: all machines are this one, and what they send stays on its loopback device. Needs no namespaces, and no privilege. */
   readonly onLoopback?: boolean;
 }
@@ -48,6 +48,8 @@ export interface LabPlan {
   readonly routers: readonly LabRouter[];
   readonly replicas: readonly LabNode[];
   readonly clients: readonly LabClient[];
+  /** Among the replicas, and none of them: there is one only where somebody has plugged it in. */
+  readonly stranger: LabNode;
   readonly delivery: LabDelivery;
   readonly onLoopback: boolean;
   /** `address` is what clients send to: in group delivery the group. */
@@ -90,6 +92,7 @@ export function planLab(size: LabSize): LabPlan {
         subnet(101 + i, lastByte(k * clients + i, clients * addresses)),
       ),
     })),
+    stranger: { name: 'x1', namespace: namespace('x1'), address: subnet(0, 99) },
     delivery,
     onLoopback,
     service: { address: delivery === 'group' ? group : subnet(0, 100), group },
@@ -97,8 +100,9 @@ export function planLab(size: LabSize): LabPlan {
   };
 }
 
-function routerNames({ delivery, routers = delivery === 'router' ? 1 : 0 }: LabSize): string[] {
-  return routers <= 1 ? ['rt'].slice(0, routers) : Array.from({ length: routers }, (_, i) => `rt${i + 1}`);
+export function routerNames({ delivery, routers }: Pick<LabSize, 'delivery' | 'routers'>): string[] {
+  const count = routers ?? (delivery === 'router' ? 1 : 0);
+  return count <= 1 ? ['rt'].slice(0, count) : Array.from({ length: count }, (_, i) => `rt${i + 1}`);
 }
 
 /** Evenly over 1 to 254. */

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { revokeMembers, toRevoke } from '../platform/authority-change.ts';
 import { issueMember, makeAuthority, readAuthority, unlockAuthority } from '../platform/certificates.ts';
 import { newKeyring } from '../platform/keyring.ts';
 import type { LabNode, LabPlan, LabRouter } from './plan.ts';
@@ -37,14 +38,21 @@ export function policyPath(labDirectory: string): string {
   return join(labDirectory, 'policy.yaml');
 }
 
+/** What the routers do with joins. */
+export interface JoinRules {
+  /** Everybody may join, with no key at all. */
+  readonly arePublic: boolean;
+  /** They are heard from the clients' link too. */
+  readonly fromClients: boolean;
+}
+
 /** What the replicas serve, such as "80/tcp", and which of it their agents check. */
 export interface Served {
   readonly ports: readonly string[];
   readonly checked: readonly string[];
-  /** Agents have certificates, so that connections can be moved. */
+  /** Agents and routers have certificates, so that joins are signed and connections can be moved. */
   readonly certified: boolean;
-  /** Routers take joins that nobody has signed. */
-  readonly isPublic: boolean;
+  readonly joins: JoinRules;
   /** Null where UDP follows the slot. */
   readonly udpIdle: string | null;
 }
@@ -71,12 +79,13 @@ export async function writeReplicaFiles(
 }
 
 const certificates = 'certificates';
+const passphraseFile = 'passphrase';
 
 /** Of an authority whose passphrase is kept beside it, for whoever revokes a member of the lab. */
 async function writeCertificates(directory: string, plan: LabPlan): Promise<void> {
   const passphrase = randomBytes(16).toString('hex');
   await makeAuthority(directory, clusterOf(plan), passphrase);
-  writeFileSync(join(directory, 'passphrase'), `${passphrase}\n`, { mode: 0o600 });
+  writeFileSync(join(directory, passphraseFile), `${passphrase}\n`, { mode: 0o600 });
   const authority = readAuthority(directory);
   const key = unlockAuthority(authority, passphrase);
   await Promise.all(
@@ -84,6 +93,22 @@ async function writeCertificates(directory: string, plan: LabPlan): Promise<void
       issueMember(authority, key, { replica: name, days: 30, out: directory }),
     ),
   );
+}
+
+/** Puts the certificates of a replica on the list of the lab's authority, which agents and routers follow. */
+export function revokeReplica(labDirectory: string, replica: string): void {
+  const authority = readAuthority(join(labDirectory, certificates));
+  const passphrase = readFileSync(join(authority.directory, passphraseFile), 'utf8').trim();
+  revokeMembers(authority, passphrase, toRevoke(authority, [replica]));
+}
+
+/** Where the key of a member of the lab is, and its certificate. */
+export function memberFiles(
+  labDirectory: string,
+  member: string,
+): { readonly certificate: string; readonly key: string } {
+  const file = (each: string): string => join(labDirectory, certificates, each);
+  return { certificate: file(`${member}.crt`), key: file(`${member}.key`) };
 }
 
 function clusterOf({ name }: LabPlan): string {
@@ -150,23 +175,25 @@ export function routerFiles(labDirectory: string, router: string): RouterFiles {
   return { directory, config: file('router.yaml'), socket: file('router.sock'), log: file('router.log') };
 }
 
-/** Joins to a group that is not public count when a certificate of the lab's authority has signed them. */
+/** Joins count when a certificate of the lab's authority has signed them, or always. */
 function writeRouterFile(labDirectory: string, plan: LabPlan, router: LabRouter, served: Served): void {
-  const { ports, udpIdle, certified, isPublic } = served;
+  const { ports, udpIdle, certified, joins } = served;
   const { directory, config } = routerFiles(labDirectory, router.name);
   const isGroup = plan.delivery === 'group';
   const { address, group } = plan.service;
   const service = { name: 'web', ...(isGroup ? {} : { address }), ports, group };
   const content = {
     node: router.name,
-    links: ['eth0'],
+    links: joins.fromClients ? ['eth0', 'eth1'] : ['eth0'],
     ...(isGroup ? { clients: ['eth1'] } : {}),
     services: [
       {
         cluster: clusterOf(plan),
         ...(isGroup ? { delivery: plan.delivery } : {}),
         service: { ...service, ...(udpIdle === null ? {} : { udpIdle }) },
-        access: isPublic ? { kind: 'public' } : { kind: 'authority', ca: `../${certificates}/ca.crt` },
+        access: joins.arePublic
+          ? { kind: 'public' }
+          : { kind: 'authority', ca: `../${certificates}/ca.crt`, revoked: `../${certificates}/ca.crl` },
         control: controlOf(plan),
         routers: routersOf(plan),
         ...(certified ? { certificates: certificatesOf(router) } : {}),

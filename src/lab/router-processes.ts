@@ -3,7 +3,7 @@ import { defined } from '../base/assert.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { endNamespaceProcesses, routeOver, setRouterCables } from './network.ts';
 import type { LabPlan, LabRouter } from './plan.ts';
-import { endProcess, type ProcessRecord, signalProcess, spawnDetached } from './process-record.ts';
+import { endProcess, isAlive, type ProcessRecord, signalProcess, spawnDetached } from './process-record.ts';
 import { routerFiles } from './replica-files.ts';
 import { agentPatienceMs } from './replica-processes.ts';
 import { labDirectory, stateOfLab, writeLabState } from './state.ts';
@@ -15,6 +15,10 @@ export function spawnRouter(plan: LabPlan, { name, namespace }: LabRouter): Proc
   const { config, log } = routerFiles(labDirectory(plan.name), name);
   const argv = [process.execPath, command, 'router', '-c', config];
   return spawnDetached(['ip', 'netns', 'exec', namespace, ...argv], log, process.env);
+}
+
+export function isRouterAlive(plan: LabPlan, router: string): boolean {
+  return isAlive(recordOf(plan, router));
 }
 
 /** Signals the daemon of a router, if it lives. */

@@ -14,7 +14,7 @@ export function spawnOn(plan: LabPlan, node: string, argv: readonly string[], op
 function namespaceOf(plan: LabPlan, name: string): string {
   if (name === 'sw') return plan.switchNamespace;
   const nodes: readonly LabNode[] = [...plan.replicas, ...plan.clients, ...plan.routers];
-  const node = nodes.find((each) => each.name === name);
+  const node = [...nodes, plan.stranger].find((each) => each.name === name);
   if (!node) {
     const allowed = nodes.map((each) => each.name).join(', ');
     throw new OperatingError('lab', `the lab "${plan.name}" has no node "${name}", allowed are ${allowed}, sw`);

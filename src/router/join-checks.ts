@@ -137,7 +137,7 @@ export class JoinChecks {
       const { epoch = 0, timeMs = came.now.wallMs } = authentication ?? {};
       return accept({ ...of(said.group, came.link, came.source, null), epoch, timeMs, isLeave, filters, serial: null });
     }
-    if (!authentication) return refuse('unsigned', describe(said.group, came));
+    if (!authentication || authentication.signature.length === 0) return refuse('unsigned', describe(said.group, came));
     const objection = this.#objection(authentication, said.group, came);
     if (objection) return objection;
     const member = this.#member(record, authentication, came);

@@ -3,6 +3,7 @@ import { lapsesOf } from './lapses.ts';
 import type { Measures } from './measures.ts';
 import { type Ownership, ownershipFrom } from './ownership.ts';
 import type { RequestRecord, RunRecords, SessionRecord, StepRecord } from './records.ts';
+import { routingMeasures } from './routing.ts';
 import { serviceMeasures } from './service-gaps.ts';
 import { storyOf } from './story.ts';
 import { trafficMeasures } from './traffic.ts';
@@ -46,6 +47,7 @@ export function judge(records: RunRecords, slotOfClient: (client: string) => num
     ),
     'datagrams.astray': strayFlows(records, ownership, slotOfClient),
     'commands.moves': commandMoves(records, ownership, slotOfClient),
+    ...routingMeasures(records.routing),
     'capture.drops': records.drops,
   };
   return { measures, failovers, failures, story: storyOf(records, ownership, slotOfClient, failovers) };

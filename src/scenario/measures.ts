@@ -46,6 +46,26 @@ export const measureMeanings = {
   'commands.moves': 'how often the slot of its client changed its owner while a command ran, the least of all commands',
   'slots.unsettled':
     'slots that were on their way, that had connections at others than their owner, or that were nobody’s, when the timeline ended',
+  'joins.refused': 'joins that routers heard and that did not count, whatever the reason; of all routers together',
+  'joins.refused.malformed': 'of those, damaged ones, or none that a router knows',
+  'joins.refused.unsigned': 'without a signature',
+  'joins.refused.duplicate': 'heard already: copies',
+  'joins.refused.not-timely': 'signed too long ago, or in the future',
+  'joins.refused.wrong-link': 'for an address that is not their sender’s, or not of the link they came on',
+  'joins.refused.no-key': 'to a group whose authority is not known',
+  'joins.refused.rate-limit': 'more than are checked in a second',
+  'joins.refused.certificate':
+    'with a certificate of another authority or cluster, one that is not in force, or one that is revoked',
+  'joins.refused.signature': 'changed, or signed by another key than that of their certificate',
+  'joins.refused.stale-epoch': 'older than one of the same member that counts',
+  'joins.ofImpostors': 'joins that impostors sent',
+  'routers.slotsTaken':
+    'slots that a router sent to somebody else after the joins of an impostor were judged than before; of all such steps together',
+  'routers.slotsAstray':
+    'slots that a router sent to another replica than the agents said when the timeline ended; of all routers together',
+  'routers.tagsMost':
+    'the most connections at one time that a router sent to another replica than the owner of their slot (handoff `tag`)',
+  'routers.tagsLeft': 'those that it still did when the timeline ended',
   'capture.drops': 'frames that the capture at the switch missed',
 } as const;
 

@@ -8,6 +8,7 @@ import { judge } from './judge.ts';
 import { type MeasureName, measureNames } from './measures.ts';
 import type { RunRecords, StepRecord, TableRecord } from './records.ts';
 import { reportOf, type ShareTeller } from './report.ts';
+import { noRouting } from './routing.ts';
 import { type ScenarioRun, sessionsAskedBy } from './run.ts';
 import { policiesOf, type Scenario } from './schema.ts';
 import { isSimulated, type SimulatedClients, startSimulatedClients } from './sim-clients.ts';
@@ -106,7 +107,16 @@ async function record(
   clients.ending = true;
   for (const close of clients.closers) close();
   while (clients.underWay > 0 && simulation.now < end + patienceMs && (await simulation.run(lookMs)));
-  return { begin, end, replicas, sessionsAsked: sessionsAskedBy(simulated), slotsUnsettled, steps, ...seen.records };
+  return {
+    begin,
+    end,
+    replicas,
+    sessionsAsked: sessionsAskedBy(simulated),
+    slotsUnsettled,
+    routing: noRouting,
+    steps,
+    ...seen.records,
+  };
 }
 
 /** What of connections may be relied on under all of these policies. */

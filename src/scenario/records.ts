@@ -1,4 +1,5 @@
 import type { CapturedSegment } from '../lab/index.ts';
+import type { RoutingRecord } from './routing.ts';
 
 /** One HTTP request as a client saw it. Times are Unix milliseconds. */
 export interface RequestRecord {
@@ -128,7 +129,11 @@ export type ReplicaStep =
 
 /** A step of the timeline: when it began; for that of one replica also when it had its effect. */
 export type StepRecord =
-  | { readonly what: 'policy' | 'move' | 'block' | 'loss'; readonly at: number; readonly label: string }
+  | {
+      readonly what: 'policy' | 'move' | 'block' | 'loss' | 'revoke' | 'withdraw' | 'router' | 'impostor';
+      readonly at: number;
+      readonly label: string;
+    }
   | { readonly what: ReplicaStep; readonly at: number; readonly done: number; readonly replica: string };
 
 /** All that a run recorded. */
@@ -149,6 +154,7 @@ export interface RunRecords {
   readonly commands: readonly CommandRecord[];
   readonly tables: readonly TableRecord[];
   readonly steps: readonly StepRecord[];
+  readonly routing: RoutingRecord;
   readonly segments: readonly CapturedSegment[];
   readonly drops: number;
 }

@@ -10,12 +10,14 @@ import { unixMsOf } from '../platform/monotonic-clock.ts';
 import { type Partition, partitionOf, slotOf } from '../space/index.ts';
 import { clientRecords } from './client-records.ts';
 import { startClients } from './clients.ts';
+import { openImpostor } from './impostor.ts';
 import { judge } from './judge.ts';
 import { missingNeed } from './needs.ts';
 import type { RunRecords, StepRecord, TableRecord } from './records.ts';
 import type { RepetitionReport } from './repetition.ts';
 import { reportOf, type ScenarioReport, type SkippedReport, type Taken } from './report.ts';
-import { policiesOf, type Scenario } from './schema.ts';
+import { watchRouting } from './routing-watch.ts';
+import { type Scenario, transfers } from './schema.ts';
 import { preparationsOf, serversFor } from './servers.ts';
 import { stepLabel } from './step-label.ts';
 import { createStepper } from './steps.ts';
@@ -50,8 +52,12 @@ export async function runScenario(scenario: Scenario, { onProgress, signal }: Ru
     ports: servers.map(({ port }) => port),
     awaited: servers.map(({ port }) => port),
     checked: servers.flatMap(({ port, checked }) => (checked ? [port] : [])),
-    certified: policiesOf(scenario).some(({ handoff }) => handoff === 'transfer'),
+    certified: transfers(scenario),
     delivery: scenario.delivery,
+    joins: {
+      arePublic: scenario.access === 'public',
+      fromClients: scenario.timeline.some((step) => 'impostor' in step && step.impostor.join === 'other-link'),
+    },
     ...(scenario.udpIdle === undefined ? {} : { udpIdle: scenario.udpIdle }),
     policy: stringify(scenario.policy),
     onProgress,
@@ -120,14 +126,10 @@ async function record(
   const steps: StepRecord[] = [];
   const seen = clientRecords();
   const watching = new AbortController();
-  const watchers = Promise.all(
-    lab.plan.replicas.map(({ name }) =>
-      watchTables(lab.socketOf(name), name, partition, (table) => tables.push(table), watching.signal),
-    ),
-  );
-  // Looked at in the end; until then a failure of it must not end the program, which has a network to take down.
-  watchers.catch(() => {});
+  const watchers = watchAllTables(lab, (table) => tables.push(table), watching.signal);
   const capture = await captureAtSwitch(lab.plan);
+  const impostor = scenario.timeline.some((step) => 'impostor' in step) ? await openImpostor(lab) : null;
+  const routing = await watchRouting(lab, partition);
   const begin = unixMs();
   const clients = startClients(lab.plan, scenario.workloads, seen.add);
   const progress = setInterval(() => {
@@ -138,12 +140,17 @@ async function record(
     onProgress(`${seconds(begin)}  ${stepLabel(step)}`);
     steps.push(step);
   };
-  const stepper = createStepper(lab, signal, onStep, seen.moved);
+  const stepper = createStepper(lab, signal, onStep, {
+    moved: seen.moved,
+    impostor: (wish) => routing.judged(() => defined(impostor, 'one that is told').send(wish)),
+  });
   try {
     for (const step of scenario.timeline) await stepper.take(step);
     const end = unixMs();
     stepper.checkAgents();
-    const slotsUnsettled = unsettledSlots(await statusesOf(lab), partition.slotCount);
+    const statuses = await statusesOf(lab);
+    const slotsUnsettled = unsettledSlots(statuses, partition.slotCount);
+    const routed = await routing.end(sharesOf(statuses));
     await clients.end();
     const { segments, drops } = await capture.end();
     if (segments.length === 0 && seen.records.requests.some(({ replica }) => replica !== null)) {
@@ -154,13 +161,25 @@ async function record(
       replicas: lab.plan.replicas.map(({ name }) => name),
       sessionsAsked: sessionsAskedBy(scenario.workloads),
       slotsUnsettled,
+      routing: routed,
     };
   } finally {
     stepper.close();
+    impostor?.close();
+    routing.close();
     clearInterval(progress);
     watching.abort();
     await watchers;
   }
+}
+
+function watchAllTables(lab: Lab, onTable: (table: TableRecord) => void, signal: AbortSignal): Promise<unknown> {
+  const watchers = Promise.all(
+    lab.plan.replicas.map(({ name }) => watchTables(lab.socketOf(name), name, partition, onTable, signal)),
+  );
+  // Looked at in the end; until then a failure of it must not end the program, which has a network to take down.
+  watchers.catch(() => {});
+  return watchers;
 }
 
 /** Long-lived connections that workloads keep open. */
@@ -169,6 +188,11 @@ export function sessionsAskedBy(workloads: readonly Workload[]): number {
     if (each.kind === 'tcp-echo') return sum + each.sessions;
     return each.kind === 'stream' ? sum + each.streams : sum;
   }, 0);
+}
+
+/** As the agent says that knows the newest ledger. */
+function sharesOf(statuses: readonly ReplicaStatus[]): ReplicaStatus['owners'] {
+  return [...statuses].sort((a, b) => b.epoch - a.epoch)[0]?.owners ?? [];
 }
 
 /** Of all agents that answer. */

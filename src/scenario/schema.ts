@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { firstIssue } from '../base/schema-issue.ts';
 import { readYaml } from '../base/yaml.ts';
+import { type LabNode, type LabPlan, routerNames } from '../lab/index.ts';
 import { policySchema } from '../policy/index.ts';
 import { measureNames } from './measures.ts';
 import { needs } from './needs.ts';
@@ -38,6 +39,9 @@ export const scenarioSchema = z.strictObject({
       replicas: count(16).describe('Replicas, `r1` and so on.'),
       clients: count(16).describe('Client machines, `c1` and so on.'),
       addresses: count(64).describe('Addresses of each client machine.'),
+      routers: count(2)
+        .optional()
+        .describe('Router delivery alone: one router, `rt`, or two side by side, `rt1` and `rt2`; one by default.'),
       onLoopback: z
         .boolean()
         .default(false)
@@ -58,6 +62,12 @@ export const scenarioSchema = z.strictObject({
     .default('segment')
     .describe(
       'As in agent.yaml: how packets reach the replicas. With `router` there is a router between them and the clients; in `group` delivery there is `udp-echo` alone.',
+    ),
+  access: z
+    .enum(['authority', 'public'])
+    .default('authority')
+    .describe(
+      'Of `router` delivery, as `access.kind` of router.yaml: with `authority` every agent has a certificate of the lab’s, and joins are signed; with `public` nobody has a key.',
     ),
   otherwise: z
     .string()
@@ -95,10 +105,7 @@ export function readScenario(path: string): Scenario {
   if (!checked.success) {
     throw new OperatingError('scenario', `${path}: ${firstIssue(scenarioSchema, checked.error, input)}`);
   }
-  const { timeline, topology } = checked.data;
-  const replicas = Array.from({ length: topology.replicas }, (_, i) => `r${i + 1}`);
-  const stranger = strangerComplaint(timeline, replicas);
-  const complaint = stranger ?? workloadComplaint(checked.data) ?? deliveryComplaint(checked.data);
+  const complaint = workloadComplaint(checked.data) ?? deliveryComplaint(checked.data);
   if (complaint) throw new OperatingError('scenario', `${path}: ${complaint}`);
   return checked.data;
 }
@@ -132,7 +139,12 @@ function workloadComplaint({ workloads, topology }: Scenario): string | null {
 }
 
 /** What needs more than the delivery, or the network, has. */
-function deliveryComplaint({ delivery, topology, workloads, timeline }: Scenario): string | null {
+function deliveryComplaint(scenario: Scenario): string | null {
+  const { delivery, topology, workloads, timeline } = scenario;
+  const replicas = Array.from({ length: topology.replicas }, (_, i) => `r${i + 1}`);
+  const unknown = strangerComplaint(timeline, { replicas, routers: routerNames({ delivery, ...topology }) });
+  if (unknown) return unknown;
+  if (topology.routers !== undefined && delivery !== 'router') return 'topology.routers: only with router delivery';
   if (topology.onLoopback && delivery !== 'group') return 'topology.onLoopback: only with group delivery';
   const stranger = workloads.findIndex(({ kind }) => kind !== 'udp-echo');
   if (delivery === 'group' && stranger >= 0) return `workloads[${stranger}].kind: group delivery has udp-echo alone`;
@@ -142,7 +154,32 @@ function deliveryComplaint({ delivery, topology, workloads, timeline }: Scenario
   );
   if (topology.onLoopback && switched >= 0)
     return `timeline[${switched}]: without namespaces there is no switch, and no host`;
+  return keyComplaint(scenario);
+}
+
+/** Steps about keys where nobody has one, or about joins where there are none. */
+function keyComplaint(scenario: Scenario): string | null {
+  const { delivery, access, timeline } = scenario;
+  for (const [i, step] of timeline.entries()) {
+    if ('revoke' in step && !haveKeys(scenario)) return `timeline[${i}].revoke: nobody has a certificate`;
+    if (!('impostor' in step)) continue;
+    if (delivery !== 'router') return `timeline[${i}].impostor: joins are for routers, and there are none`;
+    const { join } = step.impostor;
+    if (access === 'public' && join !== 'unsigned')
+      return `timeline[${i}].impostor.join: "${join}" needs keys, and nobody has one`;
+  }
   return null;
+}
+
+/** Agents have certificates: to sign joins, or to hand connections over. */
+export function haveKeys(scenario: Scenario): boolean {
+  const { delivery, access } = scenario;
+  return (delivery === 'router' && access === 'authority') || transfers(scenario);
+}
+
+/** Connections are handed over under some policy. */
+export function transfers(scenario: Scenario): boolean {
+  return policiesOf(scenario).some(({ handoff }) => handoff === 'transfer');
 }
 
 /** All policies that are in force at some time. */
@@ -150,15 +187,16 @@ export function policiesOf({ policy, timeline }: Scenario): Scenario['policy'][]
   return [policy, ...timeline.flatMap((step) => ('policy' in step ? [step.policy] : []))];
 }
 
-/** One step as YAML, such as `cut: r2`, for a lab of these replicas. Throws an OperatingError of one clear line. */
-export function readStep(text: string, replicas: readonly string[]): Step {
+/** One step as YAML, such as `cut: r2`, for a lab. Throws an OperatingError of one clear line. */
+export function readStep(text: string, { replicas, routers }: Pick<LabPlan, 'replicas' | 'routers'>): Step {
   const refused = (reason: string) => new OperatingError('scenario', reason.replace(/^timeline\[0\][.:] ?/, ''));
   const input = readYaml(text, yamlBounds);
   if (!input.ok) throw refused(`step: ${input.reason}`);
   const misshapen = stepComplaint([input.value]);
   if (misshapen) throw refused(misshapen);
   const step = stepSchema.parse(input.value);
-  const stranger = strangerComplaint([step], replicas);
+  const names = (nodes: readonly LabNode[]): string[] => nodes.map(({ name }) => name);
+  const stranger = strangerComplaint([step], { replicas: names(replicas), routers: names(routers) });
   if (stranger) throw refused(stranger);
   return step;
 }

@@ -1,3 +1,4 @@
+import { defined } from '../base/assert.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { parseSlots } from '../space/index.ts';
 import type { ReplicaStep, StepRecord } from './records.ts';
@@ -7,8 +8,13 @@ import { others, roles, type Step } from './step-schema.ts';
 
 /** Why the simulator cannot do a step, in a few words; null when it can. */
 export function unknownStep(step: Step): string | null {
-  if ('moved' in step) return 'moved';
-  return 'kill' in step && step.kill.server !== undefined ? 'kill: { server }' : null;
+  const key = ['moved', 'revoke', 'withdraw', 'impostor'].find((each) => each in step);
+  if (key) return key;
+  if ('restart' in step && step.restart.router !== undefined) return 'restart: { router }';
+  if (!('kill' in step)) return null;
+  return (
+    (['server', 'router'] as const).map((each) => (step.kill[each] ? `kill: { ${each} }` : null)).find(Boolean) ?? null
+  );
 }
 
 interface SimulatedStage {
@@ -90,7 +96,7 @@ async function startAgain(
 ): Promise<void> {
   const { simulation, onStep } = stage;
   const at = simulation.now;
-  const replica = actor(stage, 'upgrade' in step ? step.upgrade : step.restart.agent);
+  const replica = actor(stage, 'upgrade' in step ? step.upgrade : defined(step.restart.agent, 'a replica'));
   if ('upgrade' in step) await simulation.upgrade(replica);
   else await simulation.restart(replica);
   onStep({ what: 'upgrade' in step ? 'upgrade' : 'restart', at, done: simulation.now, replica });

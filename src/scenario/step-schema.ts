@@ -19,6 +19,33 @@ const named = replica.describe(
 
 const blockEnd = replica.describe(`As elsewhere, or \`${others}\`: all replicas but the one at the other end.`);
 
+const router = z
+  .string()
+  .regex(/^rt[12]?$/, 'the name of a router: rt, or of two rt1 or rt2')
+  .describe('The router `rt`; of two `rt1` or `rt2`.');
+
+/** What an impostor may send. */
+export const impostorJoins = [
+  'unsigned',
+  'stale',
+  'copied',
+  'changed',
+  'other-link',
+  'other-cluster',
+  'signed',
+] as const;
+export type ImpostorJoin = (typeof impostorJoins)[number];
+
+const impostorMeanings = [
+  '`unsigned`: without a signature.',
+  '`stale`: with the key of the replica, but signed a minute ago.',
+  '`copied`: every signed join that it has heard since the clients began, once more.',
+  '`changed`: the newest of them by the replica, with one bit changed.',
+  '`other-link`: with the key and the address of the replica, on the link of the clients.',
+  '`other-cluster`: with the name of the replica, by a certificate of another authority.',
+  '`signed`: with the key of the replica, in every way as it should be: it counts unless that is revoked.',
+].join(' ');
+
 /** Slots as scenarios count them: by the default mask. */
 const slotCount = 256;
 /** How far a move has come, in order. */
@@ -82,10 +109,11 @@ const stepSchemas = {
           agent: named.optional(),
           host: named.optional(),
           server: named.optional(),
+          router: router.optional(),
         })
-        .refine(hasOneField, 'one of agent, host, server')
+        .refine(hasOneField, 'one of agent, host, server, router')
         .describe(
-          '`agent`: nothing else. `server`: what serves beside the agent. `host`: the cable, then every process, as when a machine loses power.',
+          '`agent`: nothing else. `server`: what serves beside the agent. `host`: the cables, then every process, as when a machine loses power; of a router too, which is in the way until `withdraw`. `router`: its daemon; the kernel goes on.',
         ),
     })
     .describe('Kill with SIGKILL.'),
@@ -100,8 +128,33 @@ const stepSchemas = {
     })
     .describe('Stop an agent for a while, as when its machine is starved.'),
   restart: z
-    .strictObject({ restart: z.strictObject({ agent: named }).describe('Whose agent.') })
-    .describe('Start an agent again; one that lives gets a SIGTERM first, and the timeline waits for its end.'),
+    .strictObject({
+      restart: z
+        .strictObject({ agent: named.optional(), router: router.optional() })
+        .refine(hasOneField, 'one of agent, router')
+        .describe('Whose agent, or which router.'),
+    })
+    .describe(
+      'Start an agent, or the daemon of a router, again; one that lives gets a SIGTERM first, and the timeline waits for its end. After a router it goes on when that sends the packets of all slots again.',
+    ),
+  withdraw: z
+    .strictObject({ withdraw: router })
+    .describe("Take a router out of everybody's routes, as a routing protocol does once it is not heard."),
+  revoke: z
+    .strictObject({ revoke: named })
+    .describe("Put the certificates of a replica on the authority's list, which agents and routers follow."),
+  impostor: z
+    .strictObject({
+      impostor: z
+        .strictObject({
+          join: z.enum(impostorJoins).describe(impostorMeanings),
+          as: named.default('r1').describe('The replica that it claims to be, or whose key it has.'),
+        })
+        .describe(
+          'On a machine among the replicas that is none of them; it claims the packets of all clients. The timeline goes on when every router has judged what was sent, or after 3 s.',
+        ),
+    })
+    .describe('Send joins that ought not to count.'),
   leave: z.strictObject({ leave: named }).describe('SIGTERM to the agent of a replica, which hands everything off.'),
   block: z
     .strictObject({
@@ -150,21 +203,31 @@ export function stepComplaint(timeline: readonly unknown[]): string | null {
 }
 
 /** The first name that is not there, as one line; null for none. */
-export function strangerComplaint(timeline: readonly Step[], replicas: readonly string[]): string | null {
+export function strangerComplaint(
+  timeline: readonly Step[],
+  { replicas, routers }: { readonly replicas: readonly string[]; readonly routers: readonly string[] },
+): string | null {
   const several = replicas.length > 1;
   for (const [i, step] of timeline.entries()) {
-    const allowed = [...replicas, ...(several ? roles : []), ...(several && 'block' in step ? [others] : [])];
+    const agents = [...replicas, ...(several ? roles : []), ...(several && 'block' in step ? [others] : [])];
     for (const [path, name] of namesIn(step)) {
-      if (!allowed.includes(name)) return `timeline[${i}].${path}: no such replica, allowed are ${allowed.join(', ')}`;
+      const what = ofRouters.includes(path) ? 'router' : 'replica';
+      const hosts = path === 'kill.host' ? [...agents, ...routers] : agents;
+      const allowed = what === 'router' ? routers : hosts;
+      if (allowed.includes(name)) continue;
+      return `timeline[${i}].${path}: no such ${what}, allowed are ${allowed.join(', ') || 'none without `delivery: router`'}`;
     }
   }
   return null;
 }
 
-/** Fields of steps that hold text and name no replica. */
-const nameless: readonly string[] = ['slots', 'until'];
+/** Fields of steps that name a router. */
+const ofRouters: readonly string[] = ['withdraw', 'kill.router', 'restart.router'];
 
-/** Every replica that a step names, with where it does. */
+/** Fields of steps that hold text and name nobody. */
+const nameless: readonly string[] = ['slots', 'until', 'join'];
+
+/** Every replica and router that a step names, with where it does. */
 function namesIn(step: Step): (readonly [path: string, name: string])[] {
   return Object.entries(step).flatMap(([key, value]: [string, unknown]) => {
     if (key === 'policy') return [];

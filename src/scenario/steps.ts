@@ -7,20 +7,28 @@ import { OperatingError } from '../base/operating-error.ts';
 import {
   destroyState,
   isAgentAlive,
+  isRouterAlive,
   killHost,
+  killRouter,
   killServers,
   type Lab,
   restartAgent,
+  restartRouter,
+  revokeReplica,
+  routeAround,
   type SwitchFaults,
   setCable,
   setSwitchFaults,
   signalAgent,
+  signalRouter,
   spawnOn,
   switchFaultsOf,
+  untilForwarding,
 } from '../lab/index.ts';
 import { unixMsOf } from '../platform/monotonic-clock.ts';
 import { createCast } from './cast.ts';
 import { changeCluster, untilServing } from './cluster-change.ts';
+import type { ImpostorWish } from './impostor.ts';
 import type { ReplicaStep, StepRecord } from './records.ts';
 import { policyLabel } from './step-label.ts';
 import { others, type Step } from './step-schema.ts';
@@ -38,6 +46,16 @@ export interface Stepper {
 type MoveStep = Extract<Step, { move: unknown }>;
 type KillStep = Extract<Step, { kill: unknown }>;
 type BlockStep = Extract<Step, { block: unknown }>;
+type ImpostorStep = Extract<Step, { impostor: unknown }>;
+type RestartStep = Extract<Step, { restart: unknown }>;
+
+/** What a step may need beside the lab. */
+export interface Bystanders {
+  /** Times that clients have seen a connection go on elsewhere. */
+  moved(): number;
+  /** Has an impostor send joins; resolves when they are judged. */
+  impostor(wish: ImpostorWish): Promise<void>;
+}
 
 /** Does one step on a lab, and sees it to its end: a stop until the agent goes on. */
 export async function takeStep(
@@ -46,7 +64,7 @@ export async function takeStep(
   signal: AbortSignal,
   onStep: (step: StepRecord) => void,
 ): Promise<void> {
-  const stepper = createStepper(lab, signal, onStep, noClients);
+  const stepper = createStepper(lab, signal, onStep, nobody);
   try {
     await stepper.take(step);
     if ('stop' in step) await delay(step.stop.seconds * 1000, undefined, { signal });
@@ -55,32 +73,42 @@ export async function takeStep(
   }
 }
 
-function noClients(): never {
-  throw new OperatingError('scenario', 'moved: there are no clients that could tell, as there are in a scenario');
-}
+const nobody: Bystanders = {
+  moved: () => {
+    throw new OperatingError('scenario', 'moved: there are no clients that could tell, as there are in a scenario');
+  },
+  impostor: () => {
+    throw new OperatingError(
+      'scenario',
+      'impostor: there is none that has heard the others, as there is in a scenario',
+    );
+  },
+};
 
-/** Does the steps of a timeline on a lab, and tells each when it is done; a stop once more when it is over. `moved`: times that clients have seen a connection go on elsewhere. */
+/** Does the steps of a timeline on a lab, and tells each when it is done; a stop once more when it is over. */
 export function createStepper(
   lab: Lab,
   signal: AbortSignal,
   onStep: (step: StepRecord) => void,
-  moved: () => number,
+  bystanders: Bystanders,
 ): Stepper {
   const stage: Stage = {
-    ...{ lab, signal, onStep, replicaOf: createCast(lab) },
+    ...{ lab, signal, onStep, bystanders, replicaOf: createCast(lab) },
     stopped: new Map(),
     ended: new Set(),
   };
   return {
     async take(step): Promise<void> {
       if ('wait' in step) await delay(step.wait * 1000, undefined, { signal });
-      else if ('moved' in step) await untilMoved(step.moved, moved, signal);
+      else if ('moved' in step) await untilMoved(step.moved, bystanders.moved, signal);
       else await take(stage, step);
     },
     checkAgents(): void {
-      const { replicas } = lab.plan;
+      const { replicas, routers } = lab.plan;
       const dead = replicas.find(({ name }) => !stage.ended.has(name) && !isAgentAlive(lab.plan, name));
       if (dead) throw new OperatingError('scenario', `the agent of ${dead.name} ended by itself`);
+      const gone = routers.find(({ name }) => !stage.ended.has(name) && !isRouterAlive(lab.plan, name));
+      if (gone) throw new OperatingError('scenario', `the daemon of ${gone.name} ended by itself`);
     },
     close(): void {
       for (const replica of [...stage.stopped.keys()]) goOn(stage, replica);
@@ -92,10 +120,11 @@ interface Stage {
   readonly lab: Lab;
   readonly signal: AbortSignal;
   readonly onStep: (step: StepRecord) => void;
+  readonly bystanders: Bystanders;
   readonly replicaOf: (name: string) => Promise<string>;
   /** Replicas whose agent is stopped, with what lets it go on. */
   readonly stopped: Map<string, NodeJS.Timeout>;
-  /** Replicas whose agent may be dead. */
+  /** Replicas whose agent, and routers whose daemon, may be dead. */
   readonly ended: Set<string>;
 }
 
@@ -113,10 +142,15 @@ async function take(stage: Stage, step: Exclude<Step, { wait: unknown } | { move
   else if ('kill' in step) await kill(stage, step);
   else if ('stop' in step) {
     await onReplica(stage, 'stop', step.stop.agent, (each) => stop(stage, each, step.stop.seconds));
-  } else if ('restart' in step) await onReplica(stage, 'restart', step.restart.agent, (each) => restart(stage, each));
+  } else if ('restart' in step) await restart(stage, step);
   else if ('leave' in step) await endAgent(stage, 'leave', step.leave, (each) => signalAgent(plan, each, 'SIGTERM'));
   else if ('block' in step) await block(stage, step);
   else if ('loss' in step) lose(stage, step.loss.percent);
+  else if ('withdraw' in step) {
+    stage.onStep({ what: 'withdraw', at: now(), label: `${step.withdraw} taken out of all routes` });
+    routeAround(plan, step.withdraw);
+  } else if ('revoke' in step) await revoke(stage, step.revoke);
+  else if ('impostor' in step) await pretend(stage, step);
   else if ('destroyState' in step) {
     await endAgent(stage, 'destroy state', step.destroyState, (each) => destroyState(plan, each));
   } else await onReplica(stage, 'flush', step.flush, (each) => flushRules(stage.lab, each));
@@ -171,11 +205,15 @@ function endAgent(stage: Stage, what: ReplicaStep, name: string, does: (replica:
   });
 }
 
-function kill(stage: Stage, { kill: { agent, host, server } }: KillStep): Promise<void> {
+function kill(stage: Stage, { kill: { agent, host, server, router } }: KillStep): Promise<void> | void {
   const { plan } = stage.lab;
+  if (router !== undefined)
+    return endRouter(stage, router, 'daemon killed', () => signalRouter(plan, router, 'SIGKILL'));
+  if (host !== undefined && plan.routers.some(({ name }) => name === host))
+    return endRouter(stage, host, 'killed', () => killRouter(plan, host));
   if (agent !== undefined) return endAgent(stage, 'kill agent', agent, (each) => signalAgent(plan, each, 'SIGKILL'));
   if (host !== undefined) return endAgent(stage, 'kill host', host, (each) => killHost(plan, each));
-  return onReplica(stage, 'kill server', defined(server, 'one of three'), (each) => killServers(plan, each));
+  return onReplica(stage, 'kill server', defined(server, 'one of four'), (each) => killServers(plan, each));
 }
 
 function stop(stage: Stage, replica: string, seconds: number): void {
@@ -193,10 +231,41 @@ function goOn({ lab, stopped, onStep }: Stage, replica: string): void {
   onStep({ what: 'continue', at, done: now(), replica });
 }
 
-async function restart(stage: Stage, replica: string): Promise<void> {
-  goOn(stage, replica);
-  await restartAgent(stage.lab.plan, replica);
-  stage.ended.delete(replica);
+function endRouter({ ended, onStep }: Stage, router: string, how: string, does: () => void): void {
+  const at = now();
+  ended.add(router);
+  does();
+  onStep({ what: 'router', at, label: `${router} ${how}` });
+}
+
+async function restart(stage: Stage, { restart: { agent, router } }: RestartStep): Promise<void> {
+  const { plan } = stage.lab;
+  if (router !== undefined) {
+    const at = now();
+    await restartRouter(plan, router);
+    stage.ended.delete(router);
+    await untilForwarding(stage.lab, router, stage.signal);
+    stage.onStep({ what: 'router', at, label: `${router} restarted` });
+    return;
+  }
+  await onReplica(stage, 'restart', defined(agent, 'one of two'), async (replica) => {
+    goOn(stage, replica);
+    await restartAgent(plan, replica);
+    stage.ended.delete(replica);
+  });
+}
+
+async function revoke(stage: Stage, replica: string): Promise<void> {
+  const name = await stage.replicaOf(replica);
+  const at = now();
+  revokeReplica(stage.lab.directory, name);
+  stage.onStep({ what: 'revoke', at, label: `certificates of ${name} revoked` });
+}
+
+async function pretend(stage: Stage, { impostor: { join, as } }: ImpostorStep): Promise<void> {
+  const name = await stage.replicaOf(as);
+  stage.onStep({ what: 'impostor', at: now(), label: `impostor as ${name}: ${join}` });
+  await stage.bystanders.impostor({ join, as: name });
 }
 
 async function block(stage: Stage, { block: { from, to, between } }: BlockStep): Promise<void> {

@@ -17,7 +17,7 @@ const alarm = '#b00020';
 const quiet = '#666666';
 const harmless: readonly StepRecord['what'][] = [
   ...(['policy', 'move', 'drain', 'undrain', 'upgrade'] as const),
-  ...(['heal', 'continue', 'restart', 'leave'] as const),
+  ...(['heal', 'continue', 'restart', 'leave', 'withdraw'] as const),
 ];
 
 export interface TimelineWords {

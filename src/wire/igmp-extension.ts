@@ -22,8 +22,8 @@ import type { Field } from './field.ts';
  * | time, ms since 1970 | 8 | figure 5, field 1 |
  * | random key | 16 | figure 5, field 3 |
  * | epoch of the ledger that the filters follow | 8 | |
- * | member's certificate, DER (RFC 5280, section 4) behind its length | 2, … | |
- * | signature by the certificate's key: RSA-2048, PKCS#1 v1.5, SHA-256, over the message before it with a checksum of 0 | 256 | figure 5, field 4 |
+ * | member's certificate, DER (RFC 5280, section 4) behind its length; empty of one who has no key | 2, … | |
+ * | with a certificate: signature by the certificate's key: RSA-2048, PKCS#1 v1.5, SHA-256, over the message before it with a checksum of 0 | 256 | figure 5, field 4 |
  *
  * The authentication is the last: nothing that is not signed comes after it.
  */
@@ -40,6 +40,7 @@ export interface JoinFilters {
 }
 
 export interface Authentication extends Credentials {
+  /** Empty without a certificate: then it proves nothing, and only says when and by which epoch. */
   readonly signature: Uint8Array;
 }
 
@@ -50,7 +51,7 @@ export interface Credentials {
   readonly timeMs: number;
   readonly randomKey: Uint8Array;
   readonly epoch: number;
-  /** DER. */
+  /** DER; empty of one who has no key. */
   readonly certificate: Uint8Array;
 }
 
@@ -93,8 +94,13 @@ export function writeUnsigned(writer: Writer, filters: JoinFilters, credentials:
   const encoded = value.u16(credentials.certificate.length).bytes(credentials.certificate).finish();
   writer
     .u16(authenticationType)
-    .u16(encoded.length + signatureBytes)
+    .u16(encoded.length + signatureBytesOf(credentials))
     .bytes(encoded);
+}
+
+/** How many bytes of signature follow: none of one who has no key. */
+export function signatureBytesOf({ certificate }: Credentials): number {
+  return certificate.length === 0 ? 0 : signatureBytes;
 }
 
 /** The filters alone, as one who has no key says them to a public group. */
@@ -183,5 +189,6 @@ function readAuthentication(reader: Reader): Authentication {
     return reader.refuse(`certificate: ${length} bytes, at most ${certificateBytesMax}`);
   }
   const certificate = reader.bytes(length, 'certificate');
-  return { requester, timeMs, randomKey, epoch, certificate, signature: reader.bytes(signatureBytes, 'signature') };
+  const credentials = { requester, timeMs, randomKey, epoch, certificate };
+  return { ...credentials, signature: reader.bytes(signatureBytesOf(credentials), 'signature') };
 }

@@ -8,6 +8,7 @@ import {
   type JoinFilters,
   readExtension,
   signatureBytes,
+  signatureBytesOf,
   writeFilters,
   writeUnsigned,
 } from './igmp-extension.ts';
@@ -139,8 +140,19 @@ export function encodeUnsignedJoin(
   const writer = reportHead(type, group, true);
   writeUnsigned(writer, filters, credentials);
   const unsigned = writer.finish();
-  const length = unsigned.length + signatureBytes;
+  const length = unsigned.length + signatureBytesOf(credentials);
   return length <= messageBytesMax ? ok(unsigned) : refuse(tooLong(length));
+}
+
+/** A whole join to a public group, of one who has no key: it tells its epoch, which a plain report cannot. */
+export function encodeKeylessJoin(
+  type: RecordType,
+  group: IpAddress,
+  filters: JoinFilters,
+  credentials: Omit<Credentials, 'certificate'>,
+): Result<Uint8Array> {
+  const unsigned = encodeUnsignedJoin(type, group, filters, { ...credentials, certificate: new Uint8Array() });
+  return unsigned.ok ? ok(withChecksum(unsigned.value)) : unsigned;
 }
 
 /** The whole message. */

@@ -1,12 +1,9 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
   addressesOf,
   expectOwnersToAnswer,
-  labDirectory,
   labName,
   leftovers,
   manycast,
@@ -16,7 +13,6 @@ import {
   until,
 } from './lab-under-test.ts';
 import { labPrograms, routerStatus } from './router-under-test.ts';
-import { linesOf, startTalk } from './talk.ts';
 
 const { labNamed, restartRouter, signalRouter } = await labPrograms();
 const name = labName('q');
@@ -38,31 +34,6 @@ afterAll(async () => {
   await manycast('lab', 'down', name);
   expect(leftovers(name)).toEqual([]);
 });
-
-test('the kernel goes on without the daemon; one that starts again takes over what stands, and moves go on', async () => {
-  const { plan } = labNamed(name);
-  const addresses = (await addressesOf(name, 'c1')).slice(0, 14);
-  const talk = startTalk(name, 'c1', addresses);
-  const first = await talk.progress();
-  signalRouter(plan, 'rt', 'SIGKILL');
-  await until(isDown, (down) => down);
-  const dead = await talk.progress();
-  await until(talk.progress, (each) => addresses.every((a) => linesOf(each, a) > linesOf(dead, a) + 2));
-  await expectOwnersToAnswer(name, 'c2', await statusOf(name, 'r1'));
-
-  await restartRouter(plan, 'rt');
-  // Before the first joins have come, too.
-  await expectOwnersToAnswer(name, 'c2', await statusOf(name, 'r1'));
-  writeFileSync(join(labDirectory(name), 'policy.yaml'), 'strategy: explicit\nshares: { r2: 0-199, r3: 200-255 }\n');
-  const moved = await until(
-    () => statusOf(name, 'r1'),
-    ({ owners, settled }) => settled && owners.find((each) => each.name === 'r2')?.count === 200,
-  );
-  await expectOwnersToAnswer(name, 'c2', moved);
-  const last = await talk.end();
-  expect(addresses.map((each) => last[each]?.broken)).toEqual(addresses.map(() => null));
-  expect(addresses.map((each) => last[each]?.replicas)).toEqual(addresses.map((each) => first[each]?.replicas));
-}, 60_000);
 
 test('SIGTERM takes the service off the router; seconds after the next start all clients are served again', async () => {
   const { plan } = labNamed(name);

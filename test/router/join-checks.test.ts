@@ -1,8 +1,8 @@
-import { X509Certificate } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { JoinChecks, joinChecksDefaults } from '../../src/router/join-checks.ts';
 import { Memberships } from '../../src/router/memberships.ts';
-import { encodeQuery, encodeReport } from '../../src/wire/igmp.ts';
+import { encodeKeylessJoin, encodeQuery, encodeReport } from '../../src/wire/igmp.ts';
 import { encodeIgmpPacket } from '../../src/wire/igmp-packet.ts';
 import { authorityUnderTest, lifetime } from '../identity/authority-under-test.ts';
 import {
@@ -33,6 +33,13 @@ function checks(config = joinChecksDefaults, records = [site.record]): JoinCheck
 
 function packetOf(message: Uint8Array, source = web1.address): Uint8Array {
   return encodeIgmpPacket({ source, destination: allRouters, message });
+}
+
+/** As an agent without certificates joins. */
+function keylessPacket(said: { readonly timeMs: number; readonly epoch: number }): Uint8Array {
+  const randomKey = Uint8Array.from(randomBytes(16));
+  const join = encodeKeylessJoin('to-exclude', group, share(1, 2), { ...said, requester: web1.address, randomKey });
+  return packetOf(join.ok ? join.value : new Uint8Array());
 }
 
 describe('a signed join', () => {
@@ -201,6 +208,7 @@ describe('it is refused, and changes no owner:', () => {
     for (const report of [plain, filters]) {
       expect(afterGood(() => packetOf(report.ok ? report.value : new Uint8Array()))).toBe('unsigned');
     }
+    expect(afterGood(() => keylessPacket({ timeMs: nowMs, epoch: 9 }))).toBe('unsigned');
     expect(afterGood(() => packetOf(Uint8Array.from(Buffer.from('1600f1f5ef010909', 'hex'))))).toBe('malformed');
     expect(afterGood(() => packetOf(Uint8Array.from(Buffer.from('1600f1f4ef010909', 'hex'))))).toBe('unsigned');
   });
@@ -240,6 +248,8 @@ describe('what a router answers for', () => {
     ]);
     const signed = joinPacket(web1, { epoch: 3, timeMs: 7 });
     expect(accepted(all.receive(signed, 'lan', now))).toMatchObject({ replica: null, epoch: 3, timeMs: 7 });
+    const keyless = keylessPacket({ timeMs: 8, epoch: 4 });
+    expect(accepted(all.receive(keyless, 'lan', now))).toMatchObject({ replica: null, epoch: 4, timeMs: 8 });
   });
 
   test('a query is given out, unless its sender is not of the link', () => {

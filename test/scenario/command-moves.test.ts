@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { judge } from '../../src/scenario/judge.ts';
 import type { CommandRecord, RunRecords, StepRecord, TableRecord } from '../../src/scenario/records.ts';
+import { noRouting } from '../../src/scenario/routing.ts';
 
 const table = (replica: string, at: number, ...slots: number[]): TableRecord => {
   return { replica, begin: at - 1, end: at, slots: new Set(slots) };
@@ -13,7 +14,15 @@ const command = (client: string, began: number, at: number): CommandRecord => {
 /** Clients are named by their slot. Slot 0 goes from r1 to r2 at 110 ms and back at 210 ms; slot 1 stays. */
 function moves(...commands: readonly CommandRecord[]): number {
   const records: RunRecords = {
-    ...{ begin: 0, end: 1000, replicas: ['r1', 'r2'], sessionsAsked: 0, slotsUnsettled: 0, drops: 0 },
+    ...{
+      begin: 0,
+      end: 1000,
+      replicas: ['r1', 'r2'],
+      sessionsAsked: 0,
+      slotsUnsettled: 0,
+      routing: noRouting,
+      drops: 0,
+    },
     ...{ requests: [], sessions: [], probes: [], pings: [], segments: [], datagrams: [], bytes: [], waits: [] },
     tables: [
       table('r1', 1, 0, 1),

@@ -10,6 +10,7 @@ import type {
   SessionRecord,
   TableRecord,
 } from '../../src/scenario/records.ts';
+import { noRouting } from '../../src/scenario/routing.ts';
 
 /** Two replicas: r1 accepts slot 1 from 0, r2 slot 2; at 500 to 520 slot 1 goes to r2. Clients are "1" and "2", by their slot. */
 const tables: TableRecord[] = [
@@ -23,7 +24,7 @@ function table(replica: string, at: number, slots: readonly number[]): TableReco
   return { replica, begin: at, end: at + 1, slots: new Set(slots) };
 }
 
-const noTraffic = { slotsUnsettled: 0, datagrams: [], bytes: [], waits: [], commands: [] };
+const noTraffic = { slotsUnsettled: 0, routing: noRouting, datagrams: [], bytes: [], waits: [], commands: [] };
 
 function measure(records: Partial<RunRecords>): Measures {
   const empty = {

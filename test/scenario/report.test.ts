@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type MeasureName, type Measures, measureNames } from '../../src/scenario/measures.ts';
 import type { RunRecords } from '../../src/scenario/records.ts';
 import { formatReport, reportOf } from '../../src/scenario/report.ts';
+import { noRouting } from '../../src/scenario/routing.ts';
 import { readScenario, type Scenario } from '../../src/scenario/schema.ts';
 import { timelinePicture } from '../../src/scenario/timeline-picture.ts';
 
@@ -38,7 +39,7 @@ const records: RunRecords = {
   ],
   probes: [],
   pings: [],
-  ...{ slotsUnsettled: 0, datagrams: [], bytes: [], waits: [], commands: [] },
+  ...{ slotsUnsettled: 0, routing: noRouting, datagrams: [], bytes: [], waits: [], commands: [] },
   tables: [
     { replica: 'r1', begin: 0, end: 0, slots: new Set([0, 1, 2, 3, 8, 9]) },
     { replica: 'r2', begin: 0, end: 0, slots: new Set([4, 5, 6, 7]) },

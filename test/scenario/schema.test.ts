@@ -106,7 +106,7 @@ describe('scenario files', () => {
     [
       'expect:',
       'seed: 3\nexpect:',
-      'seed: unknown field, allowed are name, description, topology, needs, delivery, otherwise, udpIdle, programs, policy, workloads, timeline, expect',
+      'seed: unknown field, allowed are name, description, topology, needs, delivery, access, otherwise, udpIdle, programs, policy, workloads, timeline, expect',
     ],
     [
       'name: short',
@@ -143,6 +143,65 @@ expect: []
     expect(read(good.replace('policy:', 'delivery: router\npolicy:'))).toMatchObject({ delivery: 'router' });
   });
 
+  const routed = `name: r
+description: behind two routers
+topology: { replicas: 2, clients: 1, addresses: 1, routers: 2 }
+delivery: router
+policy: { strategy: equal, handoff: forward }
+workloads: [{ kind: http, ratePerSecond: 1 }]
+timeline: [{ kill: { host: rt1 } }, { withdraw: rt1 }, { kill: { router: rt2 } }, { restart: { router: rt2 } }, { revoke: r2 }, { impostor: { join: signed } }]
+expect: []
+`;
+
+  test('may name routers and impostors behind a router', () => {
+    expect(read(routed).timeline.at(-1)).toEqual({ impostor: { join: 'signed', as: 'r1' } });
+    expect(read(routed)).toMatchObject({ access: 'authority', topology: { routers: 2 } });
+    expect(() => withDelivery(read(routed), 'segment')).toThrow(
+      '--delivery: timeline[0].kill.host: no such replica, allowed are r1, r2, coordinator, member',
+    );
+  });
+
+  test.each([
+    [', routers: 2', '', 'timeline[0].kill.host: no such replica, allowed are r1, r2, coordinator, member, rt'],
+    ['withdraw: rt1', 'withdraw: rt', 'timeline[1].withdraw: no such router, allowed are rt1, rt2'],
+    [
+      'withdraw: rt1',
+      'withdraw: r1',
+      'timeline[1].withdraw: "r1" is not allowed, allowed is the name of a router: rt, or of two rt1 or rt2',
+    ],
+    [
+      'restart: { router: rt2 }',
+      'restart: {}',
+      'timeline[3].restart: {} is not allowed, allowed is one of agent, router',
+    ],
+    ['revoke: r2', 'revoke: rt2', 'timeline[4].revoke: no such replica, allowed are r1, r2, coordinator, member'],
+    [
+      'join: signed',
+      'join: signed, as: r3',
+      'timeline[5].impostor.as: no such replica, allowed are r1, r2, coordinator, member',
+    ],
+    ['delivery: router', 'delivery: router\naccess: public', 'timeline[4].revoke: nobody has a certificate'],
+  ])('behind a router: %s → %s is refused in one line', (from, to, line) => {
+    expect(() => read(routed.replace(from, to))).toThrow(`${join(directory, 'scenario.yaml')}: ${line}`);
+  });
+
+  test('nobody has keys in a public group', () => {
+    const open = routed.replace('{ revoke: r2 }, ', '').replace('delivery: router', 'delivery: router\naccess: public');
+    expect(() => read(open)).toThrow('timeline[4].impostor.join: "signed" needs keys, and nobody has one');
+    expect(read(open.replace('join: signed', 'join: unsigned'))).toMatchObject({ access: 'public' });
+  });
+
+  test('routers and joins are of router delivery alone', () => {
+    const segment = good.replace('timeline:', 'timeline:\n  - impostor: { join: unsigned }');
+    expect(() => read(segment)).toThrow('timeline[0].impostor: joins are for routers, and there are none');
+    expect(() => read(good.replace('addresses: 16', 'addresses: 16, routers: 1'))).toThrow(
+      'topology.routers: only with router delivery',
+    );
+    expect(() => read(good.replace('cut: r3', 'withdraw: rt'))).toThrow(
+      'timeline[2].withdraw: no such router, allowed are none without `delivery: router`',
+    );
+  });
+
   test('may be run in another delivery than its file says', () => {
     const written = read(good);
     expect(withDelivery(written, 'router')).toEqual({ ...written, delivery: 'router' });
@@ -168,11 +227,11 @@ expect: []
   test.each([
     [
       'ct: r3',
-      'timeline[0].ct: unknown step, allowed are wait, moved, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+      'timeline[0].ct: unknown step, allowed are wait, moved, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, withdraw, revoke, impostor, leave, block, loss, destroyState, flush',
     ],
     [
       'wait: 5, cut: r3',
-      'timeline[0]: a step has one key, allowed are wait, moved, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, leave, block, loss, destroyState, flush',
+      'timeline[0]: a step has one key, allowed are wait, moved, policy, move, drain, undrain, upgrade, cut, heal, kill, stop, restart, withdraw, revoke, impostor, leave, block, loss, destroyState, flush',
     ],
     [
       'move: { slots: 0-256, to: r2 }',
@@ -189,10 +248,10 @@ expect: []
     ],
     ['drain: r4', 'timeline[0].drain: no such replica, allowed are r1, r2, r3, coordinator, member'],
     ['upgrade: r4', 'timeline[0].upgrade: no such replica, allowed are r1, r2, r3, coordinator, member'],
-    ['kill: { agnt: r2 }', 'timeline[0].kill.agnt: unknown field, allowed are agent, host, server'],
+    ['kill: { agnt: r2 }', 'timeline[0].kill.agnt: unknown field, allowed are agent, host, server, router'],
     [
       'kill: { agent: r2, host: r2 }',
-      'timeline[0].kill: {"agent":"r2","host":"r2"} is not allowed, allowed is one of agent, host, server',
+      'timeline[0].kill: {"agent":"r2","host":"r2"} is not allowed, allowed is one of agent, host, server, router',
     ],
     ['kill: { host: r4 }', 'timeline[0].kill.host: no such replica, allowed are r1, r2, r3, coordinator, member'],
     ['stop: { agent: r2 }', 'timeline[0].stop.seconds: missing, allowed is a number'],

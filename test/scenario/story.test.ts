@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { judge } from '../../src/scenario/judge.ts';
 import type { RunRecords, SessionRecord, StepRecord, TableRecord } from '../../src/scenario/records.ts';
+import { noRouting } from '../../src/scenario/routing.ts';
 import { policyLabel } from '../../src/scenario/step-label.ts';
 
 const table = (replica: string, at: number, ...slots: number[]): TableRecord => {
@@ -13,7 +14,15 @@ const session = (what: SessionRecord['what'], at: number, client: string, replic
 /** Clients are named by their slot. Slots 0 and 1 go from r1 to r2 at 110 ms. */
 function story(steps: readonly StepRecord[], sessions: readonly SessionRecord[]): readonly string[] {
   const records: RunRecords = {
-    ...{ begin: 0, end: 1000, replicas: ['r1', 'r2'], sessionsAsked: 0, slotsUnsettled: 0, drops: 0 },
+    ...{
+      begin: 0,
+      end: 1000,
+      replicas: ['r1', 'r2'],
+      sessionsAsked: 0,
+      slotsUnsettled: 0,
+      routing: noRouting,
+      drops: 0,
+    },
     ...{ requests: [], probes: [], pings: [], segments: [], datagrams: [], bytes: [], waits: [], commands: [] },
     tables: [table('r1', 1, 0, 1, 2), table('r2', 1, 3), table('r1', 110, 2), table('r2', 110, 0, 1, 3)],
     ...{ steps, sessions },

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { RunRecords, WaitRecord } from '../../src/scenario/records.ts';
+import { noRouting } from '../../src/scenario/routing.ts';
 import { trafficMeasures } from '../../src/scenario/traffic.ts';
 import { unsettledSlots } from '../../src/scenario/unsettled.ts';
 
@@ -8,7 +9,7 @@ function measure(
   cut: ReadonlySet<string> = new Set(),
 ): ReturnType<typeof trafficMeasures> {
   const none = {
-    ...{ begin: 0, end: 1000, replicas: [], sessionsAsked: 0, slotsUnsettled: 0, drops: 0 },
+    ...{ begin: 0, end: 1000, replicas: [], sessionsAsked: 0, slotsUnsettled: 0, routing: noRouting, drops: 0 },
     ...{ requests: [], sessions: [], probes: [], pings: [], tables: [], steps: [], segments: [] },
     ...{ datagrams: [], bytes: [], waits: [], commands: [] },
   };

@@ -26,7 +26,13 @@ const layers: Readonly<Record<string, { readonly imports: readonly string[]; rea
   },
   sdk: { imports: ['base', 'space', 'dataplane', 'platform'], node: true },
   lab: { imports: ['base', 'space', 'platform', 'ports', 'wire', 'sdk', 'dataplane/forwarding-table.ts'], node: true },
-  scenario: { imports: ['base', 'space', 'policy', 'platform', 'ports', 'lab'], node: true },
+  scenario: {
+    imports: [
+      ...['base', 'space', 'policy', 'platform', 'ports', 'lab'],
+      ...['wire', 'identity/join.ts', 'router/join-checks.ts'],
+    ],
+    node: true,
+  },
   agent: {
     imports: [
       ...['base', 'wire', 'space', 'policy', 'identity', 'router', 'control', 'handoff', 'dataplane', 'ports'],

@@ -5,6 +5,7 @@ import { defined } from '../../src/base/assert.ts';
 import { maskedAddressOf, partitionOf } from '../../src/space/partition.ts';
 import {
   decodeIgmp,
+  encodeKeylessJoin,
   encodeQuery,
   encodeReport,
   encodeUnsignedJoin,
@@ -136,6 +137,18 @@ describe('a report', () => {
     });
   });
 
+  test('of one who has no key says its epoch too, and has no signature', () => {
+    const permitAll = { permit: [{ value: ip('0.0.0.0'), mask: ip('0.0.0.0') }], prohibit: [] };
+    const { certificate: _, ...said } = credentials;
+    const encoded = defined(value(encodeKeylessJoin('to-exclude', group, permitAll, said)), 'a join');
+    const authentication = { ...said, certificate: new Uint8Array(), signature: new Uint8Array() };
+    expect(decodeIgmp(encoded)).toMatchObject({
+      ok: true,
+      value: { extension: { filters: permitAll, authentication } },
+    });
+    expect(decodeIgmp(summed(Uint8Array.from([...encoded, 0])))).toMatchObject({ ok: false });
+  });
+
   test.each([
     ['12 00 0000 ef010909', 'v1-report'],
     ['16 00 0000 ef010909', 'v2-report'],
@@ -179,7 +192,7 @@ describe('a join', () => {
         fc.constantFrom('is-exclude', 'to-include'),
         fc.nat(Number.MAX_SAFE_INTEGER),
         fc.nat(Number.MAX_SAFE_INTEGER),
-        fc.uint8Array({ maxLength: 900 }),
+        fc.uint8Array({ minLength: 1, maxLength: 900 }),
         (drawnFilters, type, timeMs, epoch, certificate) => {
           const signedBy = { ...credentials, timeMs, epoch, certificate };
           const bytes = defined(value(encodeUnsignedJoin(type, group, drawnFilters, signedBy)), 'a join that fits');
