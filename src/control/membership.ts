@@ -78,15 +78,8 @@ export function createMembership(node: string, peers: readonly string[], timers:
         if (via === 'multicast') last.multicastAt = now;
         return false;
       }
-      const contact = contactAfter(last, timers, {
-        node,
-        session,
-        heartbeat,
-        multicast: via === 'multicast',
-        start,
-        now,
-      });
-      contacts.set(name, contact);
+      const multicast = via === 'multicast';
+      contacts.set(name, contactAfter(last, timers, { node, session, heartbeat, multicast, start, now }));
       return true;
     },
     newest: (name) => believed(name)?.heartbeat ?? null,

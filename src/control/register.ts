@@ -43,19 +43,10 @@ export function createRegister(config: RegisterConfig): Register {
   let adopted = versionOf(held);
   let evicting = new Set<string>();
 
-  /** The newest heartbeats of those that support this agent in its term. */
-  const supporting = () => {
-    const heartbeats: Heartbeat[] = [];
-    for (const name of membership.others) {
-      const said = membership.newest(name);
-      if (said && said.follow === node && said.term === following.term) heartbeats.push(said);
-    }
-    return heartbeats;
-  };
+  const supporting = () => supportersOf(config);
   const isBehind = () => {
     const version = versionOf(held);
-    for (const said of supporting()) if (compareVersions(said.held, version) > 0) return true;
-    return false;
+    return supporting().some((said) => compareVersions(said.held, version) > 0);
   };
   const mayAdopt = (sender: string, ledger: Ledger) => {
     if (following.name === sender) return ledger.term === following.term;
@@ -100,4 +91,14 @@ export function createRegister(config: RegisterConfig): Register {
     committed: () => (following.name === node && committed.term === following.term ? committed : noVersion),
     isBehind,
   };
+}
+
+/** The newest heartbeats of those that support this agent in its term. */
+function supportersOf({ node, membership, following }: RegisterConfig): Heartbeat[] {
+  const heartbeats: Heartbeat[] = [];
+  for (const name of membership.others) {
+    const said = membership.newest(name);
+    if (said && said.follow === node && said.term === following.term) heartbeats.push(said);
+  }
+  return heartbeats;
 }
