@@ -1,4 +1,4 @@
-import { createHash, createPrivateKey, sign, verify, X509Certificate } from 'node:crypto';
+import { createPrivateKey, hash, sign, verify, X509Certificate } from 'node:crypto';
 import { promisify } from 'node:util';
 import { ok, type Result, refuse } from '../base/result.ts';
 import type { AuthorityCertificate, MemberCertificate } from '../identity/join.ts';
@@ -11,7 +11,7 @@ const signAsync = promisify(sign);
 
 /** The cryptography that the checks of joins ask for, by node:crypto. */
 export const joinCryptography: Pick<JoinPorts, 'fingerprint' | 'readAuthority'> = {
-  fingerprint: (bytes) => createHash(digest).update(bytes).digest('base64'),
+  fingerprint: (bytes) => hash(digest, bytes, 'base64'),
 
   readAuthority(pem: string): AuthorityCertificate | null {
     const authorities = certificatesIn(pem).map(authorityOf);
