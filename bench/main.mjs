@@ -1,5 +1,5 @@
 // Manycast beside what a user would pick instead, in one run on one machine: `npm run bench`. Writes results.json, results.md and plots to out/bench.
-// `--quick` takes 5 minutes for all; `--only PATTERN` takes the cases whose file name holds the pattern, a regular expression. Needs root.
+// `--quick` takes 5 minutes for all; `--only PATTERN` takes the cases whose file name holds the pattern, a regular expression; `--publish` writes docs/benchmarks.md and its plots too. Needs root.
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -8,11 +8,12 @@ import { endLabs } from './lab.mjs';
 import { machineSeen } from './machine.mjs';
 import { removeNetworks } from './network.mjs';
 import { ensurePrograms } from './programs.mjs';
-import { markdownOf, writeReport } from './report.mjs';
+import { markdownOf, publish, writeReport } from './report.mjs';
 
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    publish: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     out: { type: 'string', default: fileURLToPath(new URL('../out/bench', import.meta.url)) },
   },
@@ -47,6 +48,7 @@ async function measureAll() {
     // After each, so that an end halfway leaves what there is.
     writeReport(values.out, run, findings);
   }
+  if (values.publish) publish(fileURLToPath(new URL('../docs', import.meta.url)), run, findings);
   process.stdout.write(markdownOf(run, findings));
   say(`written to ${values.out}`);
   if (findings.some(({ error }) => error)) process.exitCode = 1;

@@ -1,5 +1,5 @@
 // What the cases found, as JSON for programs, Markdown for people, and a picture of each plot.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { short, svgOf } from './plot.mjs';
 import { spread } from './statistics.mjs';
@@ -51,20 +51,34 @@ export function resultsOf(run, findings) {
   };
 }
 
-/** As in results.md, which also goes to the terminal. */
-export function markdownOf({ machine, date, command }, findings) {
+/**
+ * Writes the page that is kept beside the documentation: the same text and plots.
+ * @param {string} docs where benchmarks.md and the folder `benchmarks` are
+ */
+export function publish(docs, run, findings) {
+  const folder = 'benchmarks';
+  rmSync(join(docs, folder), { recursive: true, force: true });
+  mkdirSync(join(docs, folder));
+  for (const { plots = [] } of findings) {
+    for (const plot of plots) writeFileSync(join(docs, folder, plot.file), svgOf(plot));
+  }
+  writeFileSync(join(docs, 'benchmarks.md'), markdownOf(run, findings, `${folder}/`));
+}
+
+/** As in results.md, which also goes to the terminal; `plotsAt` is where the plots are, from there. */
+export function markdownOf({ machine, date, command }, findings, plotsAt = '') {
   const { processor, processors, memoryGigabytes, system, kernel, node, busy } = machine;
   return [
     `# Benchmarks, ${date}`,
     `\`${command}\` on ${processors} × ${processor}, ${memoryGigabytes} GiB, ${system}, Linux ${kernel}, Node ${node}; before it began, ${Math.round(busy * 100)} % of the processors' time was others'.`,
     'Medians, and in brackets the least and the most of the rounds.',
-    ...findings.flatMap(sectionOf),
+    ...findings.flatMap((finding) => sectionOf(finding, plotsAt)),
   ]
     .join('\n\n')
     .concat('\n');
 }
 
-function sectionOf({ title, seconds, error, metrics = [], ratios = [], plots = [], notes = [] }) {
+function sectionOf({ title, seconds, error, metrics = [], ratios = [], plots = [], notes = [] }, plotsAt) {
   return [
     `## ${title}`,
     ...(error ? [`Failed: ${error.split('\n')[0]}`] : []),
@@ -77,7 +91,7 @@ function sectionOf({ title, seconds, error, metrics = [], ratios = [], plots = [
           ),
         ]
       : []),
-    ...plots.map(({ title: what, file }) => `![${what}](${file})`),
+    ...plots.map(({ title: what, file }) => `![${what}](${plotsAt}${file})`),
     ...(notes.length > 0 ? [notes.map((note) => `- ${note}`).join('\n')] : []),
     `Took ${Math.round(seconds)} s.`,
   ];

@@ -18,7 +18,7 @@ const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '5' },
     rate: { type: 'string', default: '10000' },
-    joins: { type: 'string', default: '4000' },
+    joins: { type: 'string', default: '8000' },
   },
 });
 const goodEveryMs = 50;
