@@ -100,8 +100,8 @@ export function planLab(size: LabSize): LabPlan {
   };
 }
 
-export function routerNames({ delivery, routers }: Pick<LabSize, 'delivery' | 'routers'>): string[] {
-  const count = routers ?? (delivery === 'router' ? 1 : 0);
+export function routerNames({ delivery = 'segment', routers }: Pick<LabSize, 'delivery' | 'routers'>): string[] {
+  const count = delivery === 'segment' ? 0 : (routers ?? (delivery === 'router' ? 1 : 0));
   return count <= 1 ? ['rt'].slice(0, count) : Array.from({ length: count }, (_, i) => `rt${i + 1}`);
 }
 
