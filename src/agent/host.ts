@@ -9,6 +9,7 @@ import { openNftables } from '../platform/libnftables.ts';
 import { createLinuxHost } from '../platform/linux-host.ts';
 import { monotonicClock } from '../platform/monotonic-clock.ts';
 import { openKernelEvents } from '../platform/netlink-events.ts';
+import { openElementChanges } from '../platform/nft-element-changes.ts';
 import { readSetElements } from '../platform/nft-set-elements.ts';
 import type { HostSetup } from '../ports/host-setup.ts';
 import type { StateStore } from '../ports/state-store.ts';
@@ -28,7 +29,10 @@ export interface TakenHost {
  * before the address that needs it.
  */
 export async function takeHost(service: ServiceEntry, group: IpAddress | null, store: StateStore): Promise<TakenHost> {
-  const dataPlane = createNftDataPlane({ run: openNftables(), readSet: readSetElements }, service);
+  const dataPlane = createNftDataPlane(
+    { run: openNftables(), readSet: readSetElements, changeElements: openElementChanges() },
+    service,
+  );
   const setup = createLinuxHost(store);
   const release = async (): Promise<void> => {
     setup.undo();

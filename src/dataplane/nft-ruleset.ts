@@ -1,6 +1,5 @@
 import { formatIp } from '../base/address.ts';
 import { maskedAddressOf } from '../space/partition.ts';
-import type { Fence } from './data-plane.ts';
 import { fnv1a } from './fnv1a.ts';
 import {
   type ForwardingTable,
@@ -85,34 +84,9 @@ function rowTransactions(from: ForwardingTable, to: ForwardingTable): string[] {
   );
 }
 
-/** Commands that start the fence of a mark. A timed element that is added again is not extended, so every fence has a mark of its own. */
-export function armTransaction(service: ServiceEntry, fence: Fence, mark: number, ms: number): string {
-  return familiesOf(fence)
-    .map(
-      (family) => `add element ${family} ${tableName(service)} armed_${fence} { ${mark} timeout ${Math.round(ms)}ms }`,
-    )
-    .join('\n');
-}
-
-/** Commands that make the fence of a mark the one that counts; no packet finds the map empty in between. */
-export function grantTransaction(service: ServiceEntry, fence: Fence, mark: number | null): string {
-  const name = tableName(service);
-  return familiesOf(fence)
-    .flatMap((family) => [
-      `flush map ${family} ${name} ${fence}`,
-      ...(mark === null ? [] : [`add element ${family} ${name} ${fence} { ${formatIp(service.address)} : ${mark} }`]),
-    ])
-    .join('\n');
-}
-
 /** Commands that remove the table, whether it is there or not. */
 export function removeTransaction(service: ServiceEntry): string {
   return removeCommands(service).join('\n');
-}
-
-/** Nothing but resets is looked at on the way out, and those by the lease alone. */
-function familiesOf(fence: Fence): readonly string[] {
-  return fence === 'lease' ? ['netdev', 'ip'] : ['netdev'];
 }
 
 function removeCommands(service: ServiceEntry): string[] {

@@ -12,16 +12,9 @@ import {
   forgetTransaction,
   holdDeviceTransaction,
 } from './nft-diversions.ts';
+import { armChanges, type ElementChange, grantChanges } from './nft-fences.ts';
 import { rowOfChain } from './nft-rows.ts';
-import {
-  armTransaction,
-  changeTransactions,
-  fingerprintOf,
-  grantTransaction,
-  installTransactions,
-  removeTransaction,
-  tableName,
-} from './nft-ruleset.ts';
+import { changeTransactions, fingerprintOf, installTransactions, removeTransaction, tableName } from './nft-ruleset.ts';
 import { addressOfKey, flowOfKey, seenSet, stayingSets } from './nft-staying.ts';
 import { noFlows, nothingStays, type Staying, udpFlowsOf } from './staying.ts';
 
@@ -34,15 +27,19 @@ export type RunNft = (commands: string) => string;
 /** Keys of the elements of a set of a netdev table, as the kernel has them; throws an OperatingError when there is no such set. */
 export type ReadSet = (table: string, set: string) => readonly DataView[];
 
+/** Makes all changes in one atomic transaction; throws an OperatingError and changes nothing when the kernel refuses one. */
+export type ChangeElements = (changes: readonly ElementChange[]) => void;
+
 /** What the data plane needs of nftables. */
 export interface Nftables {
   readonly run: RunNft;
   readonly readSet: ReadSet;
+  readonly changeElements: ChangeElements;
 }
 
 /** The Linux data plane: one nftables table for what arrives and one for what leaves, for one service. */
 export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): DataPlane {
-  const { run: runNft, readSet } = nftables;
+  const { run: runNft, readSet, changeElements } = nftables;
   /** What the kernel is to hold, and whether it is known to. */
   let wanted: ForwardingTable | null = null;
   let isKnown = false;
@@ -60,8 +57,8 @@ export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): D
   }
 
   return {
-    arm: (fence, mark, ms) => void runNft(armTransaction(service, fence, mark, ms)),
-    grant: (fence, mark) => void runNft(grantTransaction(service, fence, mark)),
+    arm: (fence, mark, ms) => changeElements(armChanges(tableName(service), fence, mark, ms)),
+    grant: (fence, mark) => changeElements(grantChanges(service, tableName(service), fence, mark)),
     async apply(table: ForwardingTable): Promise<boolean> {
       const from = isKnown ? wanted : null;
       wanted = table;

@@ -9,6 +9,7 @@ import { letGoPriority } from '../../dist/dataplane/held-resets.js';
 import { createNftDataPlane } from '../../dist/dataplane/nft.js';
 import { udpFlowsOf } from '../../dist/dataplane/staying.js';
 import { openNftables } from '../../dist/platform/libnftables.js';
+import { openElementChanges } from '../../dist/platform/nft-element-changes.js';
 import { readSetElements } from '../../dist/platform/nft-set-elements.js';
 import { openPacketSocket } from '../../dist/platform/packet-socket.js';
 import { openRawIp } from '../../dist/platform/raw-ip.js';
@@ -35,7 +36,7 @@ address add ${serviceAddress}/32 dev lo
 `,
 });
 const run = openNftables();
-const nftables = { run, readSet: readSetElements };
+const nftables = { run, readSet: readSetElements, changeElements: openElementChanges() };
 /** What came out of eth0 last: frames that were relayed, and resets. */
 let left = [];
 const cable = openPacketSocket('cable', 0x0800, (frame) => {
