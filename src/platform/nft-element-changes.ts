@@ -29,6 +29,7 @@ const families = { ip: 2, netdev: 5 } as const;
 /** struct nlmsghdr and struct nfgenmsg. */
 const headerBytes = 16;
 const familyBytes = 4;
+const flagsAt = 6;
 const answerBytes = 16 * 1024;
 
 /**
@@ -39,9 +40,11 @@ export function openElementChanges(): ChangeElements {
   const fd = openNetlink(NETLINK_NETFILTER, answerBytes);
   const answer = new Uint8Array(answerBytes);
   return (changes) => {
-    // What an earlier one was not told in time must not count for this one.
-    while (receive(fd, answer, linux.MSG_DONTWAIT) !== null);
-    send(fd, concatenated([bound(NFNL_MSG_BATCH_BEGIN), ...changes.flatMap(messagesOf), bound(NFNL_MSG_BATCH_END)]));
+    const messages = changes.flatMap(messagesOf);
+    const last = messages.at(-1);
+    if (!last) return;
+    askForAnswer(last);
+    send(fd, concatenated([bound(NFNL_MSG_BATCH_BEGIN), ...messages, bound(NFNL_MSG_BATCH_END)]));
     const errors = answersOf(fd, answer);
     const error = errors.find((each) => each !== 0);
     if (error !== undefined || errors.length === 0)
@@ -50,6 +53,12 @@ export function openElementChanges(): ChangeElements {
         `nftables refused a change of elements: error ${error ?? 'without a number'}`,
       );
   };
+}
+
+/** One that fails is answered anyway. */
+function askForAnswer(message: Uint8Array): void {
+  const view = new DataView(message.buffer);
+  view.setUint16(flagsAt, view.getUint16(flagsAt, true) | NLM_F_ACK, true);
 }
 
 /** The kernel has answered when `send` returns: an error number for each message that asked for it or failed. */
@@ -66,7 +75,7 @@ function answersOf(fd: number, answer: Uint8Array): number[] {
 function messagesOf({ family, table, set, flush, add }: ElementChange): Uint8Array[] {
   const names = [text(NFTA_SET_ELEM_LIST_TABLE, table), text(NFTA_SET_ELEM_LIST_SET, set)];
   const message = (type: number, flags: number, attributes: readonly Uint8Array[]): Uint8Array =>
-    messageOf({ type, flags: flags | NLM_F_REQUEST | NLM_F_ACK, family: families[family], subsystem: 0 }, attributes);
+    messageOf({ type, flags: flags | NLM_F_REQUEST, family: families[family], subsystem: 0 }, attributes);
   return [
     ...(flush ? [message(NFT_MSG_DELSETELEM, 0, names)] : []),
     ...(add ? [message(NFT_MSG_NEWSETELEM, NLM_F_CREATE, [...names, elementsOf(add)])] : []),
@@ -97,7 +106,7 @@ function messageOf(
   const view = new DataView(message.buffer);
   view.setUint32(0, message.length, true);
   view.setUint16(4, head.type, true);
-  view.setUint16(6, head.flags, true);
+  view.setUint16(flagsAt, head.flags, true);
   view.setUint8(headerBytes, head.family);
   view.setUint16(headerBytes + 2, head.subsystem);
   return message;
