@@ -286,7 +286,7 @@ export function addressOf(text: string): IpAddress {
   return defined(parsed.ok ? parsed.value : null, 'a checked address');
 }
 
-function portOf(text: string): Port {
+export function portOf(text: string): Port {
   const [number, protocol] = text.split('/');
   return { protocol: protocol === 'udp' ? 'udp' : 'tcp', port: Number(number) };
 }

@@ -158,12 +158,12 @@ function controlBasics({ node, control, routers }: AgentConfig, service: Service
   return {
     ...{ node, peers: Object.keys(control.peers), routers: Object.keys(routers), witness },
     ...{ partition: service.partition, mac: service.ownMac, boot: bootNumber(), newIncarnation: randomIncarnation() },
-    ...{ udpIdleMs: service.udpIdleMs ?? null, copies: isRouted(service, routers) },
+    ...{ udpIdleMs: service.udpIdleMs ?? null, copies: reachesOneHost(service, routers) },
   };
 }
 
 /** Frames of its slots reach this host alone: also those of a group, where there are routers. */
-function isRouted({ delivery }: ServiceEntry, routers: AgentConfig['routers']): boolean {
+function reachesOneHost({ delivery }: ServiceEntry, routers: AgentConfig['routers']): boolean {
   return delivery === 'router' || Object.keys(routers).length > 0;
 }
 

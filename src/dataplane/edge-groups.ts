@@ -7,32 +7,47 @@ import type { RunIp } from './edge-routes.ts';
  * a socket, they outlive the process, as the rest of the edge does.
  */
 export interface EdgeGroups {
-  /** Joins what is missing, and leaves what is of the edge and not in `table`; true when there was something. */
-  set(table: EdgeTable): boolean;
-  /** Takes what stands of `table` for its own. */
+  /** Joins what is in `table`, and leaves what is not; asks the kernel nothing when that is what was set. */
+  set(table: EdgeTable): void;
+  /** The same, whatever was set; true when something was not as it is to be. */
+  repair(table: EdgeTable): boolean;
+  /** Takes what stands of the groups of `table` for its own, at whatever device. */
   adopt(table: EdgeTable): void;
 }
 
 export function createEdgeGroups(ip: RunIp): EdgeGroups {
   let own: ReadonlySet<string> = new Set();
   return {
-    set(table: EdgeTable): boolean {
+    set(table: EdgeTable): void {
       const wanted = membershipsOf(table);
-      if (wanted.size === 0 && own.size === 0) return false;
-      const standing = standingAddresses(ip);
-      const commands = [
-        ...[...wanted].filter((each) => !standing.has(each)).map((each) => `address add ${each} autojoin`),
-        ...[...own].filter((each) => !wanted.has(each) && standing.has(each)).map((each) => `address delete ${each}`),
-      ];
-      own = new Set([...own, ...wanted]);
-      if (commands.length > 0) ip([], commands);
-      own = wanted;
-      return commands.length > 0;
+      if (!isSame(wanted, own)) put(wanted);
     },
-    adopt(table: EdgeTable): void {
-      own = membershipsOf(table);
+    repair(table: EdgeTable): boolean {
+      const wanted = membershipsOf(table);
+      return (wanted.size > 0 || own.size > 0) && put(wanted);
+    },
+    adopt({ services }: EdgeTable): void {
+      const groups = services.flatMap(({ address, clientDevices }) => (clientDevices ? [formatIp(address)] : []));
+      const standing = groups.length > 0 ? [...standingAddresses(ip)] : [];
+      own = new Set(standing.filter((each) => groups.some((group) => each.startsWith(`${group}/32 `))));
     },
   };
+
+  function put(wanted: ReadonlySet<string>): boolean {
+    const standing = standingAddresses(ip);
+    const commands = [
+      ...[...wanted].filter((each) => !standing.has(each)).map((each) => `address add ${each} autojoin`),
+      ...[...own].filter((each) => !wanted.has(each) && standing.has(each)).map((each) => `address delete ${each}`),
+    ];
+    own = new Set([...own, ...wanted]);
+    if (commands.length > 0) ip([], commands);
+    own = wanted;
+    return commands.length > 0;
+  }
+}
+
+function isSame(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean {
+  return one.size === other.size && [...one].every((each) => other.has(each));
 }
 
 /** Each as ip(8) is told of it. */

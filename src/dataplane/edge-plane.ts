@@ -45,7 +45,7 @@ export function createEdgePlane({ nft, ip }: EdgeKernel): EdgePlane {
       const put = [
         hops.repair(wanted),
         ...wanted.services.map((service) => tables.repair(service)),
-        groups.set(wanted),
+        groups.repair(wanted),
       ];
       return put.includes(true);
     },

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { addressOf } from '../agent/config.ts';
+import { addressOf, portOf } from '../agent/config.ts';
 import { formatIp, type IpAddress, parseIp } from '../base/address.ts';
 import { assert, defined } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
@@ -120,7 +120,8 @@ class RunningEdge implements Edge {
   tell(service: string, member: string, session: number, said: TagsSaid): void {
     const served = this.#served.find((each) => each.service.name === service);
     const at = served && this.#memberships.places(served.group).get(member);
-    if (!served || !at) return;
+    // Datagrams to a group go by their slot alone.
+    if (!served || !at || served.service.clientDevices) return;
     served.tags.tell(member, at, session, said, performance.now());
     served.telling.add(member);
     this.#applySoon();
@@ -281,7 +282,10 @@ function servedBy({ clients, services, plane }: EdgeParts, now: number): Served[
   const wanted = services.map(({ config: { delivery, service }, access }) => {
     const partition = partitionOf(addressOf(service.partition));
     assert(partition.ok, 'a checked partition');
-    const edge = { name: service.name, address: addressOf(service.address), partition: partition.value };
+    const edge = {
+      ...{ name: service.name, address: addressOf(service.address), partition: partition.value },
+      ports: service.ports.map(portOf),
+    };
     const ofGroup = delivery === 'group' ? { clientDevices: clients } : {};
     return { service: { ...edge, ...ofGroup }, group: addressOf(service.group), access };
   });

@@ -134,7 +134,10 @@ export class JoinChecks {
     const { isLeave, filters, authentication } = said;
     if (isLeave === null) return refuse('malformed', `${describe(said.group, came)}: it names sources`);
     if (record?.isPublic) {
-      const { epoch = 0, timeMs = came.now.wallMs } = authentication ?? {};
+      if (!this.#ports.isOnLink(came.link, came.source)) return refuse('wrong-link', describe(said.group, came));
+      const { epoch = 0 } = authentication ?? {};
+      // Nobody has signed its own time.
+      const timeMs = came.now.wallMs;
       return accept({ ...of(said.group, came.link, came.source, null), epoch, timeMs, isLeave, filters, serial: null });
     }
     if (!authentication || authentication.signature.length === 0) return refuse('unsigned', describe(said.group, came));

@@ -166,6 +166,8 @@ export class Memberships {
     if (!known && group.members.size >= this.#membersMax) return unusable(`more than ${this.#membersMax} members`);
     const said = saidBy(join, group.partition, known);
     if (!said.ok) return unusable(said.reason);
+    // What a member said earlier, or a host's own kernel says, keeps nobody alive and takes nothing back.
+    if (known && join.epoch < known.claims.epoch) return [];
     const member = known ?? {
       name,
       claims: new Claims(join),

@@ -50,7 +50,8 @@ function hear(packet: Uint8Array): void {
   const outer = decodeIgmpPacket(packet);
   const inner = outer.ok ? decodeIgmp(outer.value.message) : outer;
   if (!outer.ok || !inner.ok || inner.value.kind !== 'report' || !inner.value.extension?.authentication) return;
-  if (heard.length < heardMax) heard.push({ source: outer.value.source.value, packet });
+  heard.push({ source: outer.value.source.value, packet });
+  if (heard.length > heardMax) heard.shift();
 }
 
 function fail(error: unknown): void {
@@ -81,10 +82,12 @@ async function packetsOf({ join, as }: ImpostorWish): Promise<Uint8Array[]> {
 /** Anybody may ask, and is answered. */
 async function newestOf(victim: IpAddress): Promise<Uint8Array> {
   const query = { group, maxResponseMs: 100, suppress: false, robustness: 2, intervalMs: 125_000, sources: [] };
-  const heardBefore = heard.length;
+  const last = heard.at(-1);
   socket.send(encodeIgmpPacket({ source: own, destination: allHosts, message: encodeQuery(query) }));
   for (let waited = 0; waited < hearMsMax; waited += pollMs) {
-    const newest = heard.slice(heardBefore).findLast(({ source }) => source === victim.value);
+    const newest = (last ? heard.slice(heard.indexOf(last) + 1) : heard).findLast(
+      ({ source }) => source === victim.value,
+    );
     await delay(newest ? settleMs : pollMs);
     if (newest) return newest.packet;
   }

@@ -21,7 +21,7 @@ import type { Field } from './field.ts';
  * | requester address | 4 (16) | figure 5, field 2 |
  * | time, ms since 1970 | 8 | figure 5, field 1 |
  * | random key | 16 | figure 5, field 3 |
- * | epoch of the ledger that the filters follow | 8 | |
+ * | epoch of the ledger that the filters follow, below 2^48 | 8 | |
  * | member's certificate, DER (RFC 5280, section 4) behind its length; empty of one who has no key | 2, … | |
  * | with a certificate: signature by the certificate's key: RSA-2048, PKCS#1 v1.5, SHA-256, over the message before it with a checksum of 0 | 256 | figure 5, field 4 |
  *
@@ -64,6 +64,8 @@ const filtersType = 65535;
 const authenticationType = 65534;
 const certificateBytesMax = 1200;
 const addressBytes = 4;
+/** What a ledger has, whose epoch has 48 bits. */
+const epochMax = 2 ** 48 - 1;
 
 /** An unsigned 64-bit number; refused where a JavaScript number is not exact. */
 const u64: Field<number> = {
@@ -184,6 +186,7 @@ function readAuthentication(reader: Reader): Authentication {
   const timeMs = u64.read(reader, 'time');
   const randomKey = reader.bytes(randomKeyBytes, 'random key');
   const epoch = u64.read(reader, 'epoch');
+  if (epoch > epochMax) reader.refuse(`epoch: ${epoch}, at most ${epochMax}`);
   const length = reader.u16('certificate');
   if (length > certificateBytesMax) {
     return reader.refuse(`certificate: ${length} bytes, at most ${certificateBytesMax}`);

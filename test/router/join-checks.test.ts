@@ -246,10 +246,12 @@ describe('what a router answers for', () => {
       { ...said, isLeave: false, filters: permit },
       { ...said, isLeave: true, filters: { permit: [], prohibit: [] } },
     ]);
+    // Whatever time it says: nobody has proven that.
     const signed = joinPacket(web1, { epoch: 3, timeMs: 7 });
-    expect(accepted(all.receive(signed, 'lan', now))).toMatchObject({ replica: null, epoch: 3, timeMs: 7 });
+    expect(accepted(all.receive(signed, 'lan', now))).toMatchObject({ replica: null, epoch: 3, timeMs: nowMs });
     const keyless = keylessPacket({ timeMs: 8, epoch: 4 });
-    expect(accepted(all.receive(keyless, 'lan', now))).toMatchObject({ replica: null, epoch: 4, timeMs: 8 });
+    expect(accepted(all.receive(keyless, 'lan', now))).toMatchObject({ replica: null, epoch: 4, timeMs: nowMs });
+    expect(outcome(all.receive(keyless, 'other', now))).toBe('wrong-link');
   });
 
   test('a query is given out, unless its sender is not of the link', () => {

@@ -136,6 +136,17 @@ describe('owners', () => {
     expect(ownersOf(state)).toEqual(['1: 10.77.0.31 lan']);
   });
 
+  test('end in time however often an earlier epoch is repeated, and by no leave of one', () => {
+    const state = router();
+    state.joined(join('web1', 21, 5, [1]), 0);
+    for (const nowMs of [1000, holdMs - 1]) {
+      expect(state.joined(join('web1', 21, 4, [2], { timeMs: 1000 + nowMs }), nowMs)).toEqual([]);
+      expect(state.joined(join('web1', 21, 4, [], { timeMs: 1000 + nowMs }), nowMs)).toEqual([]);
+    }
+    expect(ownersOf(state)).toEqual(['1: 10.77.0.21 lan']);
+    expect(eventsOf(state.wake(holdMs))).toEqual([{ event: 'expired', group, member: 'web1', link: 'lan' }]);
+  });
+
   test('of a public group are told apart by their addresses', () => {
     const state = router();
     for (const last of [21, 22]) state.joined(join('', last, 0, [last], { replica: null }), 0);

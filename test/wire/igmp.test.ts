@@ -149,6 +149,19 @@ describe('a report', () => {
     expect(decodeIgmp(summed(Uint8Array.from([...encoded, 0])))).toMatchObject({ ok: false });
   });
 
+  test('is refused with an epoch that no ledger has', () => {
+    const encodedOf = (epoch: number) =>
+      defined(
+        value(encodeUnsignedJoin('to-exclude', group, { permit: [], prohibit: [] }, { ...credentials, epoch })),
+        'a join',
+      );
+    expect(decodeIgmp(withSignature(encodedOf(2 ** 48 - 1), signature))).toMatchObject({ ok: true });
+    expect(decodeIgmp(withSignature(encodedOf(2 ** 48), signature))).toEqual({
+      ok: false,
+      reason: 'epoch: 281474976710656, at most 281474976710655',
+    });
+  });
+
   test.each([
     ['12 00 0000 ef010909', 'v1-report'],
     ['16 00 0000 ef010909', 'v2-report'],
@@ -191,7 +204,7 @@ describe('a join', () => {
         drawn,
         fc.constantFrom('is-exclude', 'to-include'),
         fc.nat(Number.MAX_SAFE_INTEGER),
-        fc.nat(Number.MAX_SAFE_INTEGER),
+        fc.nat(2 ** 48 - 1),
         fc.uint8Array({ minLength: 1, maxLength: 900 }),
         (drawnFilters, type, timeMs, epoch, certificate) => {
           const signedBy = { ...credentials, timeMs, epoch, certificate };
