@@ -109,6 +109,8 @@ describe('a router that looks the group up', () => {
   });
 
   test('goes on by the last proven answer when the registry ends', async () => {
+    // Joins that came before the first answer.
+    const { refused } = await routerStatus(name, 'rt');
     await stopRegistry();
     await until(service, ({ problem }) => problem !== null);
     await restartAgent(labNamed(name).plan, 'r2', 'SIGTERM');
@@ -120,7 +122,7 @@ describe('a router that looks the group up', () => {
     );
     if (!status) throw new Error('no status');
     expect(await serves()).toMatchObject({ access: 'private' });
-    expect((await routerStatus(name, 'rt')).refused).toEqual({});
+    expect((await routerStatus(name, 'rt')).refused).toEqual(refused);
     await expectOwnersToAnswer(name, 'c1', status);
   }, 60_000);
 
@@ -170,9 +172,11 @@ describe('a router that looks the group up', () => {
       () => service().catch(() => null),
       (each) => each?.access === 'public' && each.problem === null,
     );
+    // Joins that came before the answer.
+    const { refused } = await routerStatus(name, 'rt');
     await on(name, 'r3', process.execPath, here('join-impostor-main.mjs'), file('r1/agent.yaml'), 'unsigned', stranger);
     const open = await until(service, ({ members }) => members.some(({ name: member }) => member === stranger));
     expect(open.access).toBe('public');
-    expect((await routerStatus(name, 'rt')).refused).toEqual({});
+    expect((await routerStatus(name, 'rt')).refused).toEqual(refused);
   }, 60_000);
 });
