@@ -1,3 +1,4 @@
+import { sameSet } from '../base/same-set.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import { type ForwardingTable, type Rows, type ServiceEntry, takesNew } from '../dataplane/forwarding-table.ts';
 import type { Staying, UdpFlow } from '../dataplane/staying.ts';
@@ -112,10 +113,6 @@ async function tellSeen(
     return null;
   });
   answer(flows);
-}
-
-function sameSet(a: ReadonlySet<number>, b: ReadonlySet<number>): boolean {
-  return a.size === b.size && [...a].every((each) => b.has(each));
 }
 
 /** Compares the kernel's table with what it should be, now and then and when asked to, in turn with other work. */

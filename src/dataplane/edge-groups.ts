@@ -1,4 +1,5 @@
 import { formatIp } from '../base/address.ts';
+import { sameSet } from '../base/same-set.ts';
 import type { EdgeTable } from './edge.ts';
 import type { RunIp } from './edge-routes.ts';
 
@@ -20,7 +21,7 @@ export function createEdgeGroups(ip: RunIp): EdgeGroups {
   return {
     set(table: EdgeTable): void {
       const wanted = membershipsOf(table);
-      if (!isSame(wanted, own)) put(wanted);
+      if (!sameSet(wanted, own)) put(wanted);
     },
     repair(table: EdgeTable): boolean {
       const wanted = membershipsOf(table);
@@ -44,10 +45,6 @@ export function createEdgeGroups(ip: RunIp): EdgeGroups {
     own = wanted;
     return commands.length > 0;
   }
-}
-
-function isSame(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean {
-  return one.size === other.size && [...one].every((each) => other.has(each));
 }
 
 /** Each as ip(8) is told of it. */

@@ -146,7 +146,7 @@ function arrivals(service: ServiceEntry): string[] {
   ];
 }
 
-/** A set of known size has its elements compared as numbers: a look-up in one that may grow takes three times as long. */
+/** A set of known size has its elements compared as numbers: a look-up in one that may grow takes longer. */
 function sizedFor({ partition }: ServiceEntry): string {
   return `size ${partition.slotCount};`;
 }

@@ -3,33 +3,33 @@ import type { ChangeElements } from '../dataplane/nft.ts';
 import type { ElementChange, NewElement } from '../dataplane/nft-fences.ts';
 import { linux, receive, send } from './libc.ts';
 import { netlinkAttribute, netlinkMessages, openNetlink } from './netlink.ts';
+import {
+  concatenated,
+  flagsAt,
+  NETLINK_NETFILTER,
+  NFNL_SUBSYS_NFTABLES,
+  NFT_MSG_DELSETELEM,
+  NFT_MSG_NEWSETELEM,
+  NFTA_DATA_VALUE,
+  NFTA_LIST_ELEM,
+  NFTA_SET_ELEM_KEY,
+  NFTA_SET_ELEM_LIST_ELEMENTS,
+  NLM_F_REQUEST,
+  NLMSG_ERROR,
+  nftFamilies,
+  nftMessage,
+  setNames,
+} from './nft-messages.ts';
 
 /** Numbers of <linux/netlink.h>, <linux/netfilter/nfnetlink.h> and <linux/netfilter/nf_tables.h>. */
-const NETLINK_NETFILTER = 12;
-const NFNL_SUBSYS_NFTABLES = 10;
 const NFNL_MSG_BATCH_BEGIN = 0x10;
 const NFNL_MSG_BATCH_END = 0x11;
-const NFT_MSG_NEWSETELEM = (NFNL_SUBSYS_NFTABLES << 8) | 12;
-const NFT_MSG_DELSETELEM = (NFNL_SUBSYS_NFTABLES << 8) | 14;
-const NLM_F_REQUEST = 0x1;
 const NLM_F_ACK = 0x4;
 const NLM_F_CREATE = 0x400;
-const NLMSG_ERROR = 2;
 const NLA_F_NESTED = 0x8000;
-const NFTA_SET_ELEM_LIST_TABLE = 1;
-const NFTA_SET_ELEM_LIST_SET = 2;
-const NFTA_SET_ELEM_LIST_ELEMENTS = 3;
-const NFTA_LIST_ELEM = 1;
-const NFTA_SET_ELEM_KEY = 1;
 const NFTA_SET_ELEM_DATA = 2;
 const NFTA_SET_ELEM_TIMEOUT = 4;
-const NFTA_DATA_VALUE = 1;
-const families = { ip: 2, netdev: 5 } as const;
 
-/** struct nlmsghdr and struct nfgenmsg. */
-const headerBytes = 16;
-const familyBytes = 4;
-const flagsAt = 6;
 const answerBytes = 16 * 1024;
 
 /**
@@ -73,9 +73,9 @@ function answersOf(fd: number, answer: Uint8Array): number[] {
 }
 
 function messagesOf({ family, table, set, flush, add }: ElementChange): Uint8Array[] {
-  const names = [text(NFTA_SET_ELEM_LIST_TABLE, table), text(NFTA_SET_ELEM_LIST_SET, set)];
+  const names = setNames(table, set);
   const message = (type: number, flags: number, attributes: readonly Uint8Array[]): Uint8Array =>
-    messageOf({ type, flags: flags | NLM_F_REQUEST, family: families[family], subsystem: 0 }, attributes);
+    nftMessage({ type, flags: flags | NLM_F_REQUEST, family: nftFamilies[family], subsystem: 0 }, attributes);
   return [
     ...(flush ? [message(NFT_MSG_DELSETELEM, 0, names)] : []),
     ...(add ? [message(NFT_MSG_NEWSETELEM, NLM_F_CREATE, [...names, elementsOf(add)])] : []),
@@ -94,44 +94,15 @@ function elementsOf({ key, data, timeoutMs }: NewElement): Uint8Array {
 
 /** The beginning or the end of a transaction. */
 function bound(type: number): Uint8Array {
-  return messageOf({ type, flags: NLM_F_REQUEST, family: 0, subsystem: NFNL_SUBSYS_NFTABLES }, []);
-}
-
-function messageOf(
-  head: { readonly type: number; readonly flags: number; readonly family: number; readonly subsystem: number },
-  attributes: readonly Uint8Array[],
-): Uint8Array {
-  const begin = new Uint8Array(headerBytes + familyBytes);
-  const message = concatenated([begin, ...attributes]);
-  const view = new DataView(message.buffer);
-  view.setUint32(0, message.length, true);
-  view.setUint16(4, head.type, true);
-  view.setUint16(flagsAt, head.flags, true);
-  view.setUint8(headerBytes, head.family);
-  view.setUint16(headerBytes + 2, head.subsystem);
-  return message;
+  return nftMessage({ type, flags: NLM_F_REQUEST, family: 0, subsystem: NFNL_SUBSYS_NFTABLES }, []);
 }
 
 function nested(type: number, attributes: readonly Uint8Array[]): Uint8Array {
   return netlinkAttribute(type | NLA_F_NESTED, concatenated(attributes));
 }
 
-function text(type: number, value: string): Uint8Array {
-  return netlinkAttribute(type, new TextEncoder().encode(`${value}\0`));
-}
-
 function networkNumber(value: number): Uint8Array {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(value));
   return bytes;
-}
-
-function concatenated(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

@@ -1,29 +1,28 @@
 import { OperatingError } from '../base/operating-error.ts';
 import type { ReadSet } from '../dataplane/nft.ts';
 import { close, receive, send } from './libc.ts';
-import { netlinkAttribute, netlinkAttributes, netlinkMessages, openNetlink, type Span } from './netlink.ts';
+import { netlinkAttributes, netlinkMessages, openNetlink, type Span } from './netlink.ts';
+import {
+  NETLINK_NETFILTER,
+  NFT_MSG_GETSETELEM,
+  NFT_MSG_NEWSETELEM,
+  NFTA_DATA_VALUE,
+  NFTA_LIST_ELEM,
+  NFTA_SET_ELEM_KEY,
+  NFTA_SET_ELEM_LIST_ELEMENTS,
+  NLM_F_REQUEST,
+  NLMSG_ERROR,
+  nftFamilies,
+  nftFamilyBytes,
+  nftMessage,
+  setNames,
+} from './nft-messages.ts';
 
-/** Numbers of <linux/netlink.h>, <linux/netfilter/nfnetlink.h> and <linux/netfilter/nf_tables.h>. */
-const NETLINK_NETFILTER = 12;
-const NFNL_SUBSYS_NFTABLES = 10;
-const NFT_MSG_NEWSETELEM = 12;
-const NFT_MSG_GETSETELEM = 13;
-const NFPROTO_NETDEV = 5;
-const NLM_F_REQUEST = 1;
+/** Numbers of <linux/netlink.h>. */
 const NLM_F_DUMP = 0x300;
 const NLM_F_DUMP_INTR = 0x10;
-const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
-const NFTA_SET_ELEM_LIST_TABLE = 1;
-const NFTA_SET_ELEM_LIST_SET = 2;
-const NFTA_SET_ELEM_LIST_ELEMENTS = 3;
-const NFTA_LIST_ELEM = 1;
-const NFTA_SET_ELEM_KEY = 1;
-const NFTA_DATA_VALUE = 1;
 
-/** struct nlmsghdr and struct nfgenmsg. */
-const headerBytes = 16;
-const familyBytes = 4;
 const receiveBytes = 256 * 1024;
 /** A listing during which somebody has changed nftables may lack elements: it is begun anew, so often. */
 const attemptsMax = 5;
@@ -53,7 +52,7 @@ function dump(table: string, set: string): { readonly keys: readonly DataView[];
         if ((message.flags & NLM_F_DUMP_INTR) !== 0) isWhole = false;
         if (message.type === NLMSG_DONE) return { keys, isWhole };
         if (message.type === NLMSG_ERROR) throw refused(set, -view.getInt32(message.at, true));
-        if (message.type === ((NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_NEWSETELEM)) keys.push(...keysOf(view, message));
+        if (message.type === NFT_MSG_NEWSETELEM) keys.push(...keysOf(view, message));
       }
     }
   } finally {
@@ -66,29 +65,18 @@ function refused(set: string, errno: number): OperatingError {
 }
 
 function request(table: string, set: string): Uint8Array {
-  const names = [
-    [NFTA_SET_ELEM_LIST_TABLE, table],
-    [NFTA_SET_ELEM_LIST_SET, set],
-  ] as const;
-  const attributes = names.map(([type, text]) => netlinkAttribute(type, new TextEncoder().encode(`${text}\0`)));
-  const length = attributes.reduce((sum, each) => sum + each.length, headerBytes + familyBytes);
-  const bytes = new Uint8Array(length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, length, true);
-  view.setUint16(4, (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETSETELEM, true);
-  view.setUint16(6, NLM_F_REQUEST | NLM_F_DUMP, true);
-  bytes[headerBytes] = NFPROTO_NETDEV;
-  let at = headerBytes + familyBytes;
-  for (const each of attributes) {
-    bytes.set(each, at);
-    at += each.length;
-  }
-  return bytes;
+  const head = {
+    type: NFT_MSG_GETSETELEM,
+    flags: NLM_F_REQUEST | NLM_F_DUMP,
+    family: nftFamilies.netdev,
+    subsystem: 0,
+  };
+  return nftMessage(head, setNames(table, set));
 }
 
 function keysOf(view: DataView, { at, end }: Span): DataView[] {
   const keys: DataView[] = [];
-  for (const elements of netlinkAttributes(view, { at: at + familyBytes, end }, NFTA_SET_ELEM_LIST_ELEMENTS)) {
+  for (const elements of netlinkAttributes(view, { at: at + nftFamilyBytes, end }, NFTA_SET_ELEM_LIST_ELEMENTS)) {
     for (const element of netlinkAttributes(view, elements, NFTA_LIST_ELEM)) {
       for (const key of netlinkAttributes(view, element, NFTA_SET_ELEM_KEY)) {
         for (const data of netlinkAttributes(view, key, NFTA_DATA_VALUE))

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
+import type { ScenarioReport } from '../../src/scenario/index.ts';
 
 export const command = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 export const serviceAddress = '10.77.0.100';
@@ -156,4 +157,15 @@ function link(path: string): string {
   } catch {
     return '';
   }
+}
+
+/** Runs a scenario on a lab to its judgement: exit code 0 or 2, and the report that it wrote to `directory`. */
+export async function runScenarioFile(
+  file: string,
+  directory: string,
+  ...options: string[]
+): Promise<{ readonly code: number; readonly report: ScenarioReport }> {
+  const { code, stderr } = await manycast('scenario', 'run', file, '--on', 'lab', ...options, '--report', directory);
+  expect([0, 2], stderr).toContain(code);
+  return { code, report: JSON.parse(readFileSync(join(directory, 'report.json'), 'utf8')) as ScenarioReport };
 }

@@ -1,9 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import type { ScenarioReport } from '../../src/scenario/index.ts';
-import { leftovers, manycast } from './lab-under-test.ts';
+import { leftovers, manycast, runScenarioFile } from './lab-under-test.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -11,10 +10,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 test.each(['forward-stream', 'transfer', 'crash-old-owner', 'overlapping-moves', 'drain-and-return', 'datagrams-stay'])(
   'scenarios/%s.yaml passes behind a router',
   async (file) => {
-    const options = ['--on', 'lab', '--delivery', 'router', '--report', directory];
-    const { code, stderr } = await manycast('scenario', 'run', `scenarios/${file}.yaml`, ...options);
-    expect([0, 2], stderr).toContain(code);
-    const report = JSON.parse(readFileSync(join(directory, 'report.json'), 'utf8')) as ScenarioReport;
+    const { code, report } = await runScenarioFile(`scenarios/${file}.yaml`, directory, '--delivery', 'router');
     expect(report.expectations.filter(({ passed }) => !passed)).toEqual([]);
     expect([code, report.on, report.passed]).toEqual([0, 'lab', true]);
     expect(leftovers(report.name)).toEqual([]);

@@ -1,18 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import type { ScenarioReport } from '../../src/scenario/index.ts';
-import { labName, leftovers, manycast } from './lab-under-test.ts';
+import { labName, leftovers, runScenarioFile } from './lab-under-test.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
 afterAll(() => rmSync(directory, { recursive: true }));
 
-async function run(file: string): Promise<{ readonly code: number; readonly report: ScenarioReport }> {
-  const { code, stderr } = await manycast('scenario', 'run', file, '--on', 'lab', '--report', directory);
-  expect([0, 2], stderr).toContain(code);
-  return { code, report: JSON.parse(readFileSync(join(directory, 'report.json'), 'utf8')) as ScenarioReport };
-}
+const run = (file: string) => runScenarioFile(file, directory);
 
 test.each([
   'rolling-upgrade',
