@@ -21,8 +21,19 @@ export async function requests(run, targets, load) {
   const before = machineTicks().busy;
   const { rate, count, errors, histogram } = await wrk(run, targets, load, []);
   const cpuSeconds = (machineTicks().busy - before) / ticksPerSecond;
-  const [p50, p99] = [0.5, 0.99].map((part) => percentile(histogram, part) / 1000);
-  return { rate, p50, p99, cpu: (cpuSeconds * 1e6) / count, errors };
+  return { rate, ...latenciesOf(histogram), cpu: (cpuSeconds * 1e6) / count, errors };
+}
+
+/**
+ * wrk on all hosts at once, with connections that are kept and wait before each request, up to so long and by lot: a load that nobody's limits, and so the same for all.
+ * @param {Run} run
+ * @param {Target[]} targets
+ * @param {{ seconds: number, connections: number, pauseMsMax: number }} load connections of each host
+ * @returns requests a second of all together, and their latencies in milliseconds
+ */
+export async function pacedRequests(run, targets, load) {
+  const { rate, errors, histogram } = await wrk(run, targets, load, []);
+  return { rate, ...latenciesOf(histogram), errors };
 }
 
 /**
@@ -58,7 +69,7 @@ export function processorSeconds(pids) {
   return ticks.reduce((sum, each) => sum + each, 0) / ticksPerSecond;
 }
 
-async function wrk(run, targets, { seconds, connections }, headers) {
+async function wrk(run, targets, { seconds, connections, pauseMsMax }, headers) {
   const argv = [
     'wrk',
     '-t',
@@ -73,7 +84,10 @@ async function wrk(run, targets, { seconds, connections }, headers) {
     latencies,
     ...headers,
   ];
-  const said = await Promise.all(targets.map(({ host, address }) => run(host, [...argv, `http://${address}/`])));
+  const script = pauseMsMax === undefined ? [] : ['--', `${pauseMsMax}`];
+  const said = await Promise.all(
+    targets.map(({ host, address }) => run(host, [...argv, `http://${address}/`, ...script])),
+  );
   const sum = (of) => said.reduce((total, text) => total + of(text), 0);
   const number = (pattern) => (text) => Number(pattern.exec(text)?.[1] ?? 0);
   const failed = (text) =>
@@ -84,6 +98,11 @@ async function wrk(run, targets, { seconds, connections }, headers) {
     errors: sum(failed) + sum(number(/Non-2xx or 3xx responses: (\d+)/)),
     histogram: histogramOf(said),
   };
+}
+
+function latenciesOf(histogram) {
+  const [p50, p99] = [0.5, 0.99].map((part) => percentile(histogram, part) / 1000);
+  return { p50, p99 };
 }
 
 /** How often each latency was seen, the least first. */

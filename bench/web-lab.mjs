@@ -37,7 +37,7 @@ export async function startWebLab({ replicas, delivery }) {
     const { plan } = lab;
     for (const { name } of [...plan.replicas, ...plan.clients, ...plan.routers])
       await lab.run(name, ['sysctl', '-qw', ...tuning]);
-    return { ...lab, pairs: await pairsOf(lab), ...agentsOf(lab) };
+    return { ...lab, pairs: await pairsOf(lab), pairsNow: () => pairsOf(lab), ...agentsOf(lab) };
   } finally {
     rmSync(template);
   }

@@ -1,12 +1,12 @@
 // What a request, a connection and a byte cost on their way to a replica: straight to it, as manycast delivers, and by way of what else one would put in between.
 //
 // A lab of manycast is the network of all: the same bridge, clients, replicas and servers. Each way is used in turn by all clients at once, 24 connections together, each client from an address of another
-// replica's share: wrk with connections that are kept, wrk with a new one for each request, and one stream of iperf3 up and one down. Rivals run on one more machine of that bridge; in the lab with a router,
+// replica's share: wrk with connections that are kept, wrk with pauses, which makes a load that is the same for all, wrk with a new connection for each request, and one stream of iperf3 up and one down. Rivals run on one more machine of that bridge; in the lab with a router,
 // HAProxy runs on the router itself. Daemons of manycast stand still while others are measured; "agents running" is a direct connection beside them, so that their work, which real replicas do on
 // processors of their own, can be told from that of the path.
 //
 // What the figures leave out: network cards and wires, for all hosts share this machine's processors; so a host in the middle takes what it needs from the others, and the bridge's copying is work for them
-// too. The switch of the lab floods to replicas alone. Latencies are those of clients that ask again as soon as they have an answer. Manycast's table stands in the kernel while others are measured:
+// too. The switch of the lab floods to replicas alone. Latencies of the first are those of clients that ask again as soon as they have an answer, and keep all processors busy: who carries more has longer queues. Manycast's table stands in the kernel while others are measured:
 // one comparison for a packet.
 import { useWay } from '../data-path-run.mjs';
 import { names, rivalWays, routedWays, segmentWays, threadCounts } from '../data-path-ways.mjs';
@@ -19,12 +19,19 @@ import { startWebLab } from '../web-lab.mjs';
 export const title = 'Data path: requests, latency, connections, bulk';
 export const programs = ['wrk', 'iperf3', 'nginx-light', 'libnginx-mod-stream', 'haproxy', 'curl'];
 
-const full = { rounds: 5, sizeRounds: 3, sizes: [2, 5, 8], seconds: { requests: 3, connections: 2, bulk: 2 } };
-const quickly = { rounds: 1, sizeRounds: 1, sizes: [], seconds: { requests: 1, connections: 1, bulk: 1 } };
+const full = {
+  rounds: 5,
+  sizeRounds: 3,
+  sizes: [2, 5, 8],
+  seconds: { requests: 3, paced: 2, connections: 2, bulk: 2 },
+};
+const quickly = { rounds: 1, sizeRounds: 1, sizes: [], seconds: { requests: 1, paced: 1, connections: 1, bulk: 1 } };
 const columns = {
   rate: ['requests', '1/s'],
   p50: ['latency p50', 'ms'],
   p99: ['latency p99', 'ms'],
+  pacedP50: ['latency p50 at an equal load', 'ms'],
+  pacedP99: ['latency p99 at an equal load', 'ms'],
   cpu: ['processor time of all hosts', 'µs a request'],
   connections: ['new connections', '1/s'],
   up: ['bulk to the replica', 'Gbit/s'],
@@ -90,7 +97,7 @@ function ratiosOf(seen, sizes) {
   const { direct, beside, ownerOnly, nginx, translation, recipe, plain, besideRouted, router } = names;
   const segment = names.segment(3);
   const between = (one, other, keys) => ratiosBetween(seen, one, other, keys);
-  const path = ['rate', 'p99', 'cpu', 'connections', 'up', 'down'];
+  const path = ['rate', 'p99', 'pacedP50', 'pacedP99', 'cpu', 'connections', 'up', 'down'];
   const haproxy = betterHaproxy(seen, names.haproxy);
   const haproxyRouted = betterHaproxy(seen, names.haproxyRouted);
   return [
@@ -98,7 +105,9 @@ function ratiosOf(seen, sizes) {
     ...between(segment, beside, path),
     ...between(segment, ownerOnly, ['rate', 'cpu', 'connections', 'up']),
     ...between(segment, haproxy, path),
-    ...[nginx, translation, recipe].flatMap((rival) => between(segment, rival, ['rate', 'p99', 'connections', 'up'])),
+    ...[nginx, translation, recipe].flatMap((rival) =>
+      between(segment, rival, ['rate', 'p99', 'pacedP50', 'pacedP99', 'connections', 'up']),
+    ),
     ...between(router, plain, path),
     ...between(router, besideRouted, path),
     ...between(router, haproxyRouted, path),
@@ -136,7 +145,8 @@ function plotsOf(seen, sizes) {
     return { file: `data-path-${file}.svg`, title: `${metric}, 3 replicas`, unit, bars };
   };
   return [
-    ...[plot('requests', 'rate'), plot('p99', 'p99'), plot('cpu', 'cpu'), plot('connections', 'connections')],
+    ...[plot('requests', 'rate'), plot('cpu', 'cpu'), plot('connections', 'connections')],
+    ...[plot('paced-p50', 'pacedP50'), plot('paced-p99', 'pacedP99'), plot('p99', 'p99')],
     ...[plot('bulk-up', 'up'), plot('bulk-down', 'down')],
     ...(sizes.length > 0 ? [plotBySize(seen, [3, ...sizes].sort())] : []),
   ];
