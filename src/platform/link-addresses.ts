@@ -1,6 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import { type IpAddress, parseIp } from '../base/address.ts';
-import { defined } from '../base/assert.ts';
+import { addressOf, type IpAddress } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 
 /** One address of a device, with its subnet. */
@@ -28,11 +27,6 @@ export function isOnLink(link: string, address: IpAddress): boolean {
 
 function subnetsOf(link: string): Subnet[] {
   return (networkInterfaces()[link] ?? []).flatMap(({ family, address, netmask }) =>
-    family === 'IPv4' ? [{ address: parsed(address), mask: parsed(netmask) }] : [],
+    family === 'IPv4' ? [{ address: addressOf(address), mask: addressOf(netmask) }] : [],
   );
-}
-
-function parsed(text: string): IpAddress {
-  const address = parseIp(text);
-  return defined(address.ok ? address.value : null, 'an address of the system');
 }

@@ -2,18 +2,21 @@ import { formatIp, ipFromBytes } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { localMark } from '../dataplane/forwarding-table.ts';
 import { runIp } from './ip-command.ts';
-import { close, linux, receive, send, setsockopt } from './libc.ts';
-import { netlinkAttributes, netlinkMessages, openNetlink, type Span } from './netlink.ts';
+import { close, linux, setsockopt } from './libc.ts';
+import {
+  listNetlink,
+  NETLINK_ROUTE,
+  NLM_F_DUMP,
+  NLM_F_REQUEST,
+  netlinkAttributes,
+  netlinkMessage,
+  openNetlink,
+  type Span,
+} from './netlink.ts';
 
-/** Numbers of <linux/netlink.h>, <linux/rtnetlink.h> and <linux/fib_rules.h>. */
-const NETLINK_ROUTE = 0;
+/** Numbers of <linux/netlink.h> (socket options), <linux/rtnetlink.h> and <linux/fib_rules.h>. */
 const SOL_NETLINK = 270;
 const NETLINK_GET_STRICT_CHK = 12;
-const NLM_F_REQUEST = 1;
-const NLM_F_DUMP = 0x300;
-const NLM_F_DUMP_INTR = 0x10;
-const NLMSG_ERROR = 2;
-const NLMSG_DONE = 3;
 const RTM_NEWROUTE = 24;
 const RTM_GETROUTE = 26;
 const RTM_NEWRULE = 32;
@@ -30,7 +33,7 @@ const FRA_TABLE = 15;
 const FR_ACT_BLACKHOLE = 6;
 /** struct rtmsg and struct fib_rule_hdr. */
 const familyBytes = 12;
-const attemptsMax = 5;
+const receiveBytes = 64 * 1024;
 
 /** Preferences of the rules: after the table `local`, which must not have the address, and before `main`. */
 const preferences = { own: 7750, marked: 7751, unmarked: 7752, closed: 7753 } as const;
@@ -125,41 +128,24 @@ type Listed = Span & { readonly view: DataView };
 
 /**
  * All IPv4 messages of a type, straight from the kernel: a process that spawns another on a busy host may be blocked for longer than a lease. `routeType` is that of the routes alone that are
- * wanted. Begun anew when something changed meanwhile.
+ * wanted.
  */
 function dump(request: number, answer: number, routeType: number): Listed[] {
-  for (let attempt = 1; ; attempt++) {
-    const { listed, isWhole } = dumpOnce(request, answer, routeType);
-    if (isWhole || attempt === attemptsMax) return listed;
-  }
-}
-
-function dumpOnce(request: number, answer: number, routeType: number): { listed: Listed[]; isWhole: boolean } {
+  const head = new Uint8Array(familyBytes);
+  head[0] = linux.AF_INET;
+  head[7] = routeType;
   const fd = openNetlink(NETLINK_ROUTE, 256 * 1024);
   try {
     // Only then the kernel looks at what is asked for.
     setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, new Uint8Array([1, 0, 0, 0]));
-    const bytes = new Uint8Array(16 + familyBytes);
-    const head = new DataView(bytes.buffer);
-    head.setUint32(0, bytes.length, true);
-    head.setUint16(4, request, true);
-    head.setUint16(6, NLM_F_REQUEST | NLM_F_DUMP, true);
-    bytes[16] = linux.AF_INET;
-    bytes[16 + 7] = routeType;
-    send(fd, bytes);
-    const listed: Listed[] = [];
-    const buffer = new Uint8Array(64 * 1024);
-    for (let isWhole = true; ; ) {
-      const length = receive(fd, buffer, 0) ?? 0;
-      const view = new DataView(buffer.slice(0, length).buffer);
-      for (const { type, flags, at, end } of netlinkMessages(view)) {
-        if ((flags & NLM_F_DUMP_INTR) !== 0) isWhole = false;
-        if (type === NLMSG_DONE) return { listed, isWhole };
-        if (type === NLMSG_ERROR)
-          throw new OperatingError('routing', `the kernel does not list routes: error ${-view.getInt32(at, true)}`);
+    return listNetlink<Listed>(fd, {
+      request: netlinkMessage(request, NLM_F_REQUEST | NLM_F_DUMP, [head]),
+      receiveBytes,
+      read(view, { type, at, end }, listed) {
         if (type === answer) listed.push({ view, at, end });
-      }
-    }
+      },
+      refused: (errno) => new OperatingError('routing', `the kernel does not list routes: error ${errno}`),
+    });
   } finally {
     close(fd);
   }

@@ -2,34 +2,28 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { oneLine } from '../base/one-line.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import type { KernelEventHandlers, KernelEvents, OtherProcess } from '../ports/kernel-events.ts';
+import { anyReadable, close, type FilterInstruction, readable, receiveNetlink, send } from './libc.ts';
 import {
-  anyReadable,
-  attachFilter,
-  bind,
-  close,
-  type FilterInstruction,
-  linux,
-  readable,
-  receiveNetlink,
-  send,
-  socket,
-} from './libc.ts';
+  NETLINK_NETFILTER,
+  NETLINK_ROUTE,
+  NLM_F_REQUEST,
+  netfilterBytes,
+  netfilterMessage,
+  netlinkAttributes,
+  netlinkMessages,
+  openNetlink,
+} from './netlink.ts';
+import { NFT_MSG_GETGEN, NFT_MSG_NEWGEN } from './nft-messages.ts';
 
-/** Numbers of <linux/netlink.h>, <linux/rtnetlink.h>, <linux/netfilter/nfnetlink.h>, <linux/netfilter/nf_tables.h>. */
-const NETLINK_ROUTE = 0;
-const NETLINK_NETFILTER = 12;
+/** Numbers of <linux/rtnetlink.h>, <linux/netfilter/nfnetlink.h>, <linux/netfilter/nf_tables.h>. */
 const RTMGRP_LINK = 1;
 const RTMGRP_IPV4_IFADDR = 0x10;
 const NFNLGRP_NFTABLES = 7;
-const NFT_MSG_NEWGEN = (10 << 8) | 15;
-const NFT_MSG_GETGEN = (10 << 8) | 16;
 const NFTA_GEN_PROC_PID = 2;
 const NFTA_GEN_PROC_NAME = 3;
-const NLM_F_REQUEST = 1;
 
-/** struct nlmsghdr, and struct nfgenmsg after it. */
-const headerBytes = 16;
-const nfgenBytes = 4;
+/** What waits in the kernel at most: what is dropped is told by one call that says so. */
+const queueBytes = 104 * 1024;
 const receiveBytes = 32 * 1024;
 /** Datagrams read of one socket before the event loop gets its turn. */
 const datagramsPerTurn = 256;
@@ -40,8 +34,12 @@ const pauseMs = 20;
 export function openKernelEvents(handlers: KernelEventHandlers): KernelEvents {
   const opened: number[] = [];
   try {
-    const ruleset = openRulesetSocket(opened);
-    const addresses = openSocket(opened, NETLINK_ROUTE, RTMGRP_LINK | RTMGRP_IPV4_IFADDR);
+    // The kernel itself leaves out of the queue all but the notices of the ends of others' transactions.
+    const hearing = { groups: 1 << (NFNLGRP_NFTABLES - 1), filter: othersTransactions(ownProcessId()) };
+    const ruleset = openNetlink(NETLINK_NETFILTER, queueBytes, hearing);
+    opened.push(ruleset);
+    const addresses = openNetlink(NETLINK_ROUTE, queueBytes, { groups: RTMGRP_LINK | RTMGRP_IPV4_IFADDR });
+    opened.push(addresses);
     const either = anyReadable(opened);
     opened.push(either);
     return watch(ruleset, addresses, either, handlers);
@@ -84,7 +82,7 @@ function watch(ruleset: number, addresses: number, either: number, handlers: Ker
  * What the last of the waiting datagrams says; null when some were dropped, undefined when none was waiting. What is left waiting makes another
  * call later: the kernel drops everything from an overrun until the queue was read empty, so a drop too is followed by a call.
  */
-function drain<T>(fd: number, read: (datagram: Uint8Array) => T): T | null | undefined {
+function drain<T>(fd: number, read: (datagram: DataView) => T): T | null | undefined {
   const buffer = new Uint8Array(receiveBytes);
   let last: T | null | undefined;
   let overrun = false;
@@ -92,26 +90,9 @@ function drain<T>(fd: number, read: (datagram: Uint8Array) => T): T | null | und
     const length = receiveNetlink(fd, buffer);
     if (length === null) break;
     if (length === 'overrun') overrun = true;
-    else last = read(buffer.subarray(0, length));
+    else last = read(new DataView(buffer.buffer, 0, length));
   }
   return overrun ? null : last;
-}
-
-/** The kernel itself leaves out of the queue all but the notices of the ends of others' transactions. */
-function openRulesetSocket(opened: number[]): number {
-  const own = ownProcessId();
-  const fd = socket(linux.AF_NETLINK, linux.SOCK_RAW, NETLINK_NETFILTER);
-  opened.push(fd);
-  attachFilter(fd, othersTransactions(own));
-  bind(fd, netlinkAddress(1 << (NFNLGRP_NFTABLES - 1)));
-  return fd;
-}
-
-function openSocket(opened: number[], protocol: number, groups: number): number {
-  const fd = socket(linux.AF_NETLINK, linux.SOCK_RAW, protocol);
-  opened.push(fd);
-  bind(fd, netlinkAddress(groups));
-  return fd;
 }
 
 /**
@@ -119,17 +100,12 @@ function openSocket(opened: number[], protocol: number, groups: number): number 
  * kernel answers NFT_MSG_GETGEN with the same function that makes the notices (nf_tables_fill_gen_info), and names who asks.
  */
 function ownProcessId(): number {
-  const fd = socket(linux.AF_NETLINK, linux.SOCK_RAW, NETLINK_NETFILTER);
+  const fd = openNetlink(NETLINK_NETFILTER, receiveBytes);
   try {
-    const request = new Uint8Array(headerBytes + nfgenBytes);
-    const view = new DataView(request.buffer);
-    view.setUint32(0, request.length, true);
-    view.setUint16(4, NFT_MSG_GETGEN, true);
-    view.setUint16(6, NLM_F_REQUEST, true);
-    send(fd, request);
+    send(fd, netfilterMessage({ type: NFT_MSG_GETGEN, flags: NLM_F_REQUEST }, []));
     const answer = new Uint8Array(1024);
     const length = receiveNetlink(fd, answer);
-    const own = typeof length === 'number' ? changer(answer.subarray(0, length)) : null;
+    const own = typeof length === 'number' ? changer(new DataView(answer.buffer, 0, length)) : null;
     if (own) return own.processId;
   } finally {
     close(fd);
@@ -140,28 +116,15 @@ function ownProcessId(): number {
 }
 
 /** The process that a NFT_MSG_NEWGEN names; null when it names none. */
-function changer(datagram: Uint8Array): OtherProcess | null {
-  const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.byteLength);
-  if (datagram.length < headerBytes || view.getUint16(4, true) !== NFT_MSG_NEWGEN) return null;
-  const attributes = new Map(attributesOf(datagram.subarray(headerBytes + nfgenBytes)));
-  const id = attributes.get(NFTA_GEN_PROC_PID);
-  const name = attributes.get(NFTA_GEN_PROC_NAME);
-  if (id?.length !== 4 || !name) return null;
-  return {
-    processId: new DataView(id.buffer, id.byteOffset).getUint32(0),
-    processName: oneLine(new TextDecoder().decode(name).replace(/\0.*$/s, '')),
-  };
-}
-
-/** struct nlattr: length, type, value, padded to four bytes. */
-function* attributesOf(bytes: Uint8Array): Generator<[type: number, value: Uint8Array]> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; at + 4 <= bytes.length; ) {
-    const length = view.getUint16(at, true);
-    if (length < 4 || at + length > bytes.length) return;
-    yield [view.getUint16(at + 2, true), bytes.subarray(at + 4, at + length)];
-    at += (length + 3) & ~3;
-  }
+function changer(view: DataView): OtherProcess | null {
+  const [message] = netlinkMessages(view);
+  if (message?.type !== NFT_MSG_NEWGEN) return null;
+  const attributes = { at: message.at + netfilterBytes, end: message.end };
+  const [id] = netlinkAttributes(view, attributes, NFTA_GEN_PROC_PID);
+  const [name] = netlinkAttributes(view, attributes, NFTA_GEN_PROC_NAME);
+  if (!id || id.end - id.at !== 4 || !name) return null;
+  const text = new TextDecoder().decode(new Uint8Array(view.buffer, name.at, name.end - name.at));
+  return { processId: view.getUint32(id.at), processName: oneLine(text.replace(/\0.*$/s, '')) };
 }
 
 /**
@@ -170,7 +133,8 @@ function* attributesOf(bytes: Uint8Array): Generator<[type: number, value: Uint8
  */
 function othersTransactions(ownProcess: number): FilterInstruction[] {
   const [loadHalf, loadWord, jumpIfEqual, give] = [0x28, 0x20, 0x15, 0x06];
-  const [typeAt, attributeAt] = [4, headerBytes + nfgenBytes + 8];
+  // After struct nlmsghdr, struct nfgenmsg and the first attribute.
+  const [typeAt, attributeAt] = [4, 16 + netfilterBytes + 8];
   return [
     [loadHalf, 0, 0, typeAt],
     [jumpIfEqual, 0, 5, ((NFT_MSG_NEWGEN & 0xff) << 8) | (NFT_MSG_NEWGEN >> 8)],
@@ -181,13 +145,4 @@ function othersTransactions(ownProcess: number): FilterInstruction[] {
     [give, 0, 0, 0xffffffff],
     [give, 0, 0, 0],
   ];
-}
-
-/** struct sockaddr_nl: the kernel picks the port. */
-function netlinkAddress(groups: number): Uint8Array {
-  const bytes = new Uint8Array(12);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, linux.AF_NETLINK, true);
-  view.setUint32(8, groups, true);
-  return bytes;
 }

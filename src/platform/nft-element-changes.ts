@@ -2,11 +2,21 @@ import { OperatingError } from '../base/operating-error.ts';
 import type { ChangeElements } from '../dataplane/nft.ts';
 import type { ElementChange, NewElement } from '../dataplane/nft-fences.ts';
 import { linux, receive, send } from './libc.ts';
-import { netlinkAttribute, netlinkMessages, openNetlink } from './netlink.ts';
 import {
   concatenated,
   flagsAt,
   NETLINK_NETFILTER,
+  NLM_F_ACK,
+  NLM_F_CREATE,
+  NLM_F_REQUEST,
+  NLMSG_ERROR,
+  netfilterMessage,
+  netlinkAttribute,
+  netlinkError,
+  netlinkMessages,
+  openNetlink,
+} from './netlink.ts';
+import {
   NFNL_SUBSYS_NFTABLES,
   NFT_MSG_DELSETELEM,
   NFT_MSG_NEWSETELEM,
@@ -14,18 +24,13 @@ import {
   NFTA_LIST_ELEM,
   NFTA_SET_ELEM_KEY,
   NFTA_SET_ELEM_LIST_ELEMENTS,
-  NLM_F_REQUEST,
-  NLMSG_ERROR,
   nftFamilies,
-  nftMessage,
   setNames,
 } from './nft-messages.ts';
 
-/** Numbers of <linux/netlink.h>, <linux/netfilter/nfnetlink.h> and <linux/netfilter/nf_tables.h>. */
+/** Numbers of <linux/netlink.h> (nested attributes), <linux/netfilter/nfnetlink.h> and <linux/netfilter/nf_tables.h>. */
 const NFNL_MSG_BATCH_BEGIN = 0x10;
 const NFNL_MSG_BATCH_END = 0x11;
-const NLM_F_ACK = 0x4;
-const NLM_F_CREATE = 0x400;
 const NLA_F_NESTED = 0x8000;
 const NFTA_SET_ELEM_DATA = 2;
 const NFTA_SET_ELEM_TIMEOUT = 4;
@@ -68,14 +73,15 @@ function answersOf(fd: number, answer: Uint8Array): number[] {
     const length = receive(fd, answer, linux.MSG_DONTWAIT);
     if (length === null) return errors;
     const view = new DataView(answer.buffer, 0, length);
-    for (const { type, at } of netlinkMessages(view)) if (type === NLMSG_ERROR) errors.push(-view.getInt32(at, true));
+    for (const message of netlinkMessages(view))
+      if (message.type === NLMSG_ERROR) errors.push(netlinkError(view, message));
   }
 }
 
 function messagesOf({ family, table, set, flush, add }: ElementChange): Uint8Array[] {
   const names = setNames(table, set);
   const message = (type: number, flags: number, attributes: readonly Uint8Array[]): Uint8Array =>
-    nftMessage({ type, flags: flags | NLM_F_REQUEST, family: nftFamilies[family], subsystem: 0 }, attributes);
+    netfilterMessage({ type, flags: flags | NLM_F_REQUEST, family: nftFamilies[family] }, attributes);
   return [
     ...(flush ? [message(NFT_MSG_DELSETELEM, 0, names)] : []),
     ...(add ? [message(NFT_MSG_NEWSETELEM, NLM_F_CREATE, [...names, elementsOf(add)])] : []),
@@ -94,7 +100,7 @@ function elementsOf({ key, data, timeoutMs }: NewElement): Uint8Array {
 
 /** The beginning or the end of a transaction. */
 function bound(type: number): Uint8Array {
-  return nftMessage({ type, flags: NLM_F_REQUEST, family: 0, subsystem: NFNL_SUBSYS_NFTABLES }, []);
+  return netfilterMessage({ type, flags: NLM_F_REQUEST, resource: NFNL_SUBSYS_NFTABLES }, []);
 }
 
 function nested(type: number, attributes: readonly Uint8Array[]): Uint8Array {

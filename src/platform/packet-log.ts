@@ -1,9 +1,20 @@
 import { OperatingError } from '../base/operating-error.ts';
 import { close, readable, receiveNetlink, send } from './libc.ts';
-import { netlinkAttribute, openNetlink } from './netlink.ts';
+import {
+  NETLINK_NETFILTER,
+  NLM_F_ACK,
+  NLM_F_REQUEST,
+  NLMSG_ERROR,
+  netfilterBytes,
+  netfilterMessage,
+  netlinkAttribute,
+  netlinkAttributes,
+  netlinkError,
+  netlinkMessages,
+  openNetlink,
+} from './netlink.ts';
 
-/** Numbers of <linux/netlink.h> and <linux/netfilter/nfnetlink_log.h>. */
-const NETLINK_NETFILTER = 12;
+/** Numbers of <linux/netfilter/nfnetlink_log.h>. */
 const NFULNL_MSG_PACKET = 4 << 8;
 const NFULNL_MSG_CONFIG = (4 << 8) | 1;
 const NFULA_CFG_CMD = 1;
@@ -12,14 +23,8 @@ const NFULA_CFG_QTHRESH = 5;
 const NFULA_PAYLOAD = 9;
 const NFULNL_CFG_CMD_BIND = 1;
 const NFULNL_COPY_PACKET = 2;
-const NLM_F_REQUEST = 1;
-const NLM_F_ACK = 4;
-const NLMSG_ERROR = 2;
 const EPERM = 1;
 
-/** struct nlmsghdr, and struct nfgenmsg after it. */
-const headerBytes = 16;
-const nfgenBytes = 4;
 const receiveBytes = 32 * 1024;
 /** What waits in the kernel at most: more is dropped there. */
 const queueBytes = 256 * 1024;
@@ -39,10 +44,10 @@ export function openPacketLog(
 ): PacketLog {
   const fd = openNetlink(NETLINK_NETFILTER, queueBytes);
   try {
-    configure(fd, group, netlinkAttribute(NFULA_CFG_CMD, Uint8Array.from([NFULNL_CFG_CMD_BIND])));
+    configure(fd, group, [netlinkAttribute(NFULA_CFG_CMD, Uint8Array.from([NFULNL_CFG_CMD_BIND]))]);
     // Each packet at once: by default the kernel waits for a hundred, or a second.
     const mode = netlinkAttribute(NFULA_CFG_MODE, Uint8Array.from([...u32(bytesMax), NFULNL_COPY_PACKET, 0]));
-    configure(fd, group, Uint8Array.from([...mode, ...netlinkAttribute(NFULA_CFG_QTHRESH, u32(1))]));
+    configure(fd, group, [mode, netlinkAttribute(NFULA_CFG_QTHRESH, u32(1))]);
   } catch (error) {
     close(fd);
     throw error;
@@ -57,7 +62,7 @@ export function openPacketLog(
         const length = receiveNetlink(fd, buffer);
         if (length === null) break;
         if (length === 'overrun') continue;
-        for (const packet of packetsOf(buffer.subarray(0, length))) handlers.onPacket(packet);
+        for (const packet of packetsOf(new DataView(buffer.buffer, 0, length))) handlers.onPacket(packet);
       }
     }
   }
@@ -70,20 +75,14 @@ export function openPacketLog(
   };
 }
 
-function configure(fd: number, group: number, attributes: Uint8Array): void {
-  const request = new Uint8Array(headerBytes + nfgenBytes + attributes.length);
-  const view = new DataView(request.buffer);
-  view.setUint32(0, request.length, true);
-  view.setUint16(4, NFULNL_MSG_CONFIG, true);
-  view.setUint16(6, NLM_F_REQUEST | NLM_F_ACK, true);
-  view.setUint16(headerBytes + 2, group);
-  request.set(attributes, headerBytes + nfgenBytes);
-  send(fd, request);
+function configure(fd: number, group: number, attributes: readonly Uint8Array[]): void {
+  const head = { type: NFULNL_MSG_CONFIG, flags: NLM_F_REQUEST | NLM_F_ACK, resource: group };
+  send(fd, netfilterMessage(head, attributes));
   const answer = new Uint8Array(1024);
   const length = receiveNetlink(fd, answer);
-  const said = new DataView(answer.buffer);
-  const isAnswer = typeof length === 'number' && length >= headerBytes + 4 && said.getUint16(4, true) === NLMSG_ERROR;
-  const error = isAnswer ? -said.getInt32(headerBytes, true) : -1;
+  const view = new DataView(answer.buffer, 0, typeof length === 'number' ? length : 0);
+  const [said] = netlinkMessages(view);
+  const error = said?.type === NLMSG_ERROR ? netlinkError(view, said) : -1;
   if (error === 0) return;
   throw new OperatingError(
     'packet-log',
@@ -93,28 +92,12 @@ function configure(fd: number, group: number, attributes: Uint8Array): void {
   );
 }
 
-function* packetsOf(messages: Uint8Array): Generator<Uint8Array> {
-  const view = new DataView(messages.buffer, messages.byteOffset, messages.byteLength);
-  for (let at = 0; at + headerBytes <= messages.length; ) {
-    const length = view.getUint32(at, true);
-    if (length < headerBytes || at + length > messages.length) return;
-    if (view.getUint16(at + 4, true) === NFULNL_MSG_PACKET) {
-      const payload = payloadOf(messages.subarray(at + headerBytes + nfgenBytes, at + length));
-      if (payload) yield payload;
-    }
-    at += (length + 3) & ~3;
+function* packetsOf(view: DataView): Generator<Uint8Array> {
+  for (const { type, at, end } of netlinkMessages(view)) {
+    if (type !== NFULNL_MSG_PACKET) continue;
+    const [payload] = netlinkAttributes(view, { at: at + netfilterBytes, end }, NFULA_PAYLOAD);
+    if (payload) yield new Uint8Array(view.buffer.slice(payload.at, payload.end));
   }
-}
-
-function payloadOf(attributes: Uint8Array): Uint8Array | null {
-  const view = new DataView(attributes.buffer, attributes.byteOffset, attributes.byteLength);
-  for (let at = 0; at + 4 <= attributes.length; ) {
-    const length = view.getUint16(at, true);
-    if (length < 4 || at + length > attributes.length) return null;
-    if (view.getUint16(at + 2, true) === NFULA_PAYLOAD) return attributes.slice(at + 4, at + length);
-    at += (length + 3) & ~3;
-  }
-  return null;
 }
 
 function u32(value: number): Uint8Array {

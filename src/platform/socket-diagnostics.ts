@@ -4,18 +4,25 @@ import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { Flow } from '../handoff/flow.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import { close, receive, send } from './libc.ts';
-import { openNetlink } from './netlink.ts';
+import {
+  listNetlink,
+  NETLINK_SOCK_DIAG,
+  NLM_F_ACK,
+  NLM_F_DUMP,
+  NLM_F_REQUEST,
+  netlinkAttribute,
+  netlinkError,
+  netlinkMessage,
+  netlinkMessages,
+  openNetlink,
+} from './netlink.ts';
 
-/** Numbers of <linux/sock_diag.h>, <linux/inet_diag.h>, <linux/netlink.h>. */
-const NETLINK_SOCK_DIAG = 4;
+/** Numbers of <linux/sock_diag.h>, <linux/inet_diag.h>. */
 const SOCK_DIAG_BY_FAMILY = 20;
 const SOCK_DESTROY = 21;
-const NLM_F_REQUEST = 1;
-const NLM_F_ACK = 4;
-const NLM_F_DUMP = 0x300;
-const NLMSG_ERROR = 2;
-const NLMSG_DONE = 3;
 const ENOENT = 2;
+const INET_DIAG_REQ_BYTECODE = 1;
+const INET_DIAG_BC_S_COND = 7;
 const IPPROTO_TCP = 6;
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -26,17 +33,18 @@ const flowStates = [1, 2, 3, 4, 5, 8, 9, 11, 12].reduce((mask, state) => mask | 
 /** As above, without SYN_SENT, SYN_RECV and NEW_SYN_RECV. */
 const establishedStates: readonly number[] = [1, 4, 5, 8, 9, 11];
 
-const headerBytes = 16;
 /** Offset and length of inet_diag_sockid in inet_diag_msg and, 4 bytes later, in inet_diag_req_v2. */
 const idOffset = 4;
 const idBytes = 48;
-const mappedPrefix: readonly number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+/** Of an IPv4 address in an IPv6 socket. */
+const mappedPrefixBytes = 12;
 const receiveBytes = 256 * 1024;
 
-/** A flow of this host, and the kernel's name for its socket. */
+/** A flow of this host, and the kernel's name for its socket: the inet_diag_sockid at `at` of an answer. */
 interface DiagnosedFlow extends Flow {
   readonly family: number;
-  readonly id: Uint8Array;
+  readonly answer: DataView;
+  readonly at: number;
 }
 
 /** The TCP flows of one service address on this host, by sock_diag(7). Destroying needs CAP_NET_ADMIN. */
@@ -62,27 +70,34 @@ function withNetlink<T>(use: (fd: number) => T): T {
   }
 }
 
-/** Those of other addresses are passed over as they come: a host may have many, and each costs only what is read of it. */
+/** The kernel passes over those of other addresses: a host may have many. */
 function dump(fd: number, family: number, service: IpAddress): DiagnosedFlow[] {
-  send(fd, request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, family, new Uint8Array(idBytes)));
-  const flows: DiagnosedFlow[] = [];
-  const buffer = new Uint8Array(receiveBytes);
-  const local = localAddressOf(service, family);
-  for (;;) {
-    const length = receive(fd, buffer, 0) ?? 0;
-    for (const message of messages(buffer.subarray(0, length))) {
-      if (message.type === NLMSG_DONE) return flows;
-      if (message.type === NLMSG_ERROR)
-        throw new OperatingError('sock-diag', `the kernel lists no sockets: error ${errorOf(message.body)}`);
-      if (local.every((byte, i) => message.body[idOffset + 4 + i] === byte)) flows.push(flowOf(message.body, service));
-    }
-  }
+  const any = new Uint8Array(idBytes);
+  return listNetlink<DiagnosedFlow>(fd, {
+    request: request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, family, any, [onlyAt(service)]),
+    receiveBytes,
+    read: (view, { at }, flows) => void flows.push(flowOf(view, at, service)),
+    refused: (errno) => new OperatingError('sock-diag', `the kernel lists no sockets: error ${errno}`),
+  });
 }
 
-/** As the kernel tells it: in IPv6 sockets, IPv4 addresses are mapped (RFC 4291, section 2.5.5.2). */
-function localAddressOf(service: IpAddress, family: number): readonly number[] {
-  const bytes = [...ipBytes(service)];
-  return family === AF_INET6 && service.family === 4 ? [...mappedPrefix, ...bytes] : bytes;
+/**
+ * A program for the kernel: one condition, that the socket's own address is this one (struct inet_diag_bc_op and inet_diag_hostcond, any port). It finds IPv4 addresses also where IPv6 sockets have them
+ * mapped (RFC 4291, section 2.5.5.2; inet_diag_bc_run).
+ */
+function onlyAt(service: IpAddress): Uint8Array {
+  const address = ipBytes(service);
+  const bytes = new Uint8Array(12 + address.length);
+  const view = new DataView(bytes.buffer);
+  bytes[0] = INET_DIAG_BC_S_COND;
+  // To the end when it is true; beyond it, which refuses, when it is not.
+  bytes[1] = bytes.length;
+  view.setUint16(2, bytes.length + 4, true);
+  bytes[4] = service.family === 4 ? AF_INET : AF_INET6;
+  bytes[5] = 8 * address.length;
+  view.setInt32(8, -1, true);
+  bytes.set(address, 12);
+  return netlinkAttribute(INET_DIAG_REQ_BYTECODE, bytes);
 }
 
 /** An exact look-up, of IPv6 sockets with mapped addresses too: the kernel hashes them as what they map (inet_diag_find_one_icsk). */
@@ -96,22 +111,19 @@ function has(fd: number, service: IpAddress, { client, clientPort, servicePort }
   id.set(ipBytes(client), 20);
   id.fill(0xff, 40);
   send(fd, request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, service.family === 4 ? AF_INET : AF_INET6, id));
-  const buffer = new Uint8Array(4096);
-  const length = receive(fd, buffer, 0) ?? 0;
-  const [answer] = messages(buffer.subarray(0, length));
-  if (answer?.type !== SOCK_DIAG_BY_FAMILY) return false;
-  const state = answer.body[1] ?? 0;
+  const answers = answerOn(fd);
+  const [answer] = netlinkMessages(answers);
   // Without such a flow the kernel names the listener.
-  return establishedStates.includes(state);
+  return answer?.type === SOCK_DIAG_BY_FAMILY && establishedStates.includes(answers.getUint8(answer.at + 1));
 }
 
 /** False when the socket was gone already. */
 function destroy(fd: number, flow: DiagnosedFlow): boolean {
-  send(fd, request(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, flow.family, flow.id));
-  const buffer = new Uint8Array(1024);
-  const length = receive(fd, buffer, 0) ?? 0;
-  const [answer] = messages(buffer.subarray(0, length));
-  const error = answer ? errorOf(answer.body) : 0;
+  const id = new Uint8Array(flow.answer.buffer, flow.at, idBytes);
+  send(fd, request(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, flow.family, id));
+  const view = answerOn(fd);
+  const [answer] = netlinkMessages(view);
+  const error = answer ? netlinkError(view, answer) : 0;
   if (error !== 0 && error !== ENOENT) {
     throw new OperatingError('sock-diag', `the kernel destroys no sockets: error ${error}`, {
       remedy: 'the agent needs CAP_NET_ADMIN',
@@ -120,51 +132,44 @@ function destroy(fd: number, flow: DiagnosedFlow): boolean {
   return error === 0;
 }
 
-/** struct nlmsghdr and struct inet_diag_req_v2. */
-function request(type: number, flags: number, family: number, id: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(headerBytes + 8 + idBytes);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, bytes.length, true);
-  view.setUint16(4, type, true);
-  view.setUint16(6, flags, true);
-  bytes[headerBytes] = family;
-  bytes[headerBytes + 1] = IPPROTO_TCP;
-  view.setUint32(headerBytes + 4, flowStates, true);
-  bytes.set(id, headerBytes + 8);
-  return bytes;
+/** What the kernel has answered to a request about one socket. */
+function answerOn(fd: number): DataView {
+  const buffer = new Uint8Array(4096);
+  return new DataView(buffer.buffer, 0, receive(fd, buffer, 0) ?? 0);
 }
 
-function* messages(bytes: Uint8Array): Generator<{ type: number; body: Uint8Array }> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; at + headerBytes <= bytes.length; ) {
-    const length = view.getUint32(at, true);
-    if (length < headerBytes || at + length > bytes.length) return;
-    yield { type: view.getUint16(at + 4, true), body: bytes.subarray(at + headerBytes, at + length) };
-    at += (length + 3) & ~3;
-  }
+/** With a struct inet_diag_req_v2. */
+function request(
+  type: number,
+  flags: number,
+  family: number,
+  id: Uint8Array,
+  attributes: readonly Uint8Array[] = [],
+): Uint8Array {
+  const head = new Uint8Array(8);
+  head[0] = family;
+  head[1] = IPPROTO_TCP;
+  new DataView(head.buffer).setUint32(4, flowStates, true);
+  return netlinkMessage(type, flags, [head, id, ...attributes]);
 }
 
-/** The positive errno of a struct nlmsgerr; 0 acknowledges. */
-function errorOf(body: Uint8Array): number {
-  return -new DataView(body.buffer, body.byteOffset, body.length).getInt32(0, true);
-}
-
-/** struct inet_diag_msg of a socket whose local address is the service's. */
-function flowOf(body: Uint8Array, service: IpAddress): DiagnosedFlow {
-  const view = new DataView(body.buffer, body.byteOffset, body.length);
-  const family = body[0] ?? 0;
-  const client = idOffset + 20;
+/** struct inet_diag_msg of a socket whose own address is the service's. Of many flows: nothing of it is copied. */
+function flowOf(answer: DataView, message: number, service: IpAddress): DiagnosedFlow {
+  const family = answer.getUint8(message);
+  const at = message + idOffset;
+  const client = at + 20;
   const isMapped = family === AF_INET6 && service.family === 4;
   return {
     protocol: 'tcp',
     service,
-    servicePort: view.getUint16(idOffset),
+    servicePort: answer.getUint16(at),
     client:
       service.family === 4
-        ? { family: 4, value: BigInt(view.getUint32(isMapped ? client + mappedPrefix.length : client)) }
-        : ipFromBytes(body.subarray(client, client + 16)),
-    clientPort: view.getUint16(idOffset + 2),
+        ? { family: 4, value: BigInt(answer.getUint32(isMapped ? client + mappedPrefixBytes : client)) }
+        : ipFromBytes(new Uint8Array(answer.buffer, client, 16)),
+    clientPort: answer.getUint16(at + 2),
     family,
-    id: body.slice(idOffset, idOffset + idBytes),
+    answer,
+    at,
   };
 }
