@@ -1,4 +1,5 @@
 import { formatIp, sameIp } from '../base/address.ts';
+import { defined } from '../base/assert.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { type EdgeService, type EdgeTable, hopKey, type NextHop, nextHopsMax } from './edge.ts';
 import {
@@ -11,6 +12,16 @@ import {
 } from './edge-routes.ts';
 import type { HopMarks } from './nft-edge.ts';
 
+/** What of the routes of a table is not there. */
+export interface EdgeLack {
+  /** Their packets go nowhere. */
+  readonly services: readonly EdgeService[];
+  /** By `hopKey`. */
+  readonly hops: ReadonlySet<string>;
+}
+
+export const nothingLacks: EdgeLack = { services: [], hops: new Set() };
+
 /** The next hops of an edge, each with a mark and a route of its own. Routes stand before rules name them, and go when no packet can be on its way to them any more. */
 export interface EdgeHops {
   /** Gives those that are new in `table` a mark; throws an OperatingError and changes nothing when there are too many. */
@@ -19,6 +30,8 @@ export interface EdgeHops {
   byMark(): ReadonlyMap<number, NextHop>;
   /** Adds the routes that are missing; throws an OperatingError when one cannot be had, once all others are. */
   add(table: EdgeTable): void;
+  /** What `add` could not add; all, when it cannot be told. */
+  lacking(table: EdgeTable): EdgeLack;
   /** Removes the routes that neither `table` needs nor the one before it did. */
   drop(table: EdgeTable, before: EdgeTable): void;
   /** Puts back what others removed; true when there was something. */
@@ -31,7 +44,7 @@ export interface EdgeHops {
 
 export function createEdgeHops(ip: RunIp): EdgeHops {
   let hops: ReadonlyMap<string, MarkedHop> = new Map();
-  /** What was added last, as text. */
+  /** All that is known to stand, as text; empty while something may not. */
   let standing = '';
   const byMark = (): ReadonlyMap<number, NextHop> => new Map([...hops.values()].map(({ mark, hop }) => [mark, hop]));
   const routesOf = ({ services }: EdgeTable): EdgeRoutes => ({
@@ -40,14 +53,18 @@ export function createEdgeHops(ip: RunIp): EdgeHops {
   });
   const textOf = ({ services, hops: all }: EdgeRoutes): string => JSON.stringify([...services, ...all.keys()]);
 
-  /** Makes the routes those of `table`, and of no other where that is said. */
-  function route(table: EdgeTable, commandsOf: typeof addingCommands): boolean {
-    standing = '';
-    const to = routesOf(table);
+  function route(commandsOf: typeof addingCommands, to: EdgeRoutes): boolean {
     const commands = commandsOf(standingRoutes(ip), to);
     if (commands.length > 0) ip([], commands);
-    standing = textOf(to);
     return commands.length > 0;
+  }
+
+  /** True when something was missing. */
+  function add(to: EdgeRoutes): boolean {
+    standing = '';
+    const wasMissing = route(addingCommands, to);
+    standing = textOf(to);
+    return wasMissing;
   }
 
   return {
@@ -57,7 +74,27 @@ export function createEdgeHops(ip: RunIp): EdgeHops {
     marks: () => new Map([...hops].map(([key, { mark }]) => [key, mark])),
     byMark,
     add(table: EdgeTable): void {
-      if (textOf(routesOf(table)) !== standing) route(table, addingCommands);
+      const to = routesOf(table);
+      if (textOf(to) !== standing) add(to);
+    },
+    lacking(table: EdgeTable): EdgeLack {
+      const services = routed(table.services);
+      try {
+        const there = standingRoutes(ip);
+        const isThere = (part: EdgeRoutes): boolean => addingCommands(there, part).length === 0;
+        const missing = [...hopsOf(table)].filter(([key, hop]) => {
+          const { mark } = defined(hops.get(key), 'a mark');
+          return !isThere({ services: noServices, hops: new Map([[mark, hop]]) });
+        });
+        return {
+          services: services.filter(
+            ({ address }) => !isThere({ services: new Set([formatIp(address)]), hops: noHops }),
+          ),
+          hops: new Set(missing.map(([key]) => key)),
+        };
+      } catch {
+        return { services, hops: new Set() };
+      }
     },
     drop(table: EdgeTable, before: EdgeTable): void {
       const used = new Set([...hopsOf(table).keys(), ...hopsOf(before).keys()]);
@@ -65,16 +102,19 @@ export function createEdgeHops(ip: RunIp): EdgeHops {
       const hasAddress = ({ address }: EdgeService) => table.services.some((each) => sameIp(each.address, address));
       if (kept.size === hops.size && before.services.every(hasAddress)) return;
       hops = kept;
-      route(table, removingCommands);
+      const to = routesOf(table);
+      route(removingCommands, to);
+      if (standing !== '') standing = textOf(to);
     },
-    repair: (table) => route(table, addingCommands),
+    repair: (table) => add(routesOf(table)),
     adopt(): void {
       standing = '';
       hops = new Map([...standingRoutes(ip).hops].map(([mark, hop]) => [hopKey(hop), { mark, hop }]));
     },
     remove(): void {
       hops = new Map();
-      route({ services: [] }, removingCommands);
+      standing = '';
+      route(removingCommands, { services: noServices, hops: noHops });
     },
   };
 }
@@ -83,6 +123,9 @@ export function createEdgeHops(ip: RunIp): EdgeHops {
 function routed(services: readonly EdgeService[]): readonly EdgeService[] {
   return services.filter(({ clientDevices }) => clientDevices === undefined);
 }
+
+const noServices: ReadonlySet<string> = new Set();
+const noHops: ReadonlyMap<number, NextHop> = new Map();
 
 interface MarkedHop {
   readonly mark: number;

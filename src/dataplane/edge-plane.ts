@@ -1,9 +1,17 @@
 import { parseIp } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { slotOf } from '../space/partition.ts';
-import type { EdgeCounters, EdgePlane, EdgeService, EdgeTable, NextHop } from './edge.ts';
+import {
+  type EdgeApplied,
+  type EdgeCounters,
+  type EdgePlane,
+  type EdgeService,
+  type EdgeTable,
+  hopKey,
+  type NextHop,
+} from './edge.ts';
 import { createEdgeGroups } from './edge-groups.ts';
-import { createEdgeHops, type EdgeHops } from './edge-hops.ts';
+import { createEdgeHops, type EdgeHops, type EdgeLack, nothingLacks } from './edge-hops.ts';
 import type { RunIp } from './edge-routes.ts';
 import type { RunNft } from './nft.ts';
 import { changeEdge, edgeFingerprint, edgeTableName, installEdge, removeEdge } from './nft-edge.ts';
@@ -21,19 +29,25 @@ export function createEdgePlane({ nft, ip }: EdgeKernel): EdgePlane {
   const groups = createEdgeGroups(ip);
   const tables = createTables(nft, hops);
   return {
-    apply(table: EdgeTable): void {
+    apply(table: EdgeTable): EdgeApplied {
       hops.name(table);
       const before = wanted;
       wanted = table;
       const gone = before.services.filter(({ name }) => !table.services.some((each) => each.name === name));
       // One next hop that cannot be had keeps nobody from the others.
-      allOf([
-        () => hops.add(table),
-        ...gone.map((service) => () => tables.remove(service)),
-        ...table.services.map((service) => () => tables.program(service)),
-        () => hops.drop(table, before),
-        () => groups.set(table),
-      ]);
+      const { errors, isDone } = attempts();
+      const lacking: EdgeLack = isDone(() => hops.add(table)) ? nothingLacks : hops.lacking(table);
+      for (const service of gone) isDone(() => tables.remove(service));
+      const programmed = table.services.filter((service) => isDone(() => tables.program(service)));
+      isDone(() => hops.drop(table, before));
+      const areJoined = isDone(() => groups.set(table));
+      const stands = (service: EdgeService): boolean =>
+        !lacking.services.includes(service) && (areJoined || !service.clientDevices);
+      return {
+        errors,
+        services: new Set(programmed.filter(stands).map(({ name }) => name)),
+        reaches: (hop) => !lacking.hops.has(hopKey(hop)),
+      };
     },
     adopt(services: readonly EdgeService[]): EdgeTable {
       hops.adopt();
@@ -59,17 +73,21 @@ export function createEdgePlane({ nft, ip }: EdgeKernel): EdgePlane {
   };
 }
 
-/** Does each, also when one before it failed; throws the first failure then. */
-function allOf(works: readonly (() => void)[]): void {
-  const failures: unknown[] = [];
-  for (const work of works) {
-    try {
-      work();
-    } catch (error) {
-      failures.push(error);
-    }
-  }
-  if (failures.length > 0) throw failures[0];
+/** Does one thing after the other, also when one before it failed; `errors` are what was thrown. */
+function attempts(): { readonly errors: readonly unknown[]; isDone(work: () => void): boolean } {
+  const errors: unknown[] = [];
+  return {
+    errors,
+    isDone(work: () => void): boolean {
+      try {
+        work();
+        return true;
+      } catch (error) {
+        errors.push(error);
+        return false;
+      }
+    },
+  };
 }
 
 /** The nftables tables, one for each service. */

@@ -57,13 +57,24 @@ export interface EdgeCounters {
   readonly dropped: number;
 }
 
+/** What the kernel did with a table. */
+export interface EdgeApplied {
+  /** What it refused, piece by piece; empty when all stands. */
+  readonly errors: readonly unknown[];
+  /** Names of the services that stand as they are to. */
+  readonly services: ReadonlySet<string>;
+  /** Whether their packets that are for this next hop go there. */
+  readonly reaches: (hop: NextHop) => boolean;
+}
+
 /** Makes a router's kernel equal to a table. Blocks the caller: for 10 µs an element, and for some 10 ms when a next hop is new. */
 export interface EdgePlane {
   /**
-   * When it returns, the kernel judges every new packet by `table`. A slot that changes hands does so in one transaction: no packet of it finds nobody. Throws an
-   * OperatingError when the kernel refuses; then what it does is that of the table before or of this one, slot by slot.
+   * When it returns, the kernel judges every new packet by `table`, but for what it refused: a next hop that cannot be had, whose packets go nowhere; or a service, for which it does as the table before or
+   * this one says, slot by slot. All the rest stands nevertheless. A slot that changes hands does so in one transaction: no packet of it finds nobody. Throws an OperatingError and changes nothing when
+   * there are too many next hops.
    */
-  apply(table: EdgeTable): void;
+  apply(table: EdgeTable): EdgeApplied;
   /**
    * Goes on from what an earlier process left for exactly these services, of which owners and tags do not count: those that the kernel has, with theirs. Forgets what was
    * applied by this process.

@@ -3,6 +3,7 @@ import { maskedAddressOf } from '../space/partition.ts';
 import { type EdgeService, hopKey, type NextHop } from './edge.ts';
 import { fnv1a } from './fnv1a.ts';
 import { groupLines } from './nft-edge-group.ts';
+import { comparedPortsMax } from './nft-rows.ts';
 import { icmpErrorTypes } from './packet.ts';
 
 /** The mark of packets to a next hop, by `hopKey`. */
@@ -108,8 +109,8 @@ function lines(edgeService: EdgeService): string[] {
     '  goto slot',
     '}',
     'chain service {',
-    // Most packets are of a port that is served, and of the first few it takes less to compare them than to look them up.
-    ...(ports ?? []).slice(0, comparedMax).map(({ protocol, port }) => `  ${protocol} dport ${port} goto slot`),
+    // Most packets are of a port that is served.
+    ...(ports ?? []).slice(0, comparedPortsMax).map(({ protocol, port }) => `  ${protocol} dport ${port} goto slot`),
     '  meta l4proto icmp goto messages',
     ...(served === undefined ? [] : [`  ${first} meta l4proto . th dport != @ports goto closed`]),
     '  goto slot',
@@ -119,7 +120,6 @@ function lines(edgeService: EdgeService): string[] {
   ];
 }
 
-const comparedMax = 4;
 const first = 'ip frag-off & 0x1fff == 0';
 
 /** In its chain while there are tags: a look-up in an empty map takes as long as in a full one, a twentieth of what forwarding a packet takes. */

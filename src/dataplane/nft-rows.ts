@@ -4,6 +4,8 @@ import type { Row, Rows, ServiceEntry } from './forwarding-table.ts';
 import { foreignRules, keptRule } from './nft-staying.ts';
 
 export const laterFragment = 'ip frag-off & 0x1fff != 0';
+/** A few ports are compared one by one, which takes less than to look one up in a set. */
+export const comparedPortsMax = 4;
 const opensConnection = 'tcp flags & (fin | syn | rst | ack) == syn';
 /** Of TCP, and no later fragment: those have no flags, so a rule that asks for them ends there. */
 const opensNothing = 'tcp flags & (fin | syn | rst | ack) != syn';

@@ -15,6 +15,7 @@ import { diversionLines } from './nft-diversions.ts';
 import {
   chainOf,
   commonChains,
+  comparedPortsMax,
   errorChainOf,
   exampleChains,
   fenced,
@@ -28,8 +29,6 @@ import { nothingStays } from './staying.ts';
 
 /** Slots per transaction, up to four elements each: libnftables blocks the caller for about 6 µs an element, and an ordinary user's netlink message is short. */
 const slotsPerTransaction = 1024;
-/** Of ports. */
-const comparedMax = 4;
 
 export function tableName(service: ServiceEntry): string {
   return `mc_${service.name.replaceAll('-', '_')}`;
@@ -156,10 +155,10 @@ function unmark(service: ServiceEntry): string[] {
   return isRouted(service) ? [] : ['meta mark set 0'];
 }
 
-/** Rules for most packets: TCP that opens nothing. A few ports are compared one by one, which takes less than to look one up. */
+/** Rules for most packets: TCP that opens nothing. */
 function servedByTcp({ ports }: ServiceEntry): string[] {
   const tcp = ports.filter(({ protocol }) => protocol === 'tcp');
-  return tcp.length <= comparedMax
+  return tcp.length <= comparedPortsMax
     ? tcp.map(({ port }) => `th dport ${port} goto local`)
     : ['meta l4proto . th dport @ports goto local'];
 }

@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
-import { addressOf, portOf } from '../agent/config.ts';
-import { formatIp, type IpAddress, parseIp } from '../base/address.ts';
-import { assert, defined } from '../base/assert.ts';
+import { portOf } from '../agent/config.ts';
+import { addressOf, formatIp, type IpAddress } from '../base/address.ts';
+import { assert } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
-import type { EdgePlane, EdgeService, NextHop } from '../dataplane/edge.ts';
+import type { EdgeApplied, EdgePlane, EdgeService, EdgeTable, NextHop } from '../dataplane/edge.ts';
 import { type IgmpSocket, openIgmpSocket } from '../platform/igmp-socket.ts';
 import { joinCryptography } from '../platform/join-signatures.ts';
 import { isOnLink, ownAddress } from '../platform/link-addresses.ts';
@@ -100,10 +100,10 @@ class RunningEdge implements Edge {
       ...joinCryptography,
       isOnLink,
       isServed: (group) => this.#ofGroup(group) !== undefined,
-      groupRecord: (group) => this.#ofGroup(group)?.access.record() ?? null,
+      admission: (group) => this.#ofGroup(group)?.access.admission() ?? null,
     });
     this.#sockets = this.#openSockets(links);
-    this.#known = new Set(this.#served.filter(({ access }) => access.record() !== null));
+    this.#known = new Set(this.#served.filter(({ access }) => access.admission() !== null));
     this.#looking = setInterval(() => this.#look(), lookMs);
     this.#apply();
     this.#wake();
@@ -223,25 +223,38 @@ class RunningEdge implements Edge {
         tags: tagsOf(tags.standing(this.#memberships.places(group), now)),
       };
     });
-    try {
-      this.#parts.plane.apply({ services });
-    } catch (error) {
-      this.#isBehind = true;
-      this.#parts.log.error(`the kernel refused: ${messageOf(error)}`);
-      return;
-    }
-    this.#isBehind = false;
+    const { errors, services: standing, reaches } = this.#applied({ services });
+    this.#isBehind = errors.length > 0;
+    for (const error of errors) this.#parts.log.error(`the kernel refused: ${messageOf(error)}`);
     for (const { service, group, tags, telling } of this.#served) {
-      this.#parts.onStanding(service.name, this.#memberships.epochs(group));
-      for (const member of telling) this.#parts.onTagged(service.name, member, tags.said(member));
-      telling.clear();
+      if (!standing.has(service.name)) continue;
+      const places = this.#memberships.places(group);
+      const isReached = (member: string): boolean => {
+        const at = places.get(member);
+        return at !== undefined && reaches({ address: at.address, device: at.link });
+      };
+      // What a member waits for that is not reached is said once it is.
+      const reached = this.#memberships.epochs(group).filter(({ name }) => isReached(name));
+      this.#parts.onStanding(service.name, reached);
+      for (const member of [...telling].filter(isReached)) {
+        this.#parts.onTagged(service.name, member, tags.said(member));
+        telling.delete(member);
+      }
+    }
+  }
+
+  #applied(table: EdgeTable): EdgeApplied {
+    try {
+      return this.#parts.plane.apply(table);
+    } catch (error) {
+      return { errors: [error], services: new Set(), reaches: () => false };
     }
   }
 
   #look(): void {
     this.#askAnew();
     for (const { group, access } of this.#served) {
-      this.#perform(this.#memberships.revoke(group, access.record()?.revokedSerials ?? []));
+      this.#perform(this.#memberships.revoke(group, access.admission()?.revokedSerials ?? []));
     }
     if (this.#isBehind) this.#apply();
     else this.#repair();
@@ -249,7 +262,7 @@ class RunningEdge implements Edge {
 
   /** Joins that came while a group was not known did not count, and without being asked nobody says them again for minutes. */
   #askAnew(): void {
-    const known = new Set(this.#served.filter(({ access }) => access.record() !== null));
+    const known = new Set(this.#served.filter(({ access }) => access.admission() !== null));
     if ([...known].some((each) => !this.#known.has(each))) this.#perform(this.#memberships.ask());
     this.#known = known;
   }
@@ -267,16 +280,11 @@ class RunningEdge implements Edge {
   }
 }
 
-const allHosts = fixed('224.0.0.1');
+const allHosts = addressOf('224.0.0.1');
 /** Where reports of version 3 go (RFC 3376, section 4.2.14). */
-const allRouters = fixed('224.0.0.22');
+const allRouters = addressOf('224.0.0.22');
 /** What a timer of Node can wait. */
 const maxTimerMs = 2 ** 31 - 1;
-
-function fixed(text: string): IpAddress {
-  const address = parseIp(text);
-  return defined(address.ok ? address.value : null, text);
-}
 
 function servedBy({ clients, services, plane }: EdgeParts, now: number): Served[] {
   const wanted = services.map(({ config: { delivery, service }, access }) => {

@@ -192,7 +192,11 @@ function listOf({ services }) {
 }
 
 const operations = {
-  apply: (table) => plane.apply(tableOf(table)),
+  /** What was refused, which services stand, and which of `hops` packets go to. */
+  apply({ hops = [], ...table }) {
+    const { errors, services, reaches } = plane.apply(tableOf(table));
+    return { errors: errors.map(({ message }) => message), services: [...services], reached: hops.map(reaches) };
+  },
   adopt(table) {
     // As a process does that has just begun.
     plane = createEdgePlane({ nft, ip: runIp });

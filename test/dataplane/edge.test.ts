@@ -20,11 +20,15 @@ function web(owners: readonly (readonly [number, NextHop])[], overrides: Partial
 }
 
 /** Maps travel as lists. */
-function listed(...services: EdgeService[]): unknown {
+function listed(...services: EdgeService[]): object {
   return { services: services.map((each) => ({ ...each, owners: [...each.owners], tags: [...each.tags] })) };
 }
 
-const apply = (...services: EdgeService[]) => ask('apply', listed(...services));
+const applied = (...services: EdgeService[]) => ask('apply', listed(...services));
+
+async function apply(...services: EdgeService[]): Promise<void> {
+  expect(await applied(...services)).toMatchObject({ errors: [] });
+}
 
 interface Packet {
   readonly from: string;
@@ -330,15 +334,32 @@ describe('a kernel shared with others', () => {
 
   test('a next hop that cannot be had keeps nobody from the others', async () => {
     const broken = { address: ip('10.77.0.14'), device: 'nowhere' };
-    await expect(
-      apply(
-        web([
-          [7, broken],
-          [8, r2],
-        ]),
-      ),
-    ).rejects.toThrow('nowhere');
+    const table = web([
+      [7, broken],
+      [8, r2],
+    ]);
+    expect(await ask('apply', { ...listed(table), hops: [broken, r2] })).toEqual({
+      errors: [expect.stringContaining('nowhere')],
+      services: ['my-web'],
+      reached: [false, true],
+    });
     expect([await takers(from7), await takers(from8)]).toEqual([[], ['r2']]);
+  });
+
+  test('a next hop that could not be had is tried again, also when others went meanwhile', async () => {
+    const late = { address: ip('10.77.0.14'), device: 'late' };
+    const service = web([
+      [7, late],
+      [8, r2],
+    ]);
+    await apply(web([[8, r3]]));
+    await applied(service);
+    // Now the one before is not needed any more, and goes.
+    expect(await ask('apply', { ...listed(service), hops: [late] })).toMatchObject({ reached: [false] });
+    expect(await ask('apply', { ...listed(service), hops: [late] })).toMatchObject({ reached: [false] });
+    await ask('ip', { args: ['link', 'add', 'late', 'up', 'type', 'bridge'] });
+    expect(await ask('apply', { ...listed(service), hops: [late] })).toMatchObject({ errors: [], reached: [true] });
+    await ask('ip', { args: ['link', 'delete', 'late'] });
   });
 
   test('removal leaves no table, rule or route behind', async () => {
