@@ -142,7 +142,7 @@ class Machine implements Control {
         this.#parts.staying.lapse();
         break;
       case 'holding':
-        this.#parts.draining.note(new Set([...input.slots, ...this.#parts.staying.heldSlots()]));
+        this.#parts.draining.note(new Set([...input.slots, ...this.#parts.staying.heldSlots()]), this.#now);
         break;
       case 'flows':
         this.#parts.tagging.note(input.flows);

@@ -5,6 +5,9 @@ import { drainingSlots } from './rows.ts';
 import type { Timers } from './timers.ts';
 import { partsOf } from './transfer.ts';
 
+/** Of an agent's time, which its lease depends on, at most this part goes into looking for flows: a host that has very many looks less often. */
+const listShareMax = 0.05;
+
 /** What a holder is to do now. */
 export interface DrainingStep {
   /** Slots whose flows are to be listed, answered by `holding`. */
@@ -24,7 +27,7 @@ export class Draining {
   #listAt = Number.NEGATIVE_INFINITY;
   #rows: Rows = new Map();
   #draining: readonly number[] = [];
-  #listing: { readonly seen: number; readonly slots: readonly number[] } | null = null;
+  #listing: { readonly seen: number; readonly slots: readonly number[]; readonly begin: number } | null = null;
   #sentAt = Number.NEGATIVE_INFINITY;
   #transfer = 0;
 
@@ -56,7 +59,7 @@ export class Draining {
     const end = draining.filter((slot) => isReset || age(slot) >= deadlineMs);
     // A SYN-ACK may still be answered for which, with SYN cookies, nothing stands in any list.
     const list = draining.filter((slot) => age(slot) >= this.#timers.halfOpenMs);
-    if (list.length > 0) this.#listing = { seen: known.epoch, slots: list };
+    if (list.length > 0) this.#listing = { seen: known.epoch, slots: list, begin: now };
     return { list, end };
   }
 
@@ -78,9 +81,10 @@ export class Draining {
   }
 
   /** The answer to the last list: the slots among it of which there are flows. */
-  note(holding: ReadonlySet<number>): void {
+  note(holding: ReadonlySet<number>, now: number): void {
     if (!this.#listing) return;
-    const { seen, slots } = this.#listing;
+    const { seen, slots, begin } = this.#listing;
+    this.#listAt = Math.max(this.#listAt, begin + (now - begin) / listShareMax);
     this.#listing = null;
     this.#holding = holding;
     this.#empty = { seen, slots: new Set(slots.filter((slot) => !holding.has(slot))) };

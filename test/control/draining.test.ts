@@ -26,12 +26,26 @@ describe.each([
     for (let now = 0; now <= halfOpenMs + listMs; now += listMs / 2) {
       if (draining.step(known, rows, isReset, deadlineMs, now).list.length === 0) continue;
       listedAt.push(now);
-      draining.note(new Set([1]));
+      draining.note(new Set([1]), now);
       const report = draining.report(known, 'a');
       expect(report).not.toBeNull();
     }
     expect(listedAt[0]).toBe(halfOpenMs);
   });
+});
+
+test('a host whose flows take long to list looks for them less often', () => {
+  const draining = new Draining(defaultTimers);
+  const tookMs = 100;
+  const lists = (now: number) => draining.step(known, rows, false, deadlineMs, now).list.length > 0;
+  lists(0);
+  expect(lists(halfOpenMs)).toBe(true);
+  draining.note(new Set([1]), halfOpenMs + tookMs);
+  expect(lists(halfOpenMs + 20 * tookMs - 1)).toBe(false);
+  expect(draining.nextAt()).toBe(halfOpenMs + 20 * tookMs);
+  expect(lists(halfOpenMs + 20 * tookMs)).toBe(true);
+  draining.note(new Set([1]), halfOpenMs + 20 * tookMs + 1);
+  expect(lists(halfOpenMs + 20 * tookMs + listMs)).toBe(true);
 });
 
 test('handoff reset ends the connections at once, and again those that come of half-open ones', () => {
