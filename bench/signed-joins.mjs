@@ -78,11 +78,11 @@ export function authority(cluster) {
 
 /** What a router knows of the group of `site`. */
 export function ports(site) {
-  const record = { group, name: 'site1', isPublic: false, authority: site.certificate, revokedSerials: [] };
+  const admission = { group, name: 'site1', isPublic: false, authority: site.certificate, revokedSerials: [] };
   return {
     ...joinCryptography,
     isServed: () => true,
-    groupRecord: () => record,
+    admission: () => admission,
     isOnLink: (_link, { value }) => value >> 8n === subnet.value >> 8n,
   };
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { type IpAddress, isMulticast, parseIp } from '../base/address.ts';
+import { addressOf, type IpAddress, isMulticast, parseIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
 import { type MacAddress, multicastMac } from '../base/mac.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
@@ -278,12 +278,6 @@ export function healthChecksOf({ health, service }: AgentConfig): ScheduledCheck
 /** The group whose link address the service address resolves to; null where it is routed. */
 export function groupOf({ service, delivery }: AgentConfig): IpAddress | null {
   return delivery === 'router' ? null : addressOf(service.group);
-}
-
-/** An address that the schema has checked. */
-export function addressOf(text: string): IpAddress {
-  const parsed = parseIp(text);
-  return defined(parsed.ok ? parsed.value : null, 'a checked address');
 }
 
 export function portOf(text: string): Port {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { IpAddress } from '../base/address.ts';
+import { addressOf, type IpAddress } from '../base/address.ts';
 import { messageOf } from '../base/operating-error.ts';
 import type { Result } from '../base/result.ts';
 import type { Advertised } from '../control/routing.ts';
@@ -16,7 +16,7 @@ import { coverSlots } from '../space/index.ts';
 import { decodeIgmp, encodeKeylessJoin } from '../wire/igmp.ts';
 import { type Credentials, randomKeyBytes } from '../wire/igmp-extension.ts';
 import { decodeIgmpPacket, encodeIgmpPacket } from '../wire/igmp-packet.ts';
-import { type AgentConfig, addressOf } from './config.ts';
+import type { AgentConfig } from './config.ts';
 
 /** Tells the routers of a service what they are to send here, by joins to its group, which this replica signs if it has a key. */
 export interface Joins {

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { formatIp } from '../base/address.ts';
+import { addressOf, formatIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
@@ -7,7 +7,7 @@ import { hasAddress, interfaceIndex, openPacketSocket } from '../platform/packet
 import type { LinkSocket } from '../ports/link-socket.ts';
 import { arpEtherType } from '../wire/arp.ts';
 import { createArpResponder } from './arp-responder.ts';
-import { type AgentConfig, addressOf } from './config.ts';
+import type { AgentConfig } from './config.ts';
 
 /** This host on the segment that carries the service. */
 export interface Segment {

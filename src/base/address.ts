@@ -1,4 +1,4 @@
-import { assert } from './assert.ts';
+import { assert, defined } from './assert.ts';
 import { oneLine } from './one-line.ts';
 import { ok, type Result, refuse } from './result.ts';
 
@@ -21,6 +21,12 @@ export function ipAddress(family: 4 | 6, value: bigint): IpAddress {
 /** Dotted decimal, or RFC 4291 section 2.2 text (zone identifiers are refused). */
 export function parseIp(text: string): Result<IpAddress> {
   return text.includes(':') ? parseIpv6(text) : parseIpv4(text);
+}
+
+/** As `parseIp`, of a text that is known to be an address: one of the program's own, or one that a schema has checked. */
+export function addressOf(text: string): IpAddress {
+  const parsed = parseIp(text);
+  return defined(parsed.ok ? parsed.value : null, `the address ${text}`);
 }
 
 /** Dotted decimal, or the canonical text of RFC 5952 section 4. */

@@ -1,16 +1,15 @@
 import type { Logger } from 'pino';
-import { addressOf } from '../agent/config.ts';
-import { formatIp } from '../base/address.ts';
+import { addressOf, formatIp } from '../base/address.ts';
 import { readAuthorityOf } from '../platform/certificates.ts';
 import { type GroupLookup, type GroupStanding, groupLookup } from '../platform/group-lookup.ts';
 import { noRevocations, type Revocations, watchRevocations } from '../platform/revocations.ts';
-import type { GroupRecord } from '../router/ports.ts';
+import type { Admission } from '../router/ports.ts';
 import type { RoutedService, RouterConfig } from './config.ts';
 
 /** Who may join the group of one service. */
 export interface Access {
   /** As it is known now; null while it is not, and then nobody may join. */
-  record(): GroupRecord | null;
+  admission(): Admission | null;
   /** Why it is not known, or not known anew; null when all is well. */
   problem(): string | null;
   close(): void;
@@ -26,8 +25,8 @@ export function openAccess(config: RouterConfig, service: RoutedService, log: Lo
   const group = addressOf(service.service.group);
   switch (access.kind) {
     case 'public': {
-      const record: GroupRecord = { group, name: cluster, isPublic: true, authority: '', revokedSerials: [] };
-      return { record: () => record, problem: () => null, close() {} };
+      const admission: Admission = { group, name: cluster, isPublic: true, authority: '', revokedSerials: [] };
+      return { admission: () => admission, problem: () => null, close() {} };
     }
     case 'authority': {
       const authority = readAuthorityOf(access.ca, cluster).map(String).join('');
@@ -37,7 +36,7 @@ export function openAccess(config: RouterConfig, service: RoutedService, log: Lo
           : watchRevocations(access.revoked, authority, (line) => log.error(line));
       const known = { group, name: cluster, isPublic: false, authority };
       return {
-        record: () => ({ ...known, revokedSerials: [...revocations.serials()] }),
+        admission: () => ({ ...known, revokedSerials: [...revocations.serials()] }),
         problem: () => null,
         close: () => revocations.close(),
       };
@@ -52,7 +51,7 @@ export function openAccess(config: RouterConfig, service: RoutedService, log: Lo
 
 function watchRegistry(
   registry: GroupLookup,
-  { group, cluster }: { readonly group: GroupRecord['group']; readonly cluster: string },
+  { group, cluster }: { readonly group: Admission['group']; readonly cluster: string },
   log: Logger,
 ): Access {
   let standing: GroupStanding = { kind: 'closed', problem: 'the registry has not answered yet' };
@@ -68,7 +67,7 @@ function watchRegistry(
   };
   void look();
   return {
-    record() {
+    admission() {
       if (standing.kind === 'closed') return null;
       const { authorityCertificate: authority, revokedSerials } = standing.group;
       const isPublic = standing.kind === 'public';

@@ -2,7 +2,6 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import {
   absolutePaths,
-  addressOf,
   certificatesSchema,
   controlSchema,
   nameSchema,
@@ -11,6 +10,7 @@ import {
   serviceSchema,
   unicastSchema,
 } from '../agent/config.ts';
+import { addressOf } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { partitionOf } from '../space/partition.ts';
 

@@ -1,5 +1,4 @@
-import { addressOf } from '../agent/config.ts';
-import { formatIp } from '../base/address.ts';
+import { addressOf, formatIp } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import type { EdgeCounters, EdgePlane } from '../dataplane/edge.ts';
 import type { Memberships } from '../router/memberships.ts';
@@ -52,10 +51,10 @@ export function statusOf(
       const partition = partitionOf(addressOf(service.partition));
       assert(partition.ok, 'a checked partition');
       const owners = memberships.owners(group);
-      const record = access.record();
+      const admission = access.admission();
       return {
         ...{ name: service.name, address: service.address, group: service.group },
-        access: record === null ? 'unknown' : record.isPublic ? 'public' : 'private',
+        access: admission === null ? 'unknown' : admission.isPublic ? 'public' : 'private',
         problem: access.problem(),
         members: membersOf(memberships, group, partition.value),
         unclaimed: formatSlots([...Array(partition.value.slotCount).keys()].filter((slot) => !owners.has(slot))),

@@ -20,6 +20,7 @@ export {
   type LabNode,
   type LabPlan,
   type LabRouter,
+  labLimits,
   planLab,
   routerNames,
 } from './plan.ts';

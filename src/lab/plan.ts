@@ -62,7 +62,8 @@ export const prefixLength = 16;
 export const routedPrefixLength = 24;
 /** With the longest node name, a namespace is still one word in a listing. */
 const namePattern = /^[a-z0-9]{1,10}$/;
-const limits = { replicas: 64, clients: 16, addresses: 64, routers: 2 } as const;
+/** What one lab can have. */
+export const labLimits = { replicas: 64, clients: 16, addresses: 64, routers: 2 } as const;
 /** Client addresses in all: their last bytes are all different, so that they spread over the slots of the default mask. */
 const addressesMax = 254;
 
@@ -122,8 +123,8 @@ function check(size: LabSize): void {
       `"${size.name}" is no name for a lab, allowed are 1 to 10 lower-case letters and digits`,
     );
   }
-  for (const [what, max] of Object.entries(limits)) {
-    const value = size[what as keyof typeof limits] ?? 1;
+  for (const [what, max] of Object.entries(labLimits)) {
+    const value = size[what as keyof typeof labLimits] ?? 1;
     if (!Number.isInteger(value) || value < 1 || value > max) {
       throw new OperatingError('usage', `--${what}: ${value} is not allowed, allowed is 1 to ${max}`);
     }

@@ -5,7 +5,7 @@ import { decodeIgmp, type IgmpQuery, type IgmpReport, type MembershipRecord, typ
 import type { Authentication, JoinFilters } from '../wire/igmp-extension.ts';
 import { decodeIgmpPacket } from '../wire/igmp-packet.ts';
 import { KnownCertificates } from './known-certificates.ts';
-import type { GroupRecord, Instant, JoinPorts } from './ports.ts';
+import type { Admission, Instant, JoinPorts } from './ports.ts';
 import { RecentMap } from './recent-map.ts';
 import { SeenKeys } from './seen-keys.ts';
 import { type Rate, TokenBucket } from './token-bucket.ts';
@@ -130,10 +130,10 @@ export class JoinChecks {
   }
 
   #judge(said: Said, came: Came): Verdict {
-    const record = this.#ports.groupRecord(said.group);
+    const admission = this.#ports.admission(said.group);
     const { isLeave, filters, authentication } = said;
     if (isLeave === null) return refuse('malformed', `${describe(said.group, came)}: it names sources`);
-    if (record?.isPublic) {
+    if (admission?.isPublic) {
       if (!this.#ports.isOnLink(came.link, came.source)) return refuse('wrong-link', describe(said.group, came));
       const { epoch = 0 } = authentication ?? {};
       // Nobody has signed its own time.
@@ -143,7 +143,7 @@ export class JoinChecks {
     if (!authentication || authentication.signature.length === 0) return refuse('unsigned', describe(said.group, came));
     const objection = this.#objection(authentication, said.group, came);
     if (objection) return objection;
-    const member = this.#member(record, authentication, came);
+    const member = this.#member(admission, authentication, came);
     if (!member.ok) return refuse(member.reason, `${describe(said.group, came)}: ${member.detail}`);
     const { replica, certificate } = member;
     if (!isSignedBy(certificate, came.message, authentication.signature)) {
@@ -184,14 +184,14 @@ export class JoinChecks {
   }
 
   /** The member that the certificate names. What costs much is bounded before it is done. */
-  #member(record: GroupRecord | null, { certificate: encoded }: Authentication, { link, now }: Came): MemberOrRefusal {
+  #member(admission: Admission | null, { certificate: encoded }: Authentication, { link, now }: Came): MemberOrRefusal {
     const no = (reason: RefusalReason, detail: string): MemberOrRefusal => ({ ok: false, reason, detail });
-    if (!record) return no('no-key', 'the registry has not proven whose group it is');
-    const authority = this.#certificates.authority(record, now.wallMs);
+    if (!admission) return no('no-key', 'the registry has not proven whose group it is');
+    const authority = this.#certificates.authority(admission, now.wallMs);
     if (!authority.ok) return no('no-key', authority.reason);
     if (!this.#keys.hasRoom(now.monotonicMs)) return no('rate-limit', 'more joins than are remembered');
     const fingerprint = this.#ports.fingerprint(encoded);
-    const known = this.#certificates.find(fingerprint, record.authority);
+    const known = this.#certificates.find(fingerprint, admission.authority);
     const isWithinRate = known
       ? this.#certificates.takes(known, link, now.monotonicMs)
       : this.#takesUnknown(link, now.monotonicMs);
@@ -199,10 +199,10 @@ export class JoinChecks {
       return no('rate-limit', known ? 'too many with its certificate' : 'too many unknown certificates');
     const read = known ? ok(known.certificate) : authority.value.readMember(encoded);
     if (!read.ok) return no('certificate', read.reason);
-    const { revokedSerials } = record;
-    const member = joiningMember(read.value, { cluster: record.name, nowMs: now.wallMs, revokedSerials });
+    const { revokedSerials } = admission;
+    const member = joiningMember(read.value, { cluster: admission.name, nowMs: now.wallMs, revokedSerials });
     if (!member.ok) return no('certificate', member.reason);
-    if (!known) this.#certificates.remember(fingerprint, record.authority, read.value);
+    if (!known) this.#certificates.remember(fingerprint, admission.authority, read.value);
     return { ok: true, replica: member.value.replica, certificate: read.value };
   }
 

@@ -1,6 +1,6 @@
 import { ok, type Result, refuse } from '../base/result.ts';
 import { type AuthorityCertificate, type MemberCertificate, objectionToAuthority } from '../identity/join.ts';
-import type { GroupRecord } from './ports.ts';
+import type { Admission } from './ports.ts';
 import { RecentMap } from './recent-map.ts';
 import { type Rate, TokenBucket } from './token-bucket.ts';
 
@@ -30,7 +30,7 @@ export class KnownCertificates {
   }
 
   /** The authority of a group, if it is one, of that group, and in force. */
-  authority(group: GroupRecord, nowMs: number): Result<AuthorityCertificate> {
+  authority(group: Admission, nowMs: number): Result<AuthorityCertificate> {
     let authority = this.#authorities.get(group.authority);
     if (authority === undefined) {
       authority = this.#readAuthority(group.authority) ?? 'unreadable';

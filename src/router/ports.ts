@@ -1,8 +1,8 @@
 import type { IpAddress } from '../base/address.ts';
 import type { AuthorityCertificate } from '../identity/join.ts';
 
-/** What the registry says of a group. */
-export interface GroupRecord {
+/** Who may join a group. */
+export interface Admission {
   readonly group: IpAddress;
   /** Name of the cluster whose members may join, as their certificates carry it. */
   readonly name: string;
@@ -18,8 +18,8 @@ export interface GroupRecord {
 export interface JoinPorts {
   /** Of other groups nothing is judged, and nothing counted: hosts join them for reasons of their own. */
   readonly isServed: (group: IpAddress) => boolean;
-  /** The registry's last proven answer about a group; null when there is none, and then nobody may join. */
-  readonly groupRecord: (group: IpAddress) => GroupRecord | null;
+  /** As it is known now: from the registry, its last proven answer. Null when it is not known, and then nobody may join. */
+  readonly admission: (group: IpAddress) => Admission | null;
   /** Whether an address belongs to a link of this router: one of its subnets holds it. */
   readonly isOnLink: (link: string, address: IpAddress) => boolean;
   /** SHA-256, as text. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join as joinPaths } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type IpAddress, parseIp } from '../base/address.ts';
+import { addressOf, type IpAddress } from '../base/address.ts';
 import { assert, defined } from '../base/assert.ts';
 import type { Result } from '../base/result.ts';
 import { signedJoin } from '../identity/join.ts';
@@ -149,9 +149,4 @@ function packetFrom(source: IpAddress, message: Result<Uint8Array>): Uint8Array 
     ...{ source, destination: allRouters },
     message: defined(message.ok ? message.value : null, 'a join that fits'),
   });
-}
-
-function addressOf(text: string): IpAddress {
-  const parsed = parseIp(text);
-  return defined(parsed.ok ? parsed.value : null, 'an address of the lab');
 }

@@ -1,4 +1,4 @@
-import { type IpAddress, parseIp } from '../base/address.ts';
+import { addressOf } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
 import { planLab } from '../lab/index.ts';
 import type { Policy } from '../policy/index.ts';
@@ -162,11 +162,6 @@ function tellerOf(
     return { name, slots: formatSlots(slots), count: slots.length, filters };
   });
   return { node, verdict, owners: shares };
-}
-
-function addressOf(text: string): IpAddress {
-  const address = parseIp(text);
-  return defined(address.ok ? address.value : null, 'an address of the lab');
 }
 
 function partitionBy(text: string): Partition {

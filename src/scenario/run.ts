@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { parseIp } from '../base/address.ts';
+import { addressOf } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { captureAtSwitch, type Lab, labDown, labUp, type ReplicaStatus } from '../lab/index.ts';
@@ -112,8 +112,7 @@ export function writeRepetition(directory: string, repetition: RepetitionReport<
 }
 
 function slotOfClient(client: string): number {
-  const address = parseIp(client);
-  return slotOf(partition, defined(address.ok ? address.value : null, 'an address of the lab'));
+  return slotOf(partition, addressOf(client));
 }
 
 async function record(

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { firstIssue } from '../base/schema-issue.ts';
 import { readYaml } from '../base/yaml.ts';
-import { type LabNode, type LabPlan, routerNames } from '../lab/index.ts';
+import { type LabNode, type LabPlan, labLimits, routerNames } from '../lab/index.ts';
 import { policySchema } from '../policy/index.ts';
 import { measureNames } from './measures.ts';
 import { needs } from './needs.ts';
@@ -36,10 +36,10 @@ export const scenarioSchema = z.strictObject({
   description: z.string().min(1).max(500).describe('What is shown, in a sentence.'),
   topology: z
     .strictObject({
-      replicas: count(16).describe('Replicas, `r1` and so on.'),
-      clients: count(16).describe('Client machines, `c1` and so on.'),
-      addresses: count(64).describe('Addresses of each client machine.'),
-      routers: count(2)
+      replicas: count(labLimits.replicas).describe('Replicas, `r1` and so on.'),
+      clients: count(labLimits.clients).describe('Client machines, `c1` and so on.'),
+      addresses: count(labLimits.addresses).describe('Addresses of each client machine.'),
+      routers: count(labLimits.routers)
         .optional()
         .describe('Router delivery alone: one router, `rt`, or two side by side, `rt1` and `rt2`; one by default.'),
       onLoopback: z

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { ipAddress, parseIp } from '../../src/base/address.ts';
+import { addressOf, ipAddress } from '../../src/base/address.ts';
 import { broadcastMac, macBytes, macFromBytes, multicastMac } from '../../src/base/mac.ts';
 
 test.each([
@@ -12,8 +12,7 @@ test.each([
   ['ff02::1', '33:33:00:00:00:01'],
   ['ff02::1:ff12:3456', '33:33:ff:12:34:56'],
 ])('group %s is carried by %s', (group, mac) => {
-  const address = parseIp(group);
-  expect(address.ok && multicastMac(address.value)).toBe(mac);
+  expect(multicastMac(addressOf(group))).toBe(mac);
 });
 
 test('a unicast address has no multicast link address', () => {

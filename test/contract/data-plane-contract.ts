@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type IpAddress, parseIp } from '../../src/base/address.ts';
+import { type IpAddress, addressOf as ip } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
 import type { MacAddress } from '../../src/base/mac.ts';
 import type { Adopted, Fence, FlowCounters } from '../../src/dataplane/data-plane.ts';
@@ -16,6 +16,8 @@ import {
 import type { Packet, ResetVerdict, Verdict } from '../../src/dataplane/packet.ts';
 import type { UdpFlow } from '../../src/dataplane/staying.ts';
 import { partitionOf } from '../../src/space/partition.ts';
+
+export { ip };
 
 /** A data plane under test: the table is applied, then packets arrive one at a time. */
 export interface JudgedDataPlane {
@@ -35,11 +37,6 @@ export interface JudgedDataPlane {
   letsGo(client: IpAddress): Promise<boolean>;
   counters(): Promise<FlowCounters>;
   remove(): Promise<void>;
-}
-
-export function ip(text: string): IpAddress {
-  const parsed = parseIp(text);
-  return defined(parsed.ok ? parsed.value : null, text);
 }
 
 function segmentServiceWith(mask: string, overrides: Partial<ServiceEntry> = {}): ServiceEntry {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseIp } from '../../src/base/address.ts';
+import { addressOf } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
 import { flowKey } from '../../src/base/tcp-flow.ts';
 import type { UdpFlow } from '../../src/dataplane/staying.ts';
@@ -49,8 +49,7 @@ class Clients {
 }
 
 function flowOf(slot: number, clientPort = 40_000): UdpFlow {
-  const client = parseIp(`10.77.101.${slot}`);
-  return { client: defined(client.ok ? client.value : null, 'an address'), clientPort, servicePort: 53 };
+  return { client: addressOf(`10.77.101.${slot}`), clientPort, servicePort: 53 };
 }
 
 /** Three replicas that serve; r1 owns slot 0. */

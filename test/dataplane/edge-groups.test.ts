@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseIp } from '../../src/base/address.ts';
+import { addressOf } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
 import type { EdgeService, EdgeTable } from '../../src/dataplane/edge.ts';
 import { createEdgeGroups } from '../../src/dataplane/edge-groups.ts';
@@ -26,15 +26,10 @@ function kernel(...standing: string[]) {
   return { groups: createEdgeGroups(ip), addresses, told };
 }
 
-function address(text: string) {
-  const parsed = parseIp(text);
-  return defined(parsed.ok ? parsed.value : null, text);
-}
-
 function tableAt(...clientDevices: string[]): EdgeTable {
-  const partition = partitionOf(address('0.0.0.255'));
+  const partition = partitionOf(addressOf('0.0.0.255'));
   const service: EdgeService = {
-    ...{ name: 'news', address: address('239.1.1.1'), clientDevices },
+    ...{ name: 'news', address: addressOf('239.1.1.1'), clientDevices },
     partition: defined(partition.ok ? partition.value : null, 'a mask'),
     ...{ owners: new Map(), tags: new Map() },
   };

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { parseIp } from '../../src/base/address.ts';
+import { addressOf } from '../../src/base/address.ts';
 import { type GroupStanding, groupLookup } from '../../src/platform/group-lookup.ts';
 import { zoneSchema } from '../../src/registry/schema.ts';
 import { registryOf } from '../../src/registry/zone.ts';
@@ -53,10 +53,8 @@ function keysOf(port: number, origin: string): string[] {
 }
 
 async function standing(address: string, port: number, isValidating = true): Promise<GroupStanding> {
-  const parsed = parseIp(address);
-  if (!parsed.ok) throw new Error(parsed.reason);
   const servers = [{ address: '127.0.0.1', port, isValidating }];
-  return groupLookup({ servers, pins: new Map() }).lookup(parsed.value);
+  return groupLookup({ servers, pins: new Map() }).lookup(addressOf(address));
 }
 
 test('a zone that Knot signs and Unbound verifies proves what groups are; without its keys nothing is proven', async () => {

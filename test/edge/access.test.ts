@@ -34,7 +34,7 @@ function accessOf(access: RoutedService['access'], registry: RouterConfig['regis
 describe('who may join', () => {
   test('a public group: everybody', () => {
     const access = accessOf({ kind: 'public' });
-    expect(access.record()).toMatchObject({ name: 'site1', isPublic: true, authority: '', revokedSerials: [] });
+    expect(access.admission()).toMatchObject({ name: 'site1', isPublic: true, authority: '', revokedSerials: [] });
     expect(access.problem()).toBeNull();
   });
 
@@ -42,7 +42,7 @@ describe('who may join', () => {
     const { certificate } = authorityUnderTest('site1');
     writeFileSync(file('ca.crt'), certificate);
     const access = accessOf({ kind: 'authority', ca: file('ca.crt') });
-    expect(access.record()).toMatchObject({ name: 'site1', isPublic: false, authority: certificate });
+    expect(access.admission()).toMatchObject({ name: 'site1', isPublic: false, authority: certificate });
     expect(access.problem()).toBeNull();
   });
 
@@ -71,9 +71,9 @@ describe('who may join', () => {
     const access = accessOf({ kind: 'registry', fingerprints: [] }, [
       { address: '127.0.0.1', port: 9, validating: true },
     ]);
-    expect(access.record()).toBeNull();
+    expect(access.admission()).toBeNull();
     expect(access.problem()).toBe('the registry has not answered yet');
     await expect.poll(() => access.problem(), { timeout: 10_000 }).toContain('127.0.0.1 port 9');
-    expect(access.record()).toBeNull();
+    expect(access.admission()).toBeNull();
   });
 });

@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { type IpAddress, parseIp } from '../../src/base/address.ts';
+import { addressOf } from '../../src/base/address.ts';
 import { type DnsServerLimits, openDnsServer } from '../../src/dns/server.ts';
 import {
   type GroupLookup,
@@ -38,12 +38,6 @@ function bookOf(groups: object, changes: object = {}): AnswerBook {
   );
   if (!registry.ok) throw new Error(registry.reason);
   return answerBook(registry.value);
-}
-
-function address(text: string): IpAddress {
-  const parsed = parseIp(text);
-  if (!parsed.ok) throw new Error(parsed.reason);
-  return parsed.value;
 }
 
 interface Real extends GroupServer {
@@ -111,13 +105,13 @@ const ofWeb = { owner: 'Example Ltd', authorityCertificate: site.certificate, re
 describe('a group', () => {
   test('whose authority is pinned is private, and its record that of the registry', async () => {
     const { lookup } = lookupOf([await real(bookOf({ web }))], { pins: pinned });
-    expect(await lookup(address('239.77.0.10'))).toMatchObject({ kind: 'private', problem: null, group: ofWeb });
+    expect(await lookup(addressOf('239.77.0.10'))).toMatchObject({ kind: 'private', problem: null, group: ofWeb });
   });
 
   test('of which only an answer without signature tells is closed, also when it is told to be public', async () => {
     const { lookup } = lookupOf([await real(bookOf({ web, open }))]);
     for (const each of ['239.77.0.10', '239.77.0.11']) {
-      expect(await lookup(address(each))).toEqual(
+      expect(await lookup(addressOf(each))).toEqual(
         closed(expect.stringContaining('the answer is not signed, and no fingerprint is configured')),
       );
     }
@@ -129,11 +123,11 @@ describe('a group', () => {
     ];
     const server = await lying(bookOf({ web, open }), flags);
     const trusting = lookupOf([{ ...server, isValidating: true }]);
-    expect(await trusting.lookup(address('239.77.0.11'))).toMatchObject({ kind: 'public' });
-    expect((await lookupOf([server]).lookup(address('239.77.0.11'))).kind).toBe('closed');
+    expect(await trusting.lookup(addressOf('239.77.0.11'))).toMatchObject({ kind: 'public' });
+    expect((await lookupOf([server]).lookup(addressOf('239.77.0.11'))).kind).toBe('closed');
     const all = new Map([['239.77.0.11', [fingerprint(site.certificate)]]]);
     const pinning = lookupOf([{ ...server, isValidating: true }], { pins: all });
-    expect(await pinning.lookup(address('239.77.0.11'))).toEqual(
+    expect(await pinning.lookup(addressOf('239.77.0.11'))).toEqual(
       closed(expect.stringContaining('it is told to be public, and a fingerprint is configured')),
     );
   });
@@ -146,7 +140,7 @@ describe('a group', () => {
         { ...answer, flags: { ...answer.flags, authenticData: true } },
       ]);
       const { lookup } = lookupOf([{ ...server, isValidating: true }]);
-      expect(await lookup(address('239.77.0.10'))).toEqual(
+      expect(await lookup(addressOf('239.77.0.10'))).toEqual(
         closed(expect.stringContaining('its CERT record is not that of an authority')),
       );
     }
@@ -155,9 +149,9 @@ describe('a group', () => {
   test('has the pinned of two authorities alone, and is closed with another', async () => {
     const both = { ...web, authority: next.certificate + site.certificate };
     const server = await real(bookOf({ web: both }));
-    expect(await lookupOf([server], { pins: pinned }).lookup(address('239.77.0.10'))).toMatchObject({ group: ofWeb });
+    expect(await lookupOf([server], { pins: pinned }).lookup(addressOf('239.77.0.10'))).toMatchObject({ group: ofWeb });
     server.change(bookOf({ web: { ...web, authority: next.certificate } }));
-    expect(await lookupOf([server], { pins: pinned }).lookup(address('239.77.0.10'))).toEqual(
+    expect(await lookupOf([server], { pins: pinned }).lookup(addressOf('239.77.0.10'))).toEqual(
       closed(expect.stringContaining('its authority is not the one whose fingerprint is configured')),
     );
   });
@@ -165,7 +159,7 @@ describe('a group', () => {
   test('that does not fit a datagram is told of by TCP', async () => {
     const revoked = Array.from({ length: 500 }, (_, i) => (0x4000 + i).toString(16).padStart(32, '4'));
     const { lookup } = lookupOf([await real(bookOf({ web: { ...web, revoked } }))], { pins: pinned });
-    expect(await lookup(address('239.77.0.10'))).toMatchObject({ group: { revokedSerials: new Set(revoked) } });
+    expect(await lookup(addressOf('239.77.0.10'))).toMatchObject({ group: { revokedSerials: new Set(revoked) } });
   });
 });
 
@@ -173,52 +167,52 @@ describe('what was answered is kept', () => {
   test('for as long as it says, and asked for once, however many want it', async () => {
     const server = await real(bookOf({ web }));
     const { lookup, clock } = lookupOf([server], { pins: pinned });
-    await Promise.all(Array.from({ length: 20 }, () => lookup(address('239.77.0.10'))));
+    await Promise.all(Array.from({ length: 20 }, () => lookup(addressOf('239.77.0.10'))));
     // TXT, CERT and A; the certificate does not fit a datagram and is asked for again.
     const once = server.asked();
     expect(once).toBeLessThanOrEqual(5);
     clock.ms += 9_999;
-    await lookup(address('239.77.0.10'));
+    await lookup(addressOf('239.77.0.10'));
     expect(server.asked()).toBe(once);
     server.change(bookOf({ web: { ...web, owner: 'Another' } }));
     clock.ms += 1;
-    expect(await lookup(address('239.77.0.10'))).toMatchObject({ group: { owner: 'Another' } });
+    expect(await lookup(addressOf('239.77.0.10'))).toMatchObject({ group: { owner: 'Another' } });
   });
 
   test('also that there is no such group, for the shorter of the two times of the zone', async () => {
     const server = await real(bookOf({}, { negativeTtl: 5 }));
     const { lookup, clock } = lookupOf([server], { pins: pinned });
     const none = closed(expect.stringContaining('there is no such group'));
-    expect(await lookup(address('239.77.0.10'))).toEqual(none);
+    expect(await lookup(addressOf('239.77.0.10'))).toEqual(none);
     server.change(bookOf({ web }));
     clock.ms += 4_999;
-    expect(await lookup(address('239.77.0.10'))).toEqual(none);
+    expect(await lookup(addressOf('239.77.0.10'))).toEqual(none);
     clock.ms += 1;
-    expect(await lookup(address('239.77.0.10'))).toMatchObject({ kind: 'private' });
+    expect(await lookup(addressOf('239.77.0.10'))).toMatchObject({ kind: 'private' });
     server.change(bookOf({}));
     clock.ms += 10_000;
-    expect(await lookup(address('239.77.0.10'))).toEqual(none);
+    expect(await lookup(addressOf('239.77.0.10'))).toEqual(none);
   });
 
   test('of a bounded number of groups, those with a proven answer longest', async () => {
     const server = await real(bookOf({ web }), { perSecond: 1e6, burst: 1e6 });
     const { lookup } = lookupOf([server], { pins: pinned, limits: { groupsMax: 3 } });
-    await lookup(address('239.77.0.10'));
-    for (let i = 20; i < 30; i++) await lookup(address(`239.77.0.${i}`));
+    await lookup(addressOf('239.77.0.10'));
+    for (let i = 20; i < 30; i++) await lookup(addressOf(`239.77.0.${i}`));
     const asked = server.asked();
-    await lookup(address('239.77.0.10'));
+    await lookup(addressOf('239.77.0.10'));
     expect(server.asked()).toBe(asked);
-    await lookup(address('239.77.0.20'));
+    await lookup(addressOf('239.77.0.20'));
     expect(server.asked()).toBe(asked + 3);
   });
 
   test('and a revocation is not taken back by a later answer', async () => {
     const server = await real(bookOf({ web }));
     const { lookup, clock } = lookupOf([server], { pins: pinned });
-    await lookup(address('239.77.0.10'));
+    await lookup(addressOf('239.77.0.10'));
     server.change(bookOf({ web: { ...web, revoked: ['41'.repeat(16)] } }));
     clock.ms += 10_000;
-    expect(await lookup(address('239.77.0.10'))).toMatchObject({
+    expect(await lookup(addressOf('239.77.0.10'))).toMatchObject({
       group: { revokedSerials: new Set(['41'.repeat(16), '40'.repeat(16)]) },
     });
   });
@@ -228,28 +222,28 @@ describe('without DNS', () => {
   test('the last proven answer counts for a while, then the group is closed; no server is asked for every join', async () => {
     const server = await real(bookOf({ web }));
     const { lookup, clock } = lookupOf([server], { pins: pinned, limits: { staleMs: 60_000 } });
-    await lookup(address('239.77.0.10'));
+    await lookup(addressOf('239.77.0.10'));
     await server.close();
     clock.ms += 10_000;
-    const stale = await lookup(address('239.77.0.10'));
+    const stale = await lookup(addressOf('239.77.0.10'));
     expect(stale).toMatchObject({ kind: 'private', group: ofWeb, problem: expect.stringContaining('127.0.0.1 port') });
     clock.ms += 4_999;
-    expect(await lookup(address('239.77.0.10'))).toBe(stale);
+    expect(await lookup(addressOf('239.77.0.10'))).toBe(stale);
     clock.ms = 1000 + 10_000 + 60_000;
-    expect(await lookup(address('239.77.0.10'))).toEqual(closed(expect.stringContaining('127.0.0.1 port')));
+    expect(await lookup(addressOf('239.77.0.10'))).toEqual(closed(expect.stringContaining('127.0.0.1 port')));
   });
 
   test('so do those that find too many look-ups under way', async () => {
     const server = await real(bookOf({ web }));
     const { lookup, clock } = lookupOf([server], { pins: pinned, limits: { lookupsMax: 1 } });
-    await lookup(address('239.77.0.10'));
+    await lookup(addressOf('239.77.0.10'));
     clock.ms += 10_000;
-    const other = lookup(address('239.77.0.20'));
+    const other = lookup(addressOf('239.77.0.20'));
     const problem = 'too many look-ups at a time';
-    expect(await lookup(address('239.77.0.10'))).toMatchObject({ kind: 'private', group: ofWeb, problem });
-    expect(await lookup(address('239.77.0.21'))).toEqual(closed(problem));
+    expect(await lookup(addressOf('239.77.0.10'))).toMatchObject({ kind: 'private', group: ofWeb, problem });
+    expect(await lookup(addressOf('239.77.0.21'))).toEqual(closed(problem));
     await other;
-    expect(await lookup(address('239.77.0.10'))).toMatchObject({ kind: 'private', problem: null });
+    expect(await lookup(addressOf('239.77.0.10'))).toMatchObject({ kind: 'private', problem: null });
   });
 
   test('of one server the next is asked', async () => {
@@ -258,16 +252,16 @@ describe('without DNS', () => {
     const silent = await lying(bookOf({ web }), () => []);
     const failing = await lying(bookOf({ web }), (answer) => [{ ...answer, answers: [], responseCode: 2 }]);
     const { lookup } = lookupOf([gone, silent, failing, there], { pins: pinned });
-    expect(await lookup(address('239.77.0.10'))).toMatchObject({ kind: 'private', problem: null });
+    expect(await lookup(addressOf('239.77.0.10'))).toMatchObject({ kind: 'private', problem: null });
   });
 
   test('a liar changes nothing: the last proven answer counts on', async () => {
     const server = await real(bookOf({ web }));
     const { lookup, clock } = lookupOf([server], { pins: pinned });
-    await lookup(address('239.77.0.10'));
+    await lookup(addressOf('239.77.0.10'));
     server.change(bookOf({ web: { ...web, authority: next.certificate } }));
     clock.ms += 10_000;
-    expect(await lookup(address('239.77.0.10'))).toMatchObject({
+    expect(await lookup(addressOf('239.77.0.10'))).toMatchObject({
       ...{ kind: 'private', group: ofWeb },
       problem: expect.stringContaining('its authority is not the one'),
     });
@@ -298,7 +292,7 @@ describe('an answer is not taken', () => {
     });
     const { lookup } = lookupOf([server], { pins: pinned });
     // Whoever asks for A is told nothing wrong by an answer that claims to be one.
-    expect(await lookup(address('239.77.0.10'))).toMatchObject({ kind: 'private', group: ofWeb });
+    expect(await lookup(addressOf('239.77.0.10'))).toMatchObject({ kind: 'private', group: ofWeb });
   });
 
   test('from another port', async () => {
@@ -317,7 +311,7 @@ describe('an answer is not taken', () => {
     await once(socket, 'listening');
     opened.push(() => socket.close());
     const { lookup } = lookupOf([{ address: '127.0.0.1', port: socket.address().port }], { pins: pinned });
-    expect(await lookup(address('239.77.0.10'))).toEqual(closed(expect.stringContaining('no answer within 300 ms')));
+    expect(await lookup(addressOf('239.77.0.10'))).toEqual(closed(expect.stringContaining('no answer within 300 ms')));
     expect(asked).toBe(3);
   });
 
@@ -342,7 +336,7 @@ describe('an answer is not taken', () => {
       udp.send(encodeDns({ ...answer, flags, answers: [] }), from.port, from.address);
     });
     const { lookup } = lookupOf([{ address: '127.0.0.1', port }], { pins: pinned });
-    expect(await lookup(address('239.77.0.10'))).toEqual(closed(expect.stringContaining('no answer within 300 ms')));
+    expect(await lookup(addressOf('239.77.0.10'))).toEqual(closed(expect.stringContaining('no answer within 300 ms')));
   });
 
   /** Small letters for capital ones, and the other way round. */

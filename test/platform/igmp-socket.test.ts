@@ -57,14 +57,14 @@ describe('on a bridge that snoops', () => {
   });
 
   test('it comes to the router as it was sent, and counts', () => {
-    const checks = new JoinChecks(portsUnderTest([site.record]));
+    const checks = new JoinChecks(portsUnderTest([site.admission]));
     expect(outcome(checks.receive(bytesOf(told.join), 'lan', now))).toMatchObject({ replica: 'web1', epoch: 3 });
   });
 
   test("a kernel's own report is read, and does not count for a private group", () => {
-    const checks = new JoinChecks(portsUnderTest([site.record]));
+    const checks = new JoinChecks(portsUnderTest([site.admission]));
     expect(outcome(checks.receive(bytesOf(told.kernel), 'lan', now))).toBe('unsigned');
-    const open = new JoinChecks(portsUnderTest([{ ...site.record, isPublic: true }]));
+    const open = new JoinChecks(portsUnderTest([{ ...site.admission, isPublic: true }]));
     const judgement = open.receive(bytesOf(told.kernel), 'lan', now);
     expect(judgement).toMatchObject({
       joins: [{ address: address(22), isLeave: false, filters: { permit: [], prohibit: [] } }],

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseIp } from '../../src/base/address.ts';
+import { addressOf } from '../../src/base/address.ts';
 import { answerBook, udpBytesMax } from '../../src/registry/answer.ts';
 import { groupRecordOf } from '../../src/registry/group-record.ts';
 import { zoneSchema } from '../../src/registry/schema.ts';
@@ -80,11 +80,10 @@ describe('a group', () => {
 
   test.each([name, reverse])('is read from the answers to %s', (asked) => {
     const answers = ofGroup.flatMap((type) => ask(asked, type).answers);
-    const address = parseIp('239.77.0.10');
     expect(groupRecordOf(answers)).toEqual({
       ok: true,
       value: {
-        ...{ name, address: address.ok && address.value, owner: file.groups.web.owner, isPublic: false },
+        ...{ name, address: addressOf('239.77.0.10'), owner: file.groups.web.owner, isPublic: false },
         ...{ authorityCertificate: site.certificate, revokedSerials: new Set(file.groups.web.revoked) },
       },
     });

@@ -23,7 +23,7 @@ const count = Number(process.env.MANYCAST_FUZZ_COUNT ?? 20_000);
 const seed = Number(process.env.MANYCAST_FUZZ_SEED ?? 1);
 
 const site = new PrivateGroup();
-const open = { ...site.record, group: ip('239.1.9.10'), isPublic: true };
+const open = { ...site.admission, group: ip('239.1.9.10'), isPublic: true };
 const nowMs = Date.now();
 const ipHeaderBytes = 24;
 
@@ -48,7 +48,7 @@ function packetOf(message: Uint8Array): Uint8Array {
 
 test(`${count} reports and queries that were tampered with throw nothing, and take nothing from anybody`, () => {
   const random = createRandom(seed);
-  const checks = new JoinChecks(portsUnderTest([site.record, open]), joinChecksDefaults);
+  const checks = new JoinChecks(portsUnderTest([site.admission, open]), joinChecksDefaults);
   const groups = [group, open.group].map((address) => ({ address, partition: bytePartition }));
   const links = [{ name: 'lan', address: ip('10.77.0.9') }];
   const state = new Memberships({ links, groups, membersMax: 50 }, 0);

@@ -27,8 +27,8 @@ const nowMs = Date.now();
 const now = instant(nowMs);
 const good = { timeMs: nowMs };
 
-function checks(config = joinChecksDefaults, records = [site.record]): JoinChecks {
-  return new JoinChecks(portsUnderTest(records), config);
+function checks(config = joinChecksDefaults, admissions = [site.admission]): JoinChecks {
+  return new JoinChecks(portsUnderTest(admissions), config);
 }
 
 function packetOf(message: Uint8Array, source = web1.address): Uint8Array {
@@ -69,9 +69,9 @@ describe('a signed join', () => {
 /** A fresh router knows one good join of web1 at epoch 5, then hears `packet`. */
 function afterGood(
   packet: (first: Uint8Array) => Uint8Array,
-  { link = 'lan', at = now, records = [site.record] } = {},
+  { link = 'lan', at = now, admissions = [site.admission] } = {},
 ) {
-  const all = checks(joinChecksDefaults, records);
+  const all = checks(joinChecksDefaults, admissions);
   const state = new Memberships({ links: [], groups: [{ address: group, partition: bytePartition }] }, nowMs);
   const first = joinPacket(web1, { ...good, epoch: 5 });
   const take = (judgement: ReturnType<JoinChecks['receive']>): void => {
@@ -167,8 +167,8 @@ describe('it is refused, and changes no owner:', () => {
 
   test('with the certificate of another group', () => {
     const other = new PrivateGroup('site2', ip('239.1.9.10'));
-    const records = [site.record, other.record];
-    expect(afterGood(() => joinPacket(other.web1, claims), { records })).toBe('certificate');
+    const admissions = [site.admission, other.admission];
+    expect(afterGood(() => joinPacket(other.web1, claims), { admissions })).toBe('certificate');
     // Even when one authority has signed for both.
     const stranger = site.member('web3', '10.77.0.23', { cluster: 'site2' });
     expect(afterGood(() => joinPacket(stranger, claims))).toBe('certificate');
@@ -182,7 +182,7 @@ describe('it is refused, and changes no owner:', () => {
       expect(afterGood(() => joinPacket(member, claims))).toBe('certificate');
     }
     const serial = new X509Certificate(web1.certificate).serialNumber;
-    const revoked = [{ ...site.record, revokedSerials: [`00:${serial.toLowerCase()}`] }];
+    const revoked = [{ ...site.admission, revokedSerials: [`00:${serial.toLowerCase()}`] }];
     expect(outcome(checks(joinChecksDefaults, revoked).receive(joinPacket(web1, claims), 'lan', now))).toBe(
       'certificate',
     );
@@ -193,7 +193,7 @@ describe('it is refused, and changes no owner:', () => {
     expect(afterGood(() => joinPacket(web1, ofNobody))).toBe('no-key');
     const dead = authorityUnderTest('site1', lifetime(-3, -2));
     for (const authority of ['', dead.certificate, authorityUnderTest('site2').certificate]) {
-      const all = checks(joinChecksDefaults, [{ ...site.record, authority }]);
+      const all = checks(joinChecksDefaults, [{ ...site.admission, authority }]);
       expect(outcome(all.receive(joinPacket(web1, claims), 'lan', now))).toBe('no-key');
     }
   });
@@ -220,24 +220,24 @@ describe('it is refused, and changes no owner:', () => {
 
 describe('what a router answers for', () => {
   test('a revoked certificate does not count from then on, also one that is known', () => {
-    const record = { ...site.record, revokedSerials: [] as string[] };
-    const all = checks(joinChecksDefaults, [record]);
+    const admission = { ...site.admission, revokedSerials: [] as string[] };
+    const all = checks(joinChecksDefaults, [admission]);
     accepted(all.receive(joinPacket(web1, good), 'lan', now));
-    record.revokedSerials.push(new X509Certificate(web1.certificate).serialNumber);
+    admission.revokedSerials.push(new X509Certificate(web1.certificate).serialNumber);
     expect(outcome(all.receive(joinPacket(web1, good), 'lan', now))).toBe('certificate');
     accepted(all.receive(joinPacket(web2, good), 'lan', now));
   });
 
   test('a certificate of an authority that was changed does not count, also one that is known', () => {
-    const record = { ...site.record };
-    const all = checks(joinChecksDefaults, [record]);
+    const admission = { ...site.admission };
+    const all = checks(joinChecksDefaults, [admission]);
     accepted(all.receive(joinPacket(web1, good), 'lan', now));
-    record.authority = authorityUnderTest('site1').certificate;
+    admission.authority = authorityUnderTest('site1').certificate;
     expect(outcome(all.receive(joinPacket(web1, good), 'lan', now))).toBe('certificate');
   });
 
   test('a public group takes every join, signed or not, and leaves', () => {
-    const all = checks(joinChecksDefaults, [{ ...site.record, isPublic: true, authority: '' }]);
+    const all = checks(joinChecksDefaults, [{ ...site.admission, isPublic: true, authority: '' }]);
     const permit = share(4);
     const reports = [encodeReport('is-exclude', group, permit), encodeReport('to-include', group, null)];
     const results = reports.map((each) => all.receive(packetOf(each.ok ? each.value : new Uint8Array()), 'lan', now));

@@ -1,9 +1,9 @@
 import { createSign, randomBytes } from 'node:crypto';
-import { type IpAddress, ipAddress, parseIp } from '../../src/base/address.ts';
+import { type IpAddress, addressOf as ip, ipAddress } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
 import { certificateBytes, joinCryptography } from '../../src/platform/join-signatures.ts';
 import type { AcceptedJoin, Judgement } from '../../src/router/join-checks.ts';
-import type { GroupRecord, Instant, JoinPorts } from '../../src/router/ports.ts';
+import type { Admission, Instant, JoinPorts } from '../../src/router/ports.ts';
 import { coverSlots } from '../../src/space/cover.ts';
 import { type Partition, partitionOf } from '../../src/space/partition.ts';
 import { encodeUnsignedJoin, type RecordType, withSignature } from '../../src/wire/igmp.ts';
@@ -11,14 +11,11 @@ import type { JoinFilters } from '../../src/wire/igmp-extension.ts';
 import { encodeIgmpPacket } from '../../src/wire/igmp-packet.ts';
 import { type AuthorityUnderTest, authorityUnderTest } from '../identity/authority-under-test.ts';
 
+export { ip };
+
 export const group = ip('239.1.9.9');
 export const allRouters = ip('224.0.0.22');
 export const bytePartition = partition('0.0.0.255');
-
-export function ip(text: string): IpAddress {
-  const parsed = parseIp(text);
-  return defined(parsed.ok ? parsed.value : null, text);
-}
 
 export function partition(mask: string): Partition {
   const made = partitionOf(ip(mask));
@@ -35,11 +32,11 @@ export function instant(wallMs: number, monotonicMs = wallMs): Instant {
 }
 
 /** The whole of 10.77.0.0/24 is on "lan", of 10.78.0.0/24 on "other". */
-export function portsUnderTest(records: readonly GroupRecord[]): JoinPorts {
+export function portsUnderTest(admissions: readonly Admission[]): JoinPorts {
   return {
     ...joinCryptography,
     isServed: () => true,
-    groupRecord: (address) => records.find((each) => each.group.value === address.value) ?? null,
+    admission: (address) => admissions.find((each) => each.group.value === address.value) ?? null,
     isOnLink: (link, address) => address.value >> 8n === ip(link === 'lan' ? '10.77.0.0' : '10.78.0.0').value >> 8n,
   };
 }
@@ -65,13 +62,13 @@ export interface JoinOptions {
 /** A group "site1" with two members, and everything that can be wrong with a join. */
 export class PrivateGroup {
   readonly authority: AuthorityUnderTest;
-  readonly record: GroupRecord;
+  readonly admission: Admission;
   readonly web1: SigningMember;
   readonly web2: SigningMember;
 
   constructor(cluster = 'site1', address = group) {
     this.authority = authorityUnderTest(cluster);
-    this.record = {
+    this.admission = {
       ...{ group: address, name: cluster, isPublic: false, authority: this.authority.certificate, revokedSerials: [] },
     };
     this.web1 = this.member('web1', '10.77.0.21');

@@ -3,10 +3,10 @@ import { JoinChecks } from '../../src/router/join-checks.ts';
 import { instant, ip, joinPacket, PrivateGroup, portsUnderTest } from './joins-under-test.ts';
 
 describe('a group that this router does not serve', () => {
-  const { record, web1 } = new PrivateGroup();
+  const { admission, web1 } = new PrivateGroup();
   const checks = new JoinChecks({
-    ...portsUnderTest([record]),
-    isServed: (group) => group.value === record.group.value,
+    ...portsUnderTest([admission]),
+    isServed: (group) => group.value === admission.group.value,
   });
 
   test('is joined by others for reasons of their own: nothing is judged, nothing counted', () => {

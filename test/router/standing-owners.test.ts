@@ -1,12 +1,8 @@
 import { expect, test } from 'vitest';
-import { parseIp } from '../../src/base/address.ts';
-import { defined } from '../../src/base/assert.ts';
+import { addressOf } from '../../src/base/address.ts';
 import { StandingOwners } from '../../src/router/standing-owners.ts';
 
-const owner = (text: string) => {
-  const address = parseIp(text);
-  return { address: defined(address.ok ? address.value : null, 'an address'), link: 'eth1' };
-};
+const owner = (text: string) => ({ address: addressOf(text), link: 'eth1' });
 const [one, two] = [owner('10.0.0.1'), owner('10.0.0.2')];
 
 test('a slot that its owner gives up before another takes it goes on to the former meanwhile', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { formatIp, type IpAddress, ipAddress, parseIp, widthOf } from '../../src/base/address.ts';
+import { formatIp, addressOf as ip, ipAddress, widthOf } from '../../src/base/address.ts';
 import { defined } from '../../src/base/assert.ts';
 import {
   accepts,
@@ -12,11 +12,6 @@ import {
   partitionOf,
   slotOf,
 } from '../../src/space/index.ts';
-
-function ip(text: string): IpAddress {
-  const parsed = parseIp(text);
-  return defined(parsed.ok ? parsed.value : null, text);
-}
 
 function partition(mask: string): Partition {
   const made = partitionOf(ip(mask));
