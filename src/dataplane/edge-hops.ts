@@ -8,6 +8,7 @@ import {
   markBase,
   type RunIp,
   removingCommands,
+  type StandingRoutes,
   standingRoutes,
 } from './edge-routes.ts';
 import type { HopMarks } from './nft-edge.ts';
@@ -51,18 +52,11 @@ export function createEdgeHops(ip: RunIp): EdgeHops {
     services: new Set(routed(services).map(({ address }) => formatIp(address))),
     hops: byMark(),
   });
-  const textOf = ({ services, hops: all }: EdgeRoutes): string => JSON.stringify([...services, ...all.keys()]);
-
-  function route(commandsOf: typeof addingCommands, to: EdgeRoutes): boolean {
-    const commands = commandsOf(standingRoutes(ip), to);
-    if (commands.length > 0) ip([], commands);
-    return commands.length > 0;
-  }
 
   /** True when something was missing. */
   function add(to: EdgeRoutes): boolean {
     standing = '';
-    const wasMissing = route(addingCommands, to);
+    const wasMissing = route(ip, addingCommands, to);
     standing = textOf(to);
     return wasMissing;
   }
@@ -78,22 +72,10 @@ export function createEdgeHops(ip: RunIp): EdgeHops {
       if (textOf(to) !== standing) add(to);
     },
     lacking(table: EdgeTable): EdgeLack {
-      const services = routed(table.services);
       try {
-        const there = standingRoutes(ip);
-        const isThere = (part: EdgeRoutes): boolean => addingCommands(there, part).length === 0;
-        const missing = [...hopsOf(table)].filter(([key, hop]) => {
-          const { mark } = defined(hops.get(key), 'a mark');
-          return !isThere({ services: noServices, hops: new Map([[mark, hop]]) });
-        });
-        return {
-          services: services.filter(
-            ({ address }) => !isThere({ services: new Set([formatIp(address)]), hops: noHops }),
-          ),
-          hops: new Set(missing.map(([key]) => key)),
-        };
+        return lackOf(table, hops, standingRoutes(ip));
       } catch {
-        return { services, hops: new Set() };
+        return { services: routed(table.services), hops: new Set() };
       }
     },
     drop(table: EdgeTable, before: EdgeTable): void {
@@ -103,7 +85,7 @@ export function createEdgeHops(ip: RunIp): EdgeHops {
       if (kept.size === hops.size && before.services.every(hasAddress)) return;
       hops = kept;
       const to = routesOf(table);
-      route(removingCommands, to);
+      route(ip, removingCommands, to);
       if (standing !== '') standing = textOf(to);
     },
     repair: (table) => add(routesOf(table)),
@@ -114,8 +96,34 @@ export function createEdgeHops(ip: RunIp): EdgeHops {
     remove(): void {
       hops = new Map();
       standing = '';
-      route(removingCommands, { services: noServices, hops: noHops });
+      route(ip, removingCommands, { services: noServices, hops: noHops });
     },
+  };
+}
+
+/** True when there was something to do. */
+function route(ip: RunIp, commandsOf: typeof addingCommands, to: EdgeRoutes): boolean {
+  const commands = commandsOf(standingRoutes(ip), to);
+  if (commands.length > 0) ip([], commands);
+  return commands.length > 0;
+}
+
+function textOf({ services, hops }: EdgeRoutes): string {
+  return JSON.stringify([...services, ...hops.keys()]);
+}
+
+/** What of the routes of a table is none of those that stand. */
+function lackOf(table: EdgeTable, hops: ReadonlyMap<string, MarkedHop>, standing: StandingRoutes): EdgeLack {
+  const isThere = (part: EdgeRoutes): boolean => addingCommands(standing, part).length === 0;
+  const isMissing = ([key, hop]: readonly [string, NextHop]): boolean => {
+    const { mark } = defined(hops.get(key), 'a mark');
+    return !isThere({ services: noServices, hops: new Map([[mark, hop]]) });
+  };
+  const isClosed = ({ address }: EdgeService): boolean =>
+    !isThere({ services: new Set([formatIp(address)]), hops: noHops });
+  return {
+    services: routed(table.services).filter(isClosed),
+    hops: new Set([...hopsOf(table)].filter(isMissing).map(([key]) => key)),
   };
 }
 

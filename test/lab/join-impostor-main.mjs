@@ -5,7 +5,8 @@
 //                  address that the replica has there. "own": with the key, of whatever authority, for the address that this machine has here, or SOURCE.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { addressOf, readAgentConfig, readCertificates } from '../../dist/agent/config.js';
+import { readAgentConfig, readCertificates } from '../../dist/agent/config.js';
+import { addressOf } from '../../dist/base/address.js';
 import { signedJoin } from '../../dist/identity/join.js';
 import { openIgmpSocket } from '../../dist/platform/igmp-socket.js';
 import { certificateBytes, joinSigner } from '../../dist/platform/join-signatures.js';

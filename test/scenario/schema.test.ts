@@ -44,7 +44,7 @@ describe('scenario files', () => {
 
   test.each([
     ['name: short', 'name: a b', 'name: "a b" is not allowed, allowed is 1 to 10 lower-case letters and digits'],
-    ['replicas: 3', 'replicas: 17', 'topology.replicas: 17 is not allowed, allowed is at most 16'],
+    ['replicas: 3', 'replicas: 65', 'topology.replicas: 65 is not allowed, allowed is at most 64'],
     [
       'handoff: reset',
       'handoff: never',
