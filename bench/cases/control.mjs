@@ -1,13 +1,14 @@
 // What it costs that agents agree: what each sends and receives, its processor time and its memory, while nothing happens and while slots move; for 3, 8, 16 and 32 real agents, each with a kernel of its own in a lab
 // that serves nobody, and for 3 to 64 agents in virtual time. Datagrams and bytes of the real ones are those of their devices, headers and all (ARP is in it, and is little); in virtual time they are what agents hand
 // over, without headers and signatures, and a datagram to the group counts once. Processor time is that of all threads of an agent (/proc/PID/task/*/schedstat), and the kernel's work on its behalf, but not
-// that of the bridge, which is the switch here. A move is a policy that gives one replica another weight, from saving it until all slots are settled; what the agents would have done anyway is taken off.
+// that of the bridge, which is the switch here. Beside it stands that of a process of Node which sends and receives as many datagrams as one of three agents, and does nothing else. A move is a policy that gives one replica another weight, from saving it until all slots are settled; what the agents would have done anyway is taken off.
 // A machine that is too small for so many agents says so: the next number is left out where agents would take most of its processors.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { heartbeatFits } from '../../dist/wire/control-message.js';
-import { until } from '../commands.mjs';
+import { end, start, until } from '../commands.mjs';
 import { startLab } from '../lab.mjs';
 import { simulatedCluster } from '../simulated-cluster.mjs';
 import { median } from '../statistics.mjs';
@@ -21,6 +22,9 @@ const quickSizes = { real: [3, 8], simulated: [3, 8, 16] };
 const shareMax = 0.8;
 /** Each agent has work of its own, and hears each other: between linear and square. */
 const powerGuess = 1.5;
+/** How many a second an agent sends; one of three receives those of two. */
+const heartbeats = 20;
+const ports = [47_746, 47_747];
 const movingMsMax = 30_000;
 const pollMs = 10;
 
@@ -40,12 +44,14 @@ export async function measure({ quick, say }) {
     say(`${replicas} agents in a lab`);
     real.set(replicas, await measuredLab(replicas, quick ? { seconds: 2, moves: 2 } : { seconds: 8, moves: 6 }));
   }
+  say('a process that only sends and receives datagrams');
+  const alone = await aloneCpu(quick ? { rounds: 1, seconds: 4 } : { rounds: 3, seconds: 8 });
   const simulated = new Map();
   for (const replicas of sizes.simulated) {
     say(`${replicas} agents in virtual time`);
     simulated.set(replicas, await simulatedCluster(replicas, quick ? 1000 : 3000));
   }
-  return { ...reportOf(real, simulated), ratios: [], notes };
+  return { ...reportOf(real, alone, simulated), ratios: [], notes };
 }
 
 /** By a power law through the last two that were measured; a first guess where there is one. */
@@ -62,18 +68,18 @@ function membersNote() {
   return `A heartbeat names all members in one datagram: a cluster has at most ${members} of them with names such as r1, and fewer with longer names, so there are no figures beyond.`;
 }
 
-function reportOf(real, simulated) {
+function reportOf(real, alone, simulated) {
   const metrics = [
     ...[...real].flatMap(([count, { idle, moves, memory }]) => realMetrics(`${count} agents`, idle, moves, memory)),
+    ...metricsOf('node, as many datagrams as one of 3', { cpu: alone.map((each) => each * 100) }),
     ...[...simulated].flatMap(([count, { idle, move }]) => simulatedMetrics(count, idle, move)),
   ];
   const line = (label, list, of) => ({ label, points: [...list].map(([count, each]) => [count, of(each)]) });
-  const axes = { x: 'agents', logX: true, logY: true };
   const each = (replicas, value, ms) => (value * 1000) / ms / replicas;
   const plots = [
     {
-      ...{ file: 'control-messages.svg', title: 'Bytes that one agent sends and receives, nothing moves', ...axes },
-      y: 'bytes/s',
+      ...{ file: 'control-messages.svg', title: 'Bytes that one agent sends and receives, nothing moves' },
+      ...{ x: 'agents', y: 'bytes/s', logX: true, logY: true },
       lines: [
         line('sent', real, ({ idle }) => median(idle.map(({ bytesSent }) => bytesSent))),
         line('received', real, ({ idle }) => median(idle.map(({ bytesReceived }) => bytesReceived))),
@@ -84,9 +90,12 @@ function reportOf(real, simulated) {
       ],
     },
     {
-      ...{ file: 'control-cpu.svg', title: 'Processor time of one agent, nothing moves', ...axes },
-      y: 'part of one core',
-      lines: [line('real agents', real, ({ idle }) => median(idle.map(({ cpu }) => cpu)))],
+      ...{ file: 'control-cpu.svg', title: 'Processor time of one agent, nothing moves' },
+      ...{ x: 'agents', y: '% of a core' },
+      lines: [
+        line('agent', real, ({ idle }) => 100 * median(idle.map(({ cpu }) => cpu))),
+        { label: 'node, as many datagrams', points: [[3, 100 * median(alone)]] },
+      ],
     },
   ];
   return { metrics, plots };
@@ -155,6 +164,28 @@ async function measuredLab(replicas, { seconds, moves: moveCount }) {
     return { replicas, idle, moves, memory, share };
   } finally {
     await lab.end();
+  }
+}
+
+/** Parts of one core that a process takes which only sends and receives as many datagrams as one of three agents. */
+async function aloneCpu({ rounds, seconds }) {
+  const program = fileURLToPath(new URL('../datagrams-alone.mjs', import.meta.url));
+  const [own, others] = ports;
+  const alone = [
+    [own, others, heartbeats],
+    [others, own, 2 * heartbeats],
+  ].map((words) => start([process.execPath, program, ...words.map(String)]));
+  try {
+    const parts = [];
+    // The first is as long as an agent has run when it is looked at.
+    for (let round = 0; round <= rounds; round++) {
+      const [begin, before] = [performance.now(), cpuMs(alone[0].pid)];
+      await delay(seconds * 1000);
+      parts.push((cpuMs(alone[0].pid) - before) / (performance.now() - begin));
+    }
+    return parts.slice(1);
+  } finally {
+    await Promise.all(alone.map((child) => end(child)));
   }
 }
 
