@@ -2,7 +2,7 @@ import { formatIp, ipFromBytes } from '../base/address.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { localMark } from '../dataplane/forwarding-table.ts';
 import { runIp } from './ip-command.ts';
-import { close, linux, setsockopt } from './libc.ts';
+import { linux, setsockopt } from './libc.ts';
 import {
   listNetlink,
   NETLINK_ROUTE,
@@ -10,8 +10,8 @@ import {
   NLM_F_REQUEST,
   netlinkAttributes,
   netlinkMessage,
-  openNetlink,
   type Span,
+  withNetlink,
 } from './netlink.ts';
 
 /** Numbers of <linux/netlink.h> (socket options), <linux/rtnetlink.h> and <linux/fib_rules.h>. */
@@ -134,8 +134,7 @@ function dump(request: number, answer: number, routeType: number): Listed[] {
   const head = new Uint8Array(familyBytes);
   head[0] = linux.AF_INET;
   head[7] = routeType;
-  const fd = openNetlink(NETLINK_ROUTE, 256 * 1024);
-  try {
+  return withNetlink(NETLINK_ROUTE, 256 * 1024, (fd) => {
     // Only then the kernel looks at what is asked for.
     setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, new Uint8Array([1, 0, 0, 0]));
     return listNetlink<Listed>(fd, {
@@ -146,7 +145,5 @@ function dump(request: number, answer: number, routeType: number): Listed[] {
       },
       refused: (errno) => new OperatingError('routing', `the kernel does not list routes: error ${errno}`),
     });
-  } finally {
-    close(fd);
-  }
+  });
 }

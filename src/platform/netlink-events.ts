@@ -12,6 +12,7 @@ import {
   netlinkAttributes,
   netlinkMessages,
   openNetlink,
+  withNetlink,
 } from './netlink.ts';
 import { NFT_MSG_GETGEN, NFT_MSG_NEWGEN } from './nft-messages.ts';
 
@@ -100,16 +101,13 @@ function drain<T>(fd: number, read: (datagram: DataView) => T): T | null | undef
  * kernel answers NFT_MSG_GETGEN with the same function that makes the notices (nf_tables_fill_gen_info), and names who asks.
  */
 function ownProcessId(): number {
-  const fd = openNetlink(NETLINK_NETFILTER, receiveBytes);
-  try {
+  const own = withNetlink(NETLINK_NETFILTER, receiveBytes, (fd) => {
     send(fd, netfilterMessage({ type: NFT_MSG_GETGEN, flags: NLM_F_REQUEST }, []));
     const answer = new Uint8Array(1024);
     const length = receiveNetlink(fd, answer);
-    const own = typeof length === 'number' ? changer(new DataView(answer.buffer, 0, length)) : null;
-    if (own) return own.processId;
-  } finally {
-    close(fd);
-  }
+    return typeof length === 'number' ? changer(new DataView(answer.buffer, 0, length)) : null;
+  });
+  if (own) return own.processId;
   throw new OperatingError('kernel-events', 'the kernel does not tell who changes its nftables rules', {
     remedy: 'the agent needs CAP_NET_ADMIN',
   });

@@ -47,6 +47,16 @@ export function openNetlink(protocol: number, queueBytes: number, { groups = 0, 
   }
 }
 
+/** Opens one for `use` alone. */
+export function withNetlink<T>(protocol: number, queueBytes: number, use: (fd: number) => T): T {
+  const fd = openNetlink(protocol, queueBytes);
+  try {
+    return use(fd);
+  } finally {
+    close(fd);
+  }
+}
+
 /** struct sockaddr_nl: the kernel picks the port. */
 function netlinkAddress(groups: number): Uint8Array {
   const bytes = new Uint8Array(12);

@@ -1,6 +1,5 @@
 import { OperatingError } from '../base/operating-error.ts';
 import type { ReadSet } from '../dataplane/nft.ts';
-import { close } from './libc.ts';
 import {
   listNetlink,
   NETLINK_NETFILTER,
@@ -9,8 +8,8 @@ import {
   netfilterBytes,
   netfilterMessage,
   netlinkAttributes,
-  openNetlink,
   type Span,
+  withNetlink,
 } from './netlink.ts';
 import {
   NFT_MSG_GETSETELEM,
@@ -31,19 +30,16 @@ const receiveBytes = 256 * 1024;
  */
 export const readSetElements: ReadSet = (table, set) => {
   const head = { type: NFT_MSG_GETSETELEM, flags: NLM_F_REQUEST | NLM_F_DUMP, family: nftFamilies.netdev };
-  const fd = openNetlink(NETLINK_NETFILTER, receiveBytes);
-  try {
-    return listNetlink<DataView>(fd, {
+  return withNetlink(NETLINK_NETFILTER, receiveBytes, (fd) =>
+    listNetlink<DataView>(fd, {
       request: netfilterMessage(head, setNames(table, set)),
       receiveBytes,
       read(view, message, keys) {
         if (message.type === NFT_MSG_NEWSETELEM) addKeys(keys, view, message);
       },
       refused: (errno) => new OperatingError('nftables', `the kernel does not list the set ${set}: error ${errno}`),
-    });
-  } finally {
-    close(fd);
-  }
+    }),
+  );
 };
 
 function addKeys(keys: DataView[], view: DataView, { at, end }: Span): void {

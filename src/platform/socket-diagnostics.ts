@@ -3,7 +3,7 @@ import { OperatingError } from '../base/operating-error.ts';
 import type { TcpFlow } from '../base/tcp-flow.ts';
 import type { Flow } from '../handoff/flow.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
-import { close, receive, send } from './libc.ts';
+import { receive, send } from './libc.ts';
 import {
   listNetlink,
   NETLINK_SOCK_DIAG,
@@ -14,7 +14,7 @@ import {
   netlinkError,
   netlinkMessage,
   netlinkMessages,
-  openNetlink,
+  withNetlink,
 } from './netlink.ts';
 
 /** Numbers of <linux/sock_diag.h>, <linux/inet_diag.h>. */
@@ -50,9 +50,9 @@ interface DiagnosedFlow extends Flow {
 /** The TCP flows of one service address on this host, by sock_diag(7). Destroying needs CAP_NET_ADMIN. */
 export function openFlowTable(service: IpAddress): FlowTable<DiagnosedFlow> {
   return {
-    list: () => withNetlink((fd) => familiesOf(service).flatMap((family) => dump(fd, family, service))),
-    find: (flows) => withNetlink((fd) => flows.filter((flow) => has(fd, service, flow))),
-    destroy: (flows) => withNetlink((fd) => flows.filter((flow) => destroy(fd, flow)).length),
+    list: () => diagnose((fd) => familiesOf(service).flatMap((family) => dump(fd, family, service))),
+    find: (flows) => diagnose((fd) => flows.filter((flow) => has(fd, service, flow))),
+    destroy: (flows) => diagnose((fd) => flows.filter((flow) => destroy(fd, flow)).length),
   };
 }
 
@@ -61,13 +61,8 @@ function familiesOf(service: IpAddress): readonly number[] {
   return service.family === 4 ? [AF_INET, AF_INET6] : [AF_INET6];
 }
 
-function withNetlink<T>(use: (fd: number) => T): T {
-  const fd = openNetlink(NETLINK_SOCK_DIAG, receiveBytes);
-  try {
-    return use(fd);
-  } finally {
-    close(fd);
-  }
+function diagnose<T>(use: (fd: number) => T): T {
+  return withNetlink(NETLINK_SOCK_DIAG, receiveBytes, use);
 }
 
 /** The kernel passes over those of other addresses: a host may have many. */
