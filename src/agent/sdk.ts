@@ -18,8 +18,12 @@ import { openSdkEndpoint, type SdkEndpoint } from './sdk-endpoint.ts';
 import { openSessions, type SessionApplication, type Sessions } from './sessions.ts';
 import { openTransfers, type Transfers } from './transfers.ts';
 
-/** How often it is looked whether a slot has been given away. */
+/** How often it is looked whether a slot has been given away, while applications are there. */
 const lookMs = 100;
+/** Of an agent's time, which its lease depends on, at most this part goes into looking for their connections. */
+const lookShareMax = 0.05;
+/** How often once the map has stood for a while. */
+const lookRarelyMs = 500;
 /** How often connections that stayed are tried again: an application may have been in the middle of something. */
 const retryMs = 1000;
 /** Connections that are moved together stand still together, a millisecond for each; of idle ones few clients notice, and busy ones go alone. Together they cost half of what each costs by itself. */
@@ -145,15 +149,14 @@ async function transfersOf(
 
 function startRounds(handover: Handover): { stop(): Promise<void> } {
   const { clock, log } = handover;
-  /** By connection, when it is to be thought of again. */
-  const doneUntil = new Map<string, number>();
+  const looks: Looks = { doneUntil: new Map(), epoch: 0, changedAt: 0, lookedAt: 0, lookingMs: 0 };
   let stopped = false;
   let cancel = (): void => {};
   let running = Promise.resolve();
   const next = (): void => {
     if (stopped) return;
     cancel = clock.wakeAt(clock.now() + lookMs, () => {
-      running = round(handover, doneUntil, () => stopped)
+      running = round(handover, looks, () => stopped)
         .catch((error: unknown) => log.error({ err: error }, `handing connections over failed: ${messageOf(error)}`))
         .then(next);
     });
@@ -168,13 +171,40 @@ function startRounds(handover: Handover): { stop(): Promise<void> } {
   };
 }
 
-async function round(handover: Handover, doneUntil: Map<string, number>, isStopped: () => boolean): Promise<void> {
+/** What the rounds remember; monotonic milliseconds. */
+interface Looks {
+  /** By connection, when it is to be thought of again. */
+  readonly doneUntil: Map<string, number>;
+  /** Of the map that was in force last, and since when. */
+  epoch: number;
+  changedAt: number;
+  /** When connections were looked for last, and how long that took. */
+  lookedAt: number;
+  lookingMs: number;
+}
+
+/** At each round for a while after the map has changed, and rarely later: connections of a slot that is given away only become fewer. */
+function isTimeToLook(looks: Looks, epoch: number, now: number): boolean {
+  if (epoch !== looks.epoch) {
+    looks.epoch = epoch;
+    looks.changedAt = now;
+  }
+  const pauseMs = now < looks.changedAt + retryMs ? 0 : lookRarelyMs;
+  return now >= looks.lookedAt + Math.max(pauseMs, looks.lookingMs / lookShareMax);
+}
+
+async function round(handover: Handover, looks: Looks, isStopped: () => boolean): Promise<void> {
   const { clock, endpoint, transfers, view } = handover;
+  const { doneUntil } = looks;
   const now = clock.now();
   for (const [key, until] of doneUntil) if (until <= now) doneUntil.delete(key);
-  const { draining, policy } = view();
-  if (draining.size === 0 || !policy) return;
-  for (const [peer, flows] of leaving(handover)) {
+  if (endpoint.ports().length === 0) return;
+  const { draining, policy, epoch } = view();
+  if (draining.size === 0 || !policy || !isTimeToLook(looks, epoch, now)) return;
+  const byPeer = leaving(handover, draining);
+  looks.lookedAt = now;
+  looks.lookingMs = clock.now() - now;
+  for (const [peer, flows] of byPeer) {
     const due = flows.filter((flow) => !doneUntil.has(flowKey(flow)));
     if (policy.handoff === 'forward' || policy.handoff === 'tag') {
       endpoint.finish(due);
@@ -255,8 +285,7 @@ async function move({ clock, log }: Handover, transfers: Transfers, { peer, flow
 }
 
 /** Connections of slots that this host has given away, by the replica that owns them now. */
-function leaving({ view, flows, service, endpoint }: Handover): Map<string, TcpFlow[]> {
-  const { draining } = view();
+function leaving({ flows, service, endpoint }: Handover, draining: ControlView['draining']): Map<string, TcpFlow[]> {
   const byPeer = new Map<string, TcpFlow[]>();
   const listed = flowsOfSlots(flows.list(), service.partition, new Set(draining.keys()), endpoint.ports());
   for (const { client, clientPort, servicePort } of listed) {

@@ -11,7 +11,7 @@ import { Following } from './following.ts';
 import { objectionToFounding } from './founding.ts';
 import { grantedByCoordinator, grantedByOneself } from './granting.ts';
 import { hear, isExpected } from './hearing.ts';
-import { heartbeatOf, type Said, sameFields, saysSame, unicastTo } from './heartbeat.ts';
+import { dueAfterMs, heartbeatOf, type Said, sameFields, saysSame, unicastTo } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
 import { Lagging } from './lagging.ts';
@@ -65,7 +65,8 @@ class Machine implements Control {
   readonly #peerStates = new Map<string, PeerState>();
   #now: number;
   #outputs: ControlOutput[] = [];
-  #heartbeatAt: number;
+  #sentAt = Number.NEGATIVE_INFINITY;
+  #owesAnswer = false;
   #heartbeatSaid: Said | null = null;
   #persisted: Readonly<Record<string, unknown>> | null = null;
   #serving = false;
@@ -114,7 +115,6 @@ class Machine implements Control {
     this.#inbox = new Inbox(config, membership.isRevoked);
     this.#exchange = new LedgerExchange(node, membership, following, timers);
     this.#now = start;
-    this.#heartbeatAt = start;
   }
 
   handle(input: ControlInput): ControlOutput[] {
@@ -181,14 +181,14 @@ class Machine implements Control {
   nextTimeout(): number {
     const { share, draining, questions } = this.#parts;
     const drainAt = share.confirmed ? draining.nextAt() : Number.POSITIVE_INFINITY;
-    return Math.min(this.#heartbeatAt, share.endsAt, drainAt, questions.nextAt());
+    return Math.min(this.#heartbeatAt(), share.endsAt, drainAt, questions.nextAt());
   }
 
   view(): ControlView {
     return viewOf(this.#parts, this.#observed(), this.#inbox.refused);
   }
 
-  /** False when nothing follows from it but, maybe, a longer lease. */
+  /** False when nothing follows from it now. */
   #receive(datagram: ControlInput & { readonly kind: 'message' }): boolean {
     const { membership, following, share } = this.#parts;
     const said = this.#inbox.open(datagram, (...part) => isExpected(this.#parts, ...part, this.#now));
@@ -200,10 +200,8 @@ class Machine implements Control {
       if (following.name === sender) share.extendLease(grantedByCoordinator(this.#parts, this.#rounds));
       // Most say what the last one said: they renew leases, and all else is looked at when the own heartbeat is due.
       const isNews = before === null || !saysSame(said.heartbeat, before);
-      if (isNews && following.concerns(sender)) return true;
-      share.extendLease(grantedByOneself(this.#parts, this.#rounds, this.#now));
-      this.#program();
-      return false;
+      this.#owesAnswer ||= following.name === sender && following.coordinatorHeartbeat() !== null;
+      return (isNews && following.concerns(sender)) || this.#now >= this.#heartbeatAt();
     } else if (said) {
       const refusal = hear(this.#parts, datagram, said, this.#now);
       if (refusal !== null) this.#inbox.refuse(refusal);
@@ -359,12 +357,13 @@ class Machine implements Control {
 
   /** When it is due, and at once when it says something else than the last. */
   #sendHeartbeat(): void {
-    const { membership, timers } = this.#parts;
+    const { membership } = this.#parts;
     const content = heartbeatOf(this.#parts, this.#own(), this.#now);
     const isNews = !this.#heartbeatSaid || !saysSame(content, this.#heartbeatSaid);
-    if (this.#now < this.#heartbeatAt && !isNews) return;
+    if (this.#now < this.#heartbeatAt() && !isNews) return;
     this.#heartbeatSaid = content;
-    this.#heartbeatAt = this.#now + timers.heartbeatMs;
+    this.#sentAt = this.#now;
+    this.#owesAnswer = false;
     const round = this.#rounds.next(this.#now);
     // Being named by the coordinator renews a lease: not for a member that does not hear it, or whose slots are being given away.
     const heard = membership
@@ -378,6 +377,12 @@ class Machine implements Control {
     for (const peer of unicastTo(this.#parts, round, this.#now)) {
       this.#outputs.push({ kind: 'send', to: { peer }, body });
     }
+  }
+
+  #heartbeatAt(): number {
+    const { timers } = this.#parts;
+    const afterMs = this.#owesAnswer ? timers.hurriedMs / 2 : dueAfterMs(this.#parts, this.#rounds.last, this.#now);
+    return this.#sentAt + afterMs;
   }
 
   #mayName(name: string): boolean {

@@ -54,6 +54,11 @@ export class Following {
     return this.#name;
   }
 
+  /** Milliseconds since the one supported was heard last. */
+  silentMs(now: number): number {
+    return now - this.#heardAt;
+  }
+
   /** Since when this agent has coordinated in this term; Infinity when it does not. */
   get authoritySince(): number {
     return this.#authoritySince;
@@ -85,7 +90,7 @@ export class Following {
       const lostAt = Math.max(this.#stoodAt, this.quorumAt(now) + timers.authorityMs);
       if (now >= lostAt + timers.silenceMs) this.resign(now);
       else if (this.hasAuthority(now) && this.#isLeftBehind(now)) this.#stand(now);
-    } else if (this.#name !== null && now >= this.#heardAt + timers.silenceMs) {
+    } else if (this.#name !== null && this.silentMs(now) >= timers.silenceMs) {
       this.resign(now);
     }
     if (mayStand && this.#isTimeToStand(now)) this.#stand(now);

@@ -62,7 +62,7 @@ export class Questions {
     if (this.#asked.size === 0 || now < this.#sentAt + this.#timers.gatherFlowsMs) return [];
     const due = [...this.#asked.values()].filter(({ askAt }) => askAt <= now);
     if (due.length > 0) this.#sentAt = now;
-    for (const each of due) each.askAt = now + this.#timers.heartbeatMs;
+    for (const each of due) each.askAt = now + this.#timers.askAgainMs;
     const flows = due.map(({ flow }) => flow);
     return Array.from({ length: Math.ceil(flows.length / askedFlowsMax) }, (_, i) =>
       encodeMessage({ kind: 'question', flows: flows.slice(i * askedFlowsMax, (i + 1) * askedFlowsMax) }),

@@ -1,7 +1,9 @@
 /** All timing of the control plane, in milliseconds, on one screen. Safety needs each bound noted here; they scale together. */
 export interface Timers {
-  /** A heartbeat is sent this long after the last, and at once when what it says has changed. */
+  /** A coordinator that everybody answers sends a heartbeat this long after the last, and at once when what it says has changed; its followers answer each. */
   readonly heartbeatMs: number;
+  /** It is sent again this long after the last when somebody has not answered that; and who follows nobody sends one this often. */
+  readonly hurriedMs: number;
   /** A peer heard within this counts as heard. */
   readonly heardMs: number;
   /** A coordinator acts until this long after the sending of the newest heartbeat that a majority of the voters answered. */
@@ -42,8 +44,10 @@ export interface Timers {
   readonly goneMs: number;
   /** A holder that has reported nothing is settled this long after its drain deadline. */
   readonly overdueMs: number;
-  /** A reset that was held back leaves when nobody has said for this long that the connection is theirs; asked every `heartbeatMs`. */
+  /** A reset that was held back leaves when nobody has said for this long that the connection is theirs; */
   readonly askMs: number;
+  /** asked this often. */
+  readonly askAgainMs: number;
   /** Flows are asked about together when they come within this. */
   readonly gatherFlowsMs: number;
   /** A host that nobody has made a holder of what it holds for this long, while it could be heard, ends its flows. */
@@ -55,8 +59,9 @@ export interface Timers {
 }
 
 export const defaultTimers: Timers = {
-  heartbeatMs: 50,
-  heardMs: 150,
+  heartbeatMs: 100,
+  hurriedMs: 50,
+  heardMs: 250,
   authorityMs: 250,
   silenceMs: 350,
   standAfterMs: 150,
@@ -77,6 +82,7 @@ export const defaultTimers: Timers = {
   goneMs: 1500,
   overdueMs: 5000,
   askMs: 150,
+  askAgainMs: 50,
   gatherFlowsMs: 10,
   claimMs: 2000,
   proposalMs: 5000,

@@ -20,12 +20,13 @@ import type { TagsSaid } from '../wire/tagged-flows.ts';
 import type { Access } from './access.ts';
 import type { RoutedService } from './config.ts';
 import { createTagsOf, flowsOf } from './flow-tags.ts';
+import { type KernelTouches, watchTouches } from './kernel-touches.ts';
 
 /** A slot that one member has given up and none has taken yet goes on to the former for so long. */
 const keepMs = 3000;
 /** What an earlier process left stands for so long, by when the members have answered this one's first queries. */
 const startMs = 5000;
-/** How often the kernel is looked at, in case somebody else has changed its rules. */
+/** How often it is asked whether somebody else has changed the kernel. */
 const lookMs = 2000;
 
 export interface EdgeParts {
@@ -75,6 +76,7 @@ class RunningEdge implements Edge {
   readonly #checks: JoinChecks;
   readonly #memberships: Memberships;
   readonly #sockets: ReadonlyMap<string, IgmpSocket>;
+  readonly #touches: KernelTouches;
   readonly #looking: NodeJS.Timeout;
   #timer: NodeJS.Timeout | null = null;
   #applying: NodeJS.Immediate | null = null;
@@ -104,6 +106,7 @@ class RunningEdge implements Edge {
     });
     this.#sockets = this.#openSockets(links);
     this.#known = new Set(this.#served.filter(({ access }) => access.admission() !== null));
+    this.#touches = watchTouches(parts.log, now);
     this.#looking = setInterval(() => this.#look(), lookMs);
     this.#apply();
     this.#wake();
@@ -137,7 +140,7 @@ class RunningEdge implements Edge {
     clearInterval(this.#looking);
     if (this.#timer) clearTimeout(this.#timer);
     if (this.#applying) clearImmediate(this.#applying);
-    await Promise.all([...this.#sockets.values()].map((socket) => socket.close()));
+    await Promise.all([this.#touches, ...this.#sockets.values()].map((each) => each.close()));
   }
 
   #openSockets(links: readonly string[]): ReadonlyMap<string, IgmpSocket> {
@@ -257,7 +260,7 @@ class RunningEdge implements Edge {
       this.#perform(this.#memberships.revoke(group, access.admission()?.revokedSerials ?? []));
     }
     if (this.#isBehind) this.#apply();
-    else this.#repair();
+    else if (this.#touches.take(performance.now())) this.#repair();
   }
 
   /** Joins that came while a group was not known did not count, and without being asked nobody says them again for minutes. */

@@ -19,6 +19,8 @@ import { NFT_MSG_GETGEN, NFT_MSG_NEWGEN } from './nft-messages.ts';
 /** Numbers of <linux/rtnetlink.h>, <linux/netfilter/nfnetlink.h>, <linux/netfilter/nf_tables.h>. */
 const RTMGRP_LINK = 1;
 const RTMGRP_IPV4_IFADDR = 0x10;
+const RTMGRP_IPV4_ROUTE = 0x40;
+const RTMGRP_IPV4_RULE = 0x80;
 const NFNLGRP_NFTABLES = 7;
 const NFTA_GEN_PROC_PID = 2;
 const NFTA_GEN_PROC_NAME = 3;
@@ -34,35 +36,62 @@ const pauseMs = 20;
 /** Needs CAP_NET_ADMIN. */
 export function openKernelEvents(handlers: KernelEventHandlers): KernelEvents {
   const opened: number[] = [];
+  const open = (...args: Parameters<typeof openNetlink>): number => {
+    const fd = openNetlink(...args);
+    opened.push(fd);
+    return fd;
+  };
   try {
     // The kernel itself leaves out of the queue all but the notices of the ends of others' transactions.
-    const hearing = { groups: 1 << (NFNLGRP_NFTABLES - 1), filter: othersTransactions(ownProcessId()) };
-    const ruleset = openNetlink(NETLINK_NETFILTER, queueBytes, hearing);
-    opened.push(ruleset);
-    const addresses = openNetlink(NETLINK_ROUTE, queueBytes, { groups: RTMGRP_LINK | RTMGRP_IPV4_IFADDR });
-    opened.push(addresses);
-    const either = anyReadable(opened);
-    opened.push(either);
-    return watch(ruleset, addresses, either, handlers);
+    const filter = othersTransactions(ownProcessId());
+    const ruleset = open(NETLINK_NETFILTER, queueBytes, { groups: 1 << (NFNLGRP_NFTABLES - 1), filter });
+    const addresses = open(NETLINK_ROUTE, queueBytes, { groups: RTMGRP_LINK | RTMGRP_IPV4_IFADDR });
+    const sources = [
+      sourceOf(ruleset, changer, handlers.onRuleset),
+      sourceOf(addresses, something, handlers.onAddresses),
+    ];
+    if (handlers.onRoutes) {
+      const routes = open(NETLINK_ROUTE, queueBytes, { groups: RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE });
+      sources.push(sourceOf(routes, something, handlers.onRoutes));
+    }
+    const any = anyReadable(opened);
+    opened.push(any);
+    return watch(sources, any, handlers.onFailure);
   } catch (error) {
     for (const fd of opened) close(fd);
     throw error;
   }
 }
 
-function watch(ruleset: number, addresses: number, either: number, handlers: KernelEventHandlers): KernelEvents {
-  const incoming = readable(either);
+/** What is told of one socket. */
+interface Source {
+  readonly fd: number;
+  /** Reads what waits; returns what tells of it, when there was something. */
+  read(): (() => void) | null;
+}
+
+function sourceOf<T>(fd: number, said: (datagram: DataView) => T | null, tell: (said: T | null) => void): Source {
+  return {
+    fd,
+    read() {
+      const last = drain(fd, said);
+      return last === undefined ? null : () => tell(last);
+    },
+  };
+}
+
+const something = (): true => true;
+
+function watch(sources: readonly Source[], any: number, onFailure: KernelEventHandlers['onFailure']): KernelEvents {
+  const incoming = readable(any);
   const closing = new AbortController();
   const reading = read().catch((error: unknown) => {
-    if (!closing.signal.aborted) handlers.onFailure(error);
+    if (!closing.signal.aborted) onFailure(error);
   });
 
   async function read(): Promise<void> {
     while (await incoming.wait()) {
-      const by = drain(ruleset, changer);
-      const changed = drain(addresses, () => true);
-      if (by !== undefined) handlers.onRuleset(by);
-      if (changed !== undefined) handlers.onAddresses();
+      for (const tell of sources.map((source) => source.read())) tell?.();
       await pause(pauseMs, undefined, { signal: closing.signal });
     }
   }
@@ -73,8 +102,7 @@ function watch(ruleset: number, addresses: number, either: number, handlers: Ker
       closing.abort();
       await incoming.close();
       await reading;
-      close(ruleset);
-      close(addresses);
+      for (const { fd } of sources) close(fd);
     },
   };
 }
@@ -126,7 +154,7 @@ function changer(view: DataView): OtherProcess | null {
 }
 
 /**
- * Each heartbeat makes two transactions of our own: they must not even wake us. Loads are in network byte order, the header's fields in the
+ * Each heartbeat makes a transaction of our own: they must not even wake us. Loads are in network byte order, the header's fields in the
  * host's. In a notice the process id is the second attribute, at byte 28; should that ever change, too much is told rather than too little.
  */
 function othersTransactions(ownProcess: number): FilterInstruction[] {

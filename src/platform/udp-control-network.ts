@@ -1,4 +1,4 @@
-import { createSocket, type Socket } from 'node:dgram';
+import { createSocket, type Socket, type SocketOptions } from 'node:dgram';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import type { ControlNetwork } from '../ports/control-network.ts';
 import { datagramBytesMax, type Via } from '../wire/envelope.ts';
@@ -69,10 +69,13 @@ function bound(address: string, port: number, field: string): Bound {
       { cause },
     );
   }
-  const node = createSocket('udp4').bind({ fd });
+  const node = createSocket({ type: 'udp4', lookup: alreadyFound }).bind({ fd });
   node.setRecvBufferSize(queueBytes);
   return { fd, socket: node, open: true };
 }
+
+/** Peers and groups are addresses, not names: nothing is looked up for each datagram, a turn of the event loop later. */
+const alreadyFound: NonNullable<SocketOptions['lookup']> = (address, _options, found) => found(null, address, 4);
 
 /** struct sockaddr_in of ip(7). */
 function socketAddress(address: string, port: number): Uint8Array {

@@ -5,7 +5,7 @@ export interface OtherProcess {
 }
 
 /**
- * Told when the kernel's tables and addresses change. A call says only that something is to be inspected: many changes make one, and no call
+ * Told when the kernel's tables, addresses and routes change. A call says only that something is to be inspected: many changes make one, and no call
  * comes sooner than 20 ms after the last of its kind; but every change is followed by one. What a callback throws ends it, as a failure.
  */
 export interface KernelEventHandlers {
@@ -13,6 +13,8 @@ export interface KernelEventHandlers {
   onRuleset(by: OtherProcess | null): void;
   /** An IPv4 address or a link came, went or changed, by whomever. */
   onAddresses(): void;
+  /** A route or a rule of IPv4 came, went or changed, by whomever. Where this is not given, the kernel does not queue them. */
+  onRoutes?(): void;
   /** Nothing more will be told. */
   onFailure(error: unknown): void;
 }

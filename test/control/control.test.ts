@@ -543,5 +543,5 @@ describe('leaving', () => {
 });
 
 test('timers scale together', () => {
-  expect(scaledTimers(2)).toMatchObject({ heartbeatMs: 100, leaseMs: 1000, deadMs: 1600 });
+  expect(scaledTimers(2)).toMatchObject({ heartbeatMs: 200, leaseMs: 1000, deadMs: 1600 });
 });
