@@ -2,9 +2,9 @@ import type { Clock } from '../ports/clock.ts';
 import type { ControlNetwork } from '../ports/control-network.ts';
 
 /** From one showing of the certificate to the group to the next, */
-const groupMs = 500;
+const groupMs = 1000;
 /** and to each peer, which multicast may not reach. */
-const peersMs = 1000;
+const peersMs = 3000;
 /** A peer that has just begun is shown it at once, no more often than this. */
 const greetMs = 100;
 /** An agent that begins shows it this often, for datagrams may be lost and nobody believes it before, */

@@ -146,9 +146,8 @@ export class KeyRotation {
 
   #use(): void {
     const { heard, revoked, path, clock, log } = this.#parts;
-    const ring = this.#ring();
     const rotation = this.#rotation;
-    if (!rotation || rotation.used || !ring.keys.has(rotation.id)) return;
+    if (!rotation || rotation.used || !this.#ring().keys.has(rotation.id)) return;
     // An agent that has just begun has not heard everybody yet.
     if (clock.now() < this.#startedAt + lateMs) return;
     this.#waitsFor = heard().filter(
@@ -165,9 +164,10 @@ export class KeyRotation {
   #remove(): void {
     const { peers, revoked, path, clock, log } = this.#parts;
     const rotation = this.#rotation;
+    if (!rotation?.used) return;
     const ring = this.#ring();
-    const old = rotation?.replaces.filter((id) => ring.keys.has(id) && id !== ring.use) ?? [];
-    if (!rotation?.used || ring.use !== rotation.id || old.length === 0) return;
+    const old = rotation.replaces.filter((id) => ring.keys.has(id) && id !== ring.use);
+    if (ring.use !== rotation.id || old.length === 0) return;
     const members = peers.filter((name) => !revoked().includes(name));
     this.#waitsFor = members.filter((name) => this.#lately(name)?.use !== rotation.id);
     if (this.#waitsFor.length > 0 || clock.now() < this.#usedAt + graceMs) return;
@@ -188,11 +188,12 @@ export class KeyRotation {
   #note(sender: string, said: Announcement): void {
     const { clock, introduce, tell } = this.#parts;
     this.#told.set(sender, { said, at: clock.now() });
-    const { keys } = this.#ring();
     const id = this.#rotation?.id;
-    const secret = id === undefined ? undefined : keys.get(id);
+    if (id === undefined || said.ids.includes(id)) return;
+    const { keys } = this.#ring();
+    const secret = keys.get(id);
     const known = keys.get(said.use);
-    if (id === undefined || !secret || !known || said.ids.includes(id)) return;
+    if (!secret || !known) return;
     const sealed = sealKey(secret, said.publicKey, this.#context(this.#parts.node, sender, id));
     introduce(sender, known);
     const gift = { kind: 'gift', to: sender, id, recipientKey: said.publicKey, ...sealed } as const;
@@ -211,6 +212,11 @@ export class KeyRotation {
     this.#parts.reread();
     log.info({ key: gift.id, from: giver }, 'the keyring is changed: there is a new key');
     this.#ring();
+    const rotation = this.#rotation;
+    // Two were made at the same time, and this is the one that goes; until then somebody may sign with it.
+    if (rotation && byAge(gift.id, rotation.id) > 0) {
+      this.#remember({ ...rotation, replaces: [...rotation.replaces, gift.id] });
+    }
     this.#announce();
   }
 

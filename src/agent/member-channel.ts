@@ -35,6 +35,9 @@ export interface MemberChannel extends ControlChannel {
   close(): void;
 }
 
+/** What an agent tells of its keys goes to each peer by itself too, every second time: multicast may not reach it. */
+const toldByUnicast = 2;
+
 /** Throws an OperatingError when there are certificates, and they cannot be used. */
 export function openMemberChannel(config: MemberConfig, parts: MemberChannelParts, log: Logger): MemberChannel {
   const files = readCertificates(config);
@@ -43,6 +46,7 @@ export function openMemberChannel(config: MemberConfig, parts: MemberChannelPart
     files && new Signatures({ ...parts, config, files, onRevoked: (names) => revoked(names) });
   let introductions: Introductions | null = null;
   let rotation: KeyRotation | null = null;
+  let told = 0;
   const path = config.control.keyring;
   const peers = speakersOf(config).filter((name) => name !== config.node);
   const channel = createControlChannel(config, parts.keyring, store, {
@@ -61,6 +65,7 @@ export function openMemberChannel(config: MemberConfig, parts: MemberChannelPart
       ...{ node: config.node, cluster: config.cluster, peers, path, store, clock, log },
       tellAll(body) {
         network.multicast(channel.sealKeyring(body));
+        if (++told % toldByUnicast !== 0) return;
         const datagram = channel.sealKeyring(body);
         for (const peer of peers) network.unicast(peer, datagram);
       },

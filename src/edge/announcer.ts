@@ -1,7 +1,11 @@
 import { encodeMessage, type Tagged } from '../wire/control-message.ts';
 
-/** How often the router says again by which joins its kernel goes: a datagram may be lost, and an agent may have begun since. */
-const repeatMs = 250;
+/** How often the router says again by which joins its kernel goes: an agent may have begun since. */
+const repeatMs = 1000;
+/** What is new is said again so soon, as a datagram may be lost, */
+const soonMs = 250;
+/** so often. */
+const soonTimes = 4;
 
 export interface AnnouncerParts {
   readonly seal: (body: Uint8Array) => Uint8Array;
@@ -22,16 +26,18 @@ export interface Announcer {
 
 export function startAnnouncer({ seal, send, sendTo, wakeAfter }: AnnouncerParts): Announcer {
   let said: Parameters<Announcer['say']>[0] = [];
+  let soonLeft = soonTimes;
   let cancel = (): void => {};
   const tell = (): void => {
     cancel();
     send(seal(encodeMessage({ kind: 'routed', members: said })));
-    cancel = wakeAfter(repeatMs, tell);
+    cancel = wakeAfter(soonLeft-- > 0 ? soonMs : repeatMs, tell);
   };
   tell();
   return {
     say(members) {
       said = members;
+      soonLeft = soonTimes;
       tell();
     },
     answer: (name, tagged) => sendTo(name, seal(encodeMessage({ kind: 'tagged', ...tagged }))),
