@@ -8,8 +8,8 @@ import { authorityCertificate, memberCertificate } from '../dist/identity/certif
 const { values } = parseArgs({ options: { peers: { type: 'string', default: '8' } } });
 const peers = Number(values.peers);
 const count = 4000;
-/** To the group, 20 a second; news and what goes by unicast are seldom. */
-const heartbeatsPerSecond = 20;
+/** To the group; news and what goes by unicast are seldom. */
+const heartbeatsPerSecond = 10;
 const lifetime = { notBefore: new Date(Date.now() - 3_600_000), notAfter: new Date(Date.now() + 86_400_000) };
 const serial = () => Uint8Array.of(1, ...randomBytes(15));
 const keys = () =>

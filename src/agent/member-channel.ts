@@ -35,9 +35,6 @@ export interface MemberChannel extends ControlChannel {
   close(): void;
 }
 
-/** What an agent tells of its keys goes to each peer by itself too, every second time: multicast may not reach it. */
-const toldByUnicast = 2;
-
 /** Throws an OperatingError when there are certificates, and they cannot be used. */
 export function openMemberChannel(config: MemberConfig, parts: MemberChannelParts, log: Logger): MemberChannel {
   const files = readCertificates(config);
@@ -46,7 +43,6 @@ export function openMemberChannel(config: MemberConfig, parts: MemberChannelPart
     files && new Signatures({ ...parts, config, files, onRevoked: (names) => revoked(names) });
   let introductions: Introductions | null = null;
   let rotation: KeyRotation | null = null;
-  let told = 0;
   const path = config.control.keyring;
   const peers = speakersOf(config).filter((name) => name !== config.node);
   const channel = createControlChannel(config, parts.keyring, store, {
@@ -63,12 +59,7 @@ export function openMemberChannel(config: MemberConfig, parts: MemberChannelPart
   if (signatures && config.control.signatures === 'required') {
     rotation = new KeyRotation({
       ...{ node: config.node, cluster: config.cluster, peers, path, store, clock, log },
-      tellAll(body) {
-        network.multicast(channel.sealKeyring(body));
-        if (++told % toldByUnicast !== 0) return;
-        const datagram = channel.sealKeyring(body);
-        for (const peer of peers) network.unicast(peer, datagram);
-      },
+      tellAll: tellingAll(peers, network, (body) => channel.sealKeyring(body)),
       tell: (peer, body, key) => network.unicast(peer, channel.sealKeyring(body, key)),
       introduce: (peer, key) => network.unicast(peer, channel.introduction(key)),
       reread: () => channel.rekey(readKeyring(path)),
@@ -99,6 +90,21 @@ export function openMemberChannel(config: MemberConfig, parts: MemberChannelPart
       introductions?.stop();
       rounds.stop();
     },
+  };
+}
+
+/** To the group, and every second time to each peer by itself too: multicast may not reach it. */
+function tellingAll(
+  peers: readonly string[],
+  network: ControlNetwork,
+  seal: (body: Uint8Array) => Uint8Array,
+): (body: Uint8Array) => void {
+  let told = 0;
+  return (body) => {
+    network.multicast(seal(body));
+    if (++told % 2 !== 0) return;
+    const datagram = seal(body);
+    for (const peer of peers) network.unicast(peer, datagram);
   };
 }
 

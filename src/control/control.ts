@@ -11,7 +11,7 @@ import { Following } from './following.ts';
 import { objectionToFounding } from './founding.ts';
 import { grantedByCoordinator, grantedByOneself } from './granting.ts';
 import { hear, isExpected } from './hearing.ts';
-import { dueAfterMs, heartbeatOf, type Said, sameFields, saysSame, unicastTo } from './heartbeat.ts';
+import { heartbeatOf, type Said, sameFields, saysSame, unicastTo } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import type { ControlInput, ControlOutput, ControlView, PeerState, Verdict } from './io.ts';
 import { Lagging } from './lagging.ts';
@@ -19,6 +19,7 @@ import { patienceMs } from './leaving.ts';
 import { changeEvents } from './ledger-events.ts';
 import { LedgerExchange } from './ledger-exchange.ts';
 import { createMembership } from './membership.ts';
+import { Pace } from './pace.ts';
 import type { ControlConfig, Parts } from './parts.ts';
 import { Probing } from './probing.ts';
 import { Proposals } from './proposals.ts';
@@ -59,14 +60,13 @@ export function createControl(config: ControlConfig): Control {
 class Machine implements Control {
   readonly #parts: Parts;
   readonly #rounds: Rounds;
+  readonly #pace: Pace;
   readonly #fences: Fences;
   readonly #inbox: Inbox;
   readonly #exchange: LedgerExchange;
   readonly #peerStates = new Map<string, PeerState>();
   #now: number;
   #outputs: ControlOutput[] = [];
-  #sentAt = Number.NEGATIVE_INFINITY;
-  #owesAnswer = false;
   #heartbeatSaid: Said | null = null;
   #persisted: Readonly<Record<string, unknown>> | null = null;
   #serving = false;
@@ -111,6 +111,7 @@ class Machine implements Control {
       staying: createStayingFlows(config, membership, timers),
       tagging: new Tagging(config.session, config.routers, timers),
     };
+    this.#pace = new Pace(this.#parts);
     this.#fences = new Fences(config.session, timers);
     this.#inbox = new Inbox(config, membership.isRevoked);
     this.#exchange = new LedgerExchange(node, membership, following, timers);
@@ -181,7 +182,7 @@ class Machine implements Control {
   nextTimeout(): number {
     const { share, draining, questions } = this.#parts;
     const drainAt = share.confirmed ? draining.nextAt() : Number.POSITIVE_INFINITY;
-    return Math.min(this.#heartbeatAt(), share.endsAt, drainAt, questions.nextAt());
+    return Math.min(this.#pace.dueAt(this.#now), share.endsAt, drainAt, questions.nextAt());
   }
 
   view(): ControlView {
@@ -200,8 +201,8 @@ class Machine implements Control {
       if (following.name === sender) share.extendLease(grantedByCoordinator(this.#parts, this.#rounds));
       // Most say what the last one said: they renew leases, and all else is looked at when the own heartbeat is due.
       const isNews = before === null || !saysSame(said.heartbeat, before);
-      this.#owesAnswer ||= following.name === sender && following.coordinatorHeartbeat() !== null;
-      return (isNews && following.concerns(sender)) || this.#now >= this.#heartbeatAt();
+      this.#pace.heard(sender);
+      return (isNews && following.concerns(sender)) || this.#pace.isDue(this.#now);
     } else if (said) {
       const refusal = hear(this.#parts, datagram, said, this.#now);
       if (refusal !== null) this.#inbox.refuse(refusal);
@@ -360,11 +361,10 @@ class Machine implements Control {
     const { membership } = this.#parts;
     const content = heartbeatOf(this.#parts, this.#own(), this.#now);
     const isNews = !this.#heartbeatSaid || !saysSame(content, this.#heartbeatSaid);
-    if (this.#now < this.#heartbeatAt() && !isNews) return;
+    if (!isNews && !this.#pace.isDue(this.#now)) return;
     this.#heartbeatSaid = content;
-    this.#sentAt = this.#now;
-    this.#owesAnswer = false;
     const round = this.#rounds.next(this.#now);
+    this.#pace.sent(round, this.#now);
     // Being named by the coordinator renews a lease: not for a member that does not hear it, or whose slots are being given away.
     const heard = membership
       .heardList(this.#now)
@@ -377,12 +377,6 @@ class Machine implements Control {
     for (const peer of unicastTo(this.#parts, round, this.#now)) {
       this.#outputs.push({ kind: 'send', to: { peer }, body });
     }
-  }
-
-  #heartbeatAt(): number {
-    const { timers } = this.#parts;
-    const afterMs = this.#owesAnswer ? timers.hurriedMs / 2 : dueAfterMs(this.#parts, this.#rounds.last, this.#now);
-    return this.#sentAt + afterMs;
   }
 
   #mayName(name: string): boolean {

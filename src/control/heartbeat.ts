@@ -28,18 +28,6 @@ export function heartbeatOf(parts: Parts, { leaving, healthy }: OwnState, now: n
   };
 }
 
-/**
- * How long after own heartbeat `round` the next is due, while there is no news. A coordinator sends the next one sooner when somebody has not answered: the answer, or what it answers, was lost. A
- * follower answers each of its coordinator's, so that its own time is later than that, and comes only when none does.
- */
-export function dueAfterMs({ following, membership, timers }: Parts, round: number, now: number): number {
-  const { heartbeatMs, hurriedMs } = timers;
-  if (following.hasAuthority(now)) return membership.allAnswer(round, now) ? heartbeatMs : hurriedMs;
-  const patience = heartbeatMs + hurriedMs;
-  const isLed = following.coordinatorHeartbeat() !== null && following.silentMs(now) < patience;
-  return isLed ? patience : hurriedMs;
-}
-
 /** Who is silent for long is called with every fifth heartbeat: often enough for who comes back, and little for who does not. */
 const callRounds = 5;
 

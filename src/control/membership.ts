@@ -18,7 +18,7 @@ export interface Membership {
   session(name: string): number;
   /** Its newest heartbeat says that it hears this agent. */
   answers(name: string): boolean;
-  /** Whoever was heard within `deadMs` has answered own heartbeat `round`, or a later one. */
+  /** Whoever was heard within `deadMs`, or may yet be for the first time, has answered own heartbeat `round`, or a later one. */
   allAnswer(round: number, now: number): boolean;
   /** Milliseconds since the last heartbeat that said so, or since the own start when there was none. */
   unanswered(name: string, now: number): number;
@@ -73,10 +73,7 @@ export function createMembership(node: string, peers: readonly string[], timers:
     heard,
     answers: (name) => believed(name)?.answer !== undefined,
     allAnswer: (round, now) =>
-      others.every((name) => {
-        const contact = believed(name);
-        return !contact || now - contact.at >= timers.deadMs || (contact.answer?.round ?? 0) >= round;
-      }),
+      others.every((name) => silence(name, now) >= timers.deadMs || (believed(name)?.answer?.round ?? 0) >= round),
     unanswered: (name, now) => now - (contacts.get(name)?.answeredAt ?? start),
     hear(name, session, heartbeat, via, now) {
       const last = contacts.get(name);

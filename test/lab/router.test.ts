@@ -110,6 +110,22 @@ test('a host whose rules are gone answers nobody, and serves again when its agen
   expect((await ask()).stdout.trim()).toBe(ownerOf(again, address));
 }, 60_000);
 
+test.each([
+  ['rules', 'nft flush ruleset'],
+  ['routing rules', 'ip rule flush && ip rule add pref 32766 lookup main && ip rule add pref 0 lookup local'],
+])('a router whose %s another program removes puts them back', async (_what, removal) => {
+  const standing = async (): Promise<string> => {
+    const rules = await on(name, 'rt', 'ip', 'rule');
+    // Counters aside.
+    return `${rules}${(await on(name, 'rt', 'nft', 'list', 'chains')).trim()}`;
+  };
+  const before = await standing();
+  await on(name, 'rt', 'sh', '-c', removal);
+  expect(await standing()).not.toBe(before);
+  await until(standing, (now) => now === before);
+  await expectOwnersToAnswer(name, 'c1', await statusOf(name, 'r1'));
+});
+
 test("a complaint about the path MTU, by a router on the way or by the edge itself, reaches the owner of the client's slot", async () => {
   const far = '10.78.0.200';
   await on(

@@ -97,6 +97,40 @@ async function addresses() {
   return { raised, rulesets: told.rulesets };
 }
 
+async function routes() {
+  const told = { addresses: 0, routes: 0 };
+  let wake = () => {};
+  const events = openKernelEvents({
+    onRuleset() {},
+    onAddresses() {
+      told.addresses += 1;
+    },
+    onRoutes() {
+      told.routes += 1;
+      wake();
+    },
+    onFailure(error) {
+      throw error;
+    },
+  });
+  const raised = [];
+  for (const words of [
+    ['route', 'add', '10.99.0.0/16', 'via', '10.77.0.1'],
+    ['rule', 'add', 'pref', '99', 'fwmark', '5', 'lookup', '5'],
+    ['rule', 'delete', 'pref', '99'],
+    ['route', 'delete', '10.99.0.0/16'],
+  ]) {
+    const next = new Promise((resolve) => {
+      wake = resolve;
+    });
+    ip(...words);
+    await next;
+    raised.push(words.slice(0, 2).join(' '));
+  }
+  await events.close();
+  return { raised, addresses: told.addresses };
+}
+
 async function flooded() {
   const count = 500;
   const run = openNftables();
@@ -281,7 +315,7 @@ function routed() {
   return { put, again, before, prepared, repaired, after: state() };
 }
 
-const steps = { routed, rulesets, addresses, flooded, overrun, repairs, shared };
+const steps = { routed, rulesets, addresses, routes, flooded, overrun, repairs, shared };
 const name = process.argv[2];
 if (name === 'transactions') {
   transactions();

@@ -28,6 +28,11 @@ describe('a watch of the kernel', () => {
     });
   });
 
+  test('tells routes and rules that come and go to whoever asks for them, and no addresses with them', () => {
+    const raised = ['route add', 'rule add', 'rule delete', 'route delete'];
+    expect(stepsOf('routes')).toEqual({ raised, addresses: 0 });
+  });
+
   test('tells 500 transactions in a few calls at least 20 ms apart, the last of them after the last transaction', () => {
     expect(stepsOf('flooded')).toEqual({ seen: 500, few: true, apart: true });
   });

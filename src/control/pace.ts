@@ -1,0 +1,56 @@
+import type { Following } from './following.ts';
+import type { Membership } from './membership.ts';
+import type { Timers } from './timers.ts';
+
+export interface PaceParts {
+  readonly following: Following;
+  readonly membership: Membership;
+  readonly timers: Timers;
+}
+
+/**
+ * When the next heartbeat is due while there is no news. A coordinator sends one every `heartbeatMs`, and sooner when somebody has not answered the last: the answer, or what it answers, was lost. Its followers
+ * answer each, so that they wake once for it and for their own; they send unasked only when none comes.
+ */
+export class Pace {
+  readonly #parts: PaceParts;
+  #round = 0;
+  #sentAt = Number.NEGATIVE_INFINITY;
+  #owesAnswer = false;
+
+  constructor(parts: PaceParts) {
+    this.#parts = parts;
+  }
+
+  /** A heartbeat of `sender` was taken in. */
+  heard(sender: string): void {
+    const { following } = this.#parts;
+    this.#owesAnswer ||= following.name === sender && following.coordinatorHeartbeat() !== null;
+  }
+
+  /** Heartbeat `round` was sent. */
+  sent(round: number, now: number): void {
+    this.#round = round;
+    this.#sentAt = now;
+    this.#owesAnswer = false;
+  }
+
+  isDue(now: number): boolean {
+    return now >= this.dueAt(now);
+  }
+
+  dueAt(now: number): number {
+    // News that came a moment ago was answered with own news already.
+    const { hurriedMs } = this.#parts.timers;
+    return this.#sentAt + (this.#owesAnswer ? hurriedMs / 2 : this.#unaskedMs(now));
+  }
+
+  #unaskedMs(now: number): number {
+    const { following, membership, timers } = this.#parts;
+    const { heartbeatMs, hurriedMs } = timers;
+    if (following.hasAuthority(now)) return membership.allAnswer(this.#round, now) ? heartbeatMs : hurriedMs;
+    const patienceMs = heartbeatMs + hurriedMs;
+    const isLed = following.coordinatorHeartbeat() !== null && following.silentMs(now) < patienceMs;
+    return isLed ? patienceMs : hurriedMs;
+  }
+}
