@@ -215,7 +215,7 @@ export class KeyRotation {
     const rotation = this.#rotation;
     // Two were made at the same time, and this is the one that goes; until then somebody may sign with it.
     if (rotation && byAge(gift.id, rotation.id) > 0) {
-      this.#remember({ ...rotation, replaces: [...rotation.replaces, gift.id] });
+      this.#remember({ ...rotation, replaces: [...new Set([...rotation.replaces, gift.id])] });
     }
     this.#announce();
   }

@@ -138,9 +138,16 @@ export function openWatchedChannel(
 ): MemberChannel {
   const files = readCertificates(config);
   const revocations =
-    files?.revoked === undefined ? noRevocations : watchRevocations(files.revoked, files.ca, (line) => log.error(line));
+    files?.revoked === undefined
+      ? noRevocations
+      : watchRevocations(
+          files.revoked,
+          files.ca,
+          (line) => log.error(line),
+          () => channel.look(),
+        );
   const revokedSerials = revocations.serials;
-  const channel = openMemberChannel(config, { ...parts, revokedSerials, now: () => Date.now() }, log);
+  const channel: MemberChannel = openMemberChannel(config, { ...parts, revokedSerials, now: () => Date.now() }, log);
   return {
     ...channel,
     close(): void {

@@ -22,8 +22,10 @@ import { openTransfers, type Transfers } from './transfers.ts';
 const lookMs = 100;
 /** Of an agent's time, which its lease depends on, at most this part goes into looking for their connections. */
 const lookShareMax = 0.05;
-/** How often once the map has stood for a while. */
+/** How often once the map has stood for a while, */
 const lookRarelyMs = 500;
+/** which is so long. */
+const soonMs = 1000;
 /** How often connections that stayed are tried again: an application may have been in the middle of something. */
 const retryMs = 1000;
 /** Connections that are moved together stand still together, a millisecond for each; of idle ones few clients notice, and busy ones go alone. Together they cost half of what each costs by itself. */
@@ -189,7 +191,7 @@ function isTimeToLook(looks: Looks, epoch: number, now: number): boolean {
     looks.epoch = epoch;
     looks.changedAt = now;
   }
-  const pauseMs = now < looks.changedAt + retryMs ? 0 : lookRarelyMs;
+  const pauseMs = now < looks.changedAt + soonMs ? 0 : lookRarelyMs;
   return now >= looks.lookedAt + Math.max(pauseMs, looks.lookingMs / lookShareMax);
 }
 

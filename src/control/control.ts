@@ -180,7 +180,8 @@ class Machine implements Control {
   }
 
   nextTimeout(): number {
-    const { share, draining, questions } = this.#parts;
+    const { share, draining, questions, timers } = this.#parts;
+    if (this.#left) return this.#now + timers.leaveMs;
     const drainAt = share.confirmed ? draining.nextAt() : Number.POSITIVE_INFINITY;
     return Math.min(this.#pace.dueAt(this.#now), share.endsAt, drainAt, questions.nextAt());
   }
@@ -364,6 +365,8 @@ class Machine implements Control {
     if (!isNews && !this.#pace.isDue(this.#now)) return;
     this.#heartbeatSaid = content;
     const round = this.#rounds.next(this.#now);
+    // What was lost on one way may come by the other.
+    const unicast = new Set([...unicastTo(this.#parts, round, this.#now), ...this.#pace.overdue(this.#now)]);
     this.#pace.sent(round, this.#now);
     // Being named by the coordinator renews a lease: not for a member that does not hear it, or whose slots are being given away.
     const heard = membership
@@ -374,9 +377,7 @@ class Machine implements Control {
     // Before it is asked for: written later, a lease could open anew what had closed already.
     this.#outputs.push(...this.#fences.arm(round, this.#holdMs(), this.#now));
     this.#outputs.push({ kind: 'send', to: 'group', body });
-    for (const peer of unicastTo(this.#parts, round, this.#now)) {
-      this.#outputs.push({ kind: 'send', to: { peer }, body });
-    }
+    for (const peer of unicast) this.#outputs.push({ kind: 'send', to: { peer }, body });
   }
 
   #mayName(name: string): boolean {

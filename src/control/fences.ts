@@ -1,7 +1,7 @@
 import type { ControlOutput } from './io.ts';
 import type { Timers } from './timers.ts';
 
-/** Marks of one life, one for each heartbeat; the numbers come up again after half a day. */
+/** Marks of one life, one for each heartbeat; the numbers come up again after a day. */
 const marksPerLife = 2 ** 20 - 1;
 const lives = 2 ** 12;
 /** A hold is renewed this often within its length: each renewal is one more element in the kernel. */

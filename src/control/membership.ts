@@ -18,8 +18,8 @@ export interface Membership {
   session(name: string): number;
   /** Its newest heartbeat says that it hears this agent. */
   answers(name: string): boolean;
-  /** Whoever was heard within `deadMs`, or may yet be for the first time, has answered own heartbeat `round`, or a later one. */
-  allAnswer(round: number, now: number): boolean;
+  /** Who has not answered own heartbeat `round` or a later one, of those that answered any within `deadMs`. */
+  lacking(round: number, now: number): string[];
   /** Milliseconds since the last heartbeat that said so, or since the own start when there was none. */
   unanswered(name: string, now: number): number;
   /** Milliseconds since the last heartbeat, or since the own start when there was none. */
@@ -60,6 +60,7 @@ export function createMembership(node: string, peers: readonly string[], timers:
 
   const silence = (name: string, now: number) => now - (contacts.get(name)?.at ?? start);
   const heard = (name: string, now: number) => now - (believed(name)?.at ?? Number.NEGATIVE_INFINITY) <= timers.heardMs;
+  const unanswered = (name: string, now: number) => now - (contacts.get(name)?.answeredAt ?? start);
   const multicastHeard = (name: string, now: number) =>
     now - (contacts.get(name)?.multicastAt ?? Number.NEGATIVE_INFINITY) <= timers.heardMs;
 
@@ -72,9 +73,9 @@ export function createMembership(node: string, peers: readonly string[], timers:
     silence,
     heard,
     answers: (name) => believed(name)?.answer !== undefined,
-    allAnswer: (round, now) =>
-      others.every((name) => silence(name, now) >= timers.deadMs || (believed(name)?.answer?.round ?? 0) >= round),
-    unanswered: (name, now) => now - (contacts.get(name)?.answeredAt ?? start),
+    lacking: (round, now) =>
+      others.filter((name) => unanswered(name, now) < timers.deadMs && (believed(name)?.answer?.round ?? 0) < round),
+    unanswered,
     hear(name, session, heartbeat, via, now) {
       const last = contacts.get(name);
       if (last && last.session === session && heartbeat.round <= last.heartbeat.round) {

@@ -17,6 +17,8 @@ export class Pace {
   #round = 0;
   #sentAt = Number.NEGATIVE_INFINITY;
   #owesAnswer = false;
+  /** The last heartbeat was sent because somebody had not answered the one before. */
+  #askedAgain = false;
 
   constructor(parts: PaceParts) {
     this.#parts = parts;
@@ -28,8 +30,15 @@ export class Pace {
     this.#owesAnswer ||= following.name === sender && following.coordinatorHeartbeat() !== null;
   }
 
-  /** Heartbeat `round` was sent. */
+  /** Who has not answered a coordinator's last heartbeat in time. */
+  overdue(now: number): readonly string[] {
+    const { following, timers } = this.#parts;
+    return following.hasAuthority(now) && now >= this.#sentAt + timers.hurriedMs ? this.#lacking(now) : [];
+  }
+
+  /** Heartbeat `round` is sent. */
   sent(round: number, now: number): void {
+    this.#askedAgain = this.overdue(now).length > 0;
     this.#round = round;
     this.#sentAt = now;
     this.#owesAnswer = false;
@@ -46,11 +55,16 @@ export class Pace {
   }
 
   #unaskedMs(now: number): number {
-    const { following, membership, timers } = this.#parts;
+    const { following, timers } = this.#parts;
     const { heartbeatMs, hurriedMs } = timers;
-    if (following.hasAuthority(now)) return membership.allAnswer(this.#round, now) ? heartbeatMs : hurriedMs;
+    // An answer that came late is worth a heartbeat at once: a lease is renewed only by the next.
+    if (following.hasAuthority(now)) return this.#askedAgain || this.#lacking(now).length > 0 ? hurriedMs : heartbeatMs;
     const patienceMs = heartbeatMs + hurriedMs;
     const isLed = following.coordinatorHeartbeat() !== null && following.silentMs(now) < patienceMs;
     return isLed ? patienceMs : hurriedMs;
+  }
+
+  #lacking(now: number): readonly string[] {
+    return this.#parts.membership.lacking(this.#round, now);
   }
 }

@@ -73,7 +73,7 @@ export const defaultTimers: Timers = {
   stableMs: 500,
   stableMsMax: 4000,
   forgivenMs: 30_000,
-  resendMs: 100,
+  resendMs: 80,
   listMs: 500,
   halfOpenMs: 3000,
   staysMs: 500,

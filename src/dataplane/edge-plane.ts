@@ -56,12 +56,20 @@ export function createEdgePlane({ nft, ip }: EdgeKernel): EdgePlane {
       return wanted;
     },
     repair(): boolean {
-      const put = [
-        hops.repair(wanted),
-        ...wanted.services.map((service) => tables.repair(service)),
-        groups.repair(wanted),
+      const { errors, isDone } = attempts();
+      let isChanged = false;
+      const repairs = [
+        () => hops.repair(wanted),
+        ...wanted.services.map((service) => () => tables.repair(service)),
+        () => groups.repair(wanted),
       ];
-      return put.includes(true);
+      for (const repair of repairs) {
+        isDone(() => {
+          if (repair()) isChanged = true;
+        });
+      }
+      if (errors.length > 0) throw errors[0];
+      return isChanged;
     },
     counters: (name) => countersOf(nft, edgeTableName({ name })),
     remove(): void {

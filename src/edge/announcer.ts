@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { encodeMessage, type Tagged } from '../wire/control-message.ts';
 
 /** How often the router says again by which joins its kernel goes: an agent may have begun since. */
@@ -36,8 +37,8 @@ export function startAnnouncer({ seal, send, sendTo, wakeAfter }: AnnouncerParts
   tell();
   return {
     say(members) {
+      if (!isDeepStrictEqual(members, said)) soonLeft = soonTimes;
       said = members;
-      soonLeft = soonTimes;
       tell();
     },
     answer: (name, tagged) => sendTo(name, seal(encodeMessage({ kind: 'tagged', ...tagged }))),

@@ -14,6 +14,7 @@ import { openAccess } from './access.ts';
 import { type Announcer, startAnnouncer } from './announcer.ts';
 import type { RoutedService, RouterConfig } from './config.ts';
 import { type Edge, startEdge } from './edge.ts';
+import { watchTouches } from './kernel-touches.ts';
 import { statusOf } from './status.ts';
 import { createTagHearing, type OnTags } from './tag-hearing.ts';
 
@@ -51,8 +52,10 @@ export async function startRouter(config: RouterConfig, version: string, log: Lo
       const announcer = await openAnnouncer(config, each, log, closers, onTags);
       if (announcer) announcers.set(name, announcer);
     }
+    const touches = watchTouches(log, performance.now());
+    closers.push(() => touches.close());
     const edge = startEdge({
-      ...{ links: config.links, clients: config.clients, services, plane, log },
+      ...{ links: config.links, clients: config.clients, services, plane, touches, log },
       onStanding: (service, members) => announcers.get(service)?.say(members),
       onTagged: (service, ...answer) => announcers.get(service)?.answer(...answer),
     });

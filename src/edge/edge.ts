@@ -20,7 +20,7 @@ import type { TagsSaid } from '../wire/tagged-flows.ts';
 import type { Access } from './access.ts';
 import type { RoutedService } from './config.ts';
 import { createTagsOf, flowsOf } from './flow-tags.ts';
-import { type KernelTouches, watchTouches } from './kernel-touches.ts';
+import type { KernelTouches } from './kernel-touches.ts';
 
 /** A slot that one member has given up and none has taken yet goes on to the former for so long. */
 const keepMs = 3000;
@@ -35,6 +35,7 @@ export interface EdgeParts {
   readonly clients: readonly string[];
   readonly services: readonly { readonly config: RoutedService; readonly access: Access }[];
   readonly plane: EdgePlane;
+  readonly touches: Pick<KernelTouches, 'take' | 'touch'>;
   readonly log: Logger;
   /** The kernel goes by these joins now. */
   readonly onStanding: (service: string, members: ReturnType<Memberships['epochs']>) => void;
@@ -76,7 +77,6 @@ class RunningEdge implements Edge {
   readonly #checks: JoinChecks;
   readonly #memberships: Memberships;
   readonly #sockets: ReadonlyMap<string, IgmpSocket>;
-  readonly #touches: KernelTouches;
   readonly #looking: NodeJS.Timeout;
   #timer: NodeJS.Timeout | null = null;
   #applying: NodeJS.Immediate | null = null;
@@ -106,7 +106,6 @@ class RunningEdge implements Edge {
     });
     this.#sockets = this.#openSockets(links);
     this.#known = new Set(this.#served.filter(({ access }) => access.admission() !== null));
-    this.#touches = watchTouches(parts.log, now);
     this.#looking = setInterval(() => this.#look(), lookMs);
     this.#apply();
     this.#wake();
@@ -140,7 +139,7 @@ class RunningEdge implements Edge {
     clearInterval(this.#looking);
     if (this.#timer) clearTimeout(this.#timer);
     if (this.#applying) clearImmediate(this.#applying);
-    await Promise.all([this.#touches, ...this.#sockets.values()].map((each) => each.close()));
+    await Promise.all([...this.#sockets.values()].map((socket) => socket.close()));
   }
 
   #openSockets(links: readonly string[]): ReadonlyMap<string, IgmpSocket> {
@@ -260,7 +259,7 @@ class RunningEdge implements Edge {
       this.#perform(this.#memberships.revoke(group, access.admission()?.revokedSerials ?? []));
     }
     if (this.#isBehind) this.#apply();
-    else if (this.#touches.take(performance.now())) this.#repair();
+    else if (this.#parts.touches.take(performance.now())) this.#repair();
   }
 
   /** Joins that came while a group was not known did not count, and without being asked nobody says them again for minutes. */
@@ -274,6 +273,7 @@ class RunningEdge implements Edge {
     try {
       if (this.#parts.plane.repair()) this.#parts.log.warn('somebody else had changed the rules; they are back');
     } catch (error) {
+      this.#parts.touches.touch();
       this.#parts.log.error(`the kernel refused: ${messageOf(error)}`);
     }
   }

@@ -30,11 +30,9 @@ const queueBytes = 104 * 1024;
 const receiveBytes = 32 * 1024;
 /** Datagrams read of one socket before the event loop gets its turn. */
 const datagramsPerTurn = 256;
-/** After a turn the sockets' own bounded queues collect what comes, however much another program does. */
-const pauseMs = 20;
 
-/** Needs CAP_NET_ADMIN. */
-export function openKernelEvents(handlers: KernelEventHandlers): KernelEvents {
+/** Needs CAP_NET_ADMIN. For `pauseMs` after a turn the sockets' own bounded queues collect what comes, however much another program does. */
+export function openKernelEvents(handlers: KernelEventHandlers, pauseMs = 20): KernelEvents {
   const opened: number[] = [];
   const open = (...args: Parameters<typeof openNetlink>): number => {
     const fd = openNetlink(...args);
@@ -56,7 +54,7 @@ export function openKernelEvents(handlers: KernelEventHandlers): KernelEvents {
     }
     const any = anyReadable(opened);
     opened.push(any);
-    return watch(sources, any, handlers.onFailure);
+    return watch(sources, any, { onFailure: handlers.onFailure, pauseMs });
   } catch (error) {
     for (const fd of opened) close(fd);
     throw error;
@@ -82,7 +80,11 @@ function sourceOf<T>(fd: number, said: (datagram: DataView) => T | null, tell: (
 
 const something = (): true => true;
 
-function watch(sources: readonly Source[], any: number, onFailure: KernelEventHandlers['onFailure']): KernelEvents {
+function watch(
+  sources: readonly Source[],
+  any: number,
+  { onFailure, pauseMs }: Pick<KernelEventHandlers, 'onFailure'> & { readonly pauseMs: number },
+): KernelEvents {
   const incoming = readable(any);
   const closing = new AbortController();
   const reading = read().catch((error: unknown) => {

@@ -23,13 +23,15 @@ export function watchRevocations(
   path: string,
   authorities: string,
   onProblem: (line: string) => void = () => {},
+  onChange: () => void = () => {},
 ): Revocations {
   // Watched before it is read: what is saved in between is seen.
   let serials: ReadonlySet<string> = new Set();
   const watched = watchFile(path, (text) => {
     const read = serialsIn(text, authorities);
-    if (read.ok) serials = read.value;
-    else onProblem(`${path}: ${read.reason}; the last good list stays in force`);
+    if (!read.ok) return onProblem(`${path}: ${read.reason}; the last good list stays in force`);
+    serials = read.value;
+    onChange();
   });
   try {
     serials = readRevoked(path, authorities);

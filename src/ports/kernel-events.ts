@@ -6,7 +6,7 @@ export interface OtherProcess {
 
 /**
  * Told when the kernel's tables, addresses and routes change. A call says only that something is to be inspected: many changes make one, and no call
- * comes sooner than 20 ms after the last of its kind; but every change is followed by one. What a callback throws ends it, as a failure.
+ * comes sooner than a pause after the last of its kind; but every change is followed by one. What a callback throws ends it, as a failure.
  */
 export interface KernelEventHandlers {
   /** Another process has changed the nftables rule set; null when there were too many changes to tell whose. */

@@ -122,14 +122,49 @@ test('a follower that its coordinator does not reach sends unasked, at its own p
   expect(Math.max(...gaps(times))).toBeLessThanOrEqual(heartbeatMs + hurriedMs + 5);
 });
 
-test.each([0.05, 0.1])('with every %f of the datagrams lost nobody loses its lease', (loss) => {
-  const net = new VirtualNetwork({ seed: 3 }).start();
-  net.runUntil(() => net.healthy(), 2000);
-  net.loss = loss;
-  for (let ms = 0; ms < 30_000; ms += 20) {
+test('a coordinator that nobody answers because multicasts are lost reaches them by unicast before any lease ends', () => {
+  const { net, steps } = watched('r1');
+  const { epoch } = net.control('r1').view();
+  net.multicastBlocked = true;
+  for (let ms = 0; ms < 2000; ms += 10) {
+    net.run(10);
+    expect(net.names.map((name) => net.accepting(name).size > 0)).toEqual([true, true, true]);
+  }
+  expect(net.control('r1').view()).toMatchObject({ epoch, coordinator: 'r1' });
+  const terms = net.events.filter(({ event }) => event.kind === 'verdict' && event.verdict !== 'serving');
+  expect(steps.length > 0 && terms.filter(({ at }) => at > net.now - 2000)).toEqual([]);
+});
+
+test('a peer that is heard and never answers hurries nobody for long', () => {
+  const { net, steps } = watched('r1');
+  net.block('r1', 'r3');
+  net.run(deadMs + silenceMs);
+  steps.length = 0;
+  net.run(1000);
+  expect(net.control('r1').view().coordinator).toBe('r1');
+  expect(Math.min(...gaps(sentAt(steps)))).toBeGreaterThanOrEqual(heartbeatMs);
+});
+
+test.each([1, 2, 3, 4, 5, 6])('with a tenth of the datagrams lost nobody loses its lease, seed %i', (seed) => {
+  const net = new VirtualNetwork({ seed, loss: 0.1 }).start();
+  net.runUntil(() => net.healthy(), 4000);
+  for (let ms = 0; ms < 20_000; ms += 20) {
     net.run(20);
     expect(net.names.map((name) => net.accepting(name).size > 0)).toEqual([true, true, true]);
   }
+});
+
+test('an agent that has left asks for no more ticks soon', () => {
+  const net = new VirtualNetwork().start();
+  net.runUntil(() => net.healthy(), 2000);
+  const control = net.control('r3');
+  let now = net.now;
+  for (let i = 0; i < 1000 && control.nextTimeout() < net.now + 60_000; i++) {
+    now = control.nextTimeout();
+    if (control.handle({ kind: 'leave', at: now }).some(({ kind }) => kind === 'left')) break;
+  }
+  expect(control.handle({ kind: 'tick', at: now })).toEqual([]);
+  expect(control.nextTimeout()).toBeGreaterThanOrEqual(now + deadMs);
 });
 
 test('who is silent for long is called with every fifth heartbeat', () => {
