@@ -114,14 +114,11 @@ test.each([
   ['rules', 'nft flush ruleset'],
   ['routing rules', 'for pref in 7746 7747 7748; do while ip rule delete pref $pref; do :; done; done 2>/dev/null'],
 ])('a router whose %s another program removes puts them back', async (_what, removal) => {
-  const standing = async (): Promise<string> => {
-    const rules = await on(name, 'rt', 'ip', 'rule');
-    // Counters aside.
-    return `${rules}${(await on(name, 'rt', 'nft', 'list', 'chains')).trim()}`;
-  };
+  const listing = 'ip rule && nft list chains';
+  const standing = (): Promise<string> => on(name, 'rt', 'sh', '-c', listing);
   const before = await standing();
-  await on(name, 'rt', 'sh', '-c', removal);
-  expect(await standing()).not.toBe(before);
+  // At once, before the router can have looked.
+  expect(await on(name, 'rt', 'sh', '-c', `${removal}; ${listing}`)).not.toBe(before);
   await until(standing, (now) => now === before);
   await expectOwnersToAnswer(name, 'c1', await statusOf(name, 'r1'));
 });
