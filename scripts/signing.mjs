@@ -43,7 +43,7 @@ for (const signed of [false, true]) {
 function channel(node, signed) {
   const service = { name: 'web', address: '203.0.113.10', partition: '0.0.0.255' };
   const control = { peers: { r1: '10.0.0.1', r2: '10.0.0.2' }, signatures: 'required' };
-  const config = { cluster: 'site1', node, service, control };
+  const config = { cluster: 'site1', node, service, control, delivery: 'segment', routers: {} };
   const store = { read: () => null, write() {}, remove() {} };
   const none = new Set();
   const options = {
