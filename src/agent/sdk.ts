@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { refuse } from '../base/result.ts';
 import { flowKey, type TcpFlow } from '../base/tcp-flow.ts';
+import { listShareMax } from '../control/draining.ts';
 import type { ControlView } from '../control/io.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
@@ -20,8 +21,6 @@ import { openTransfers, type Transfers } from './transfers.ts';
 
 /** How often it is looked whether a slot has been given away, while applications are there. */
 const lookMs = 100;
-/** Of an agent's time, which its lease depends on, at most this part goes into looking for their connections. */
-const lookShareMax = 0.05;
 /** How often once the map has stood for a while, */
 const lookRarelyMs = 500;
 /** which is so long. */
@@ -192,7 +191,7 @@ function isTimeToLook(looks: Looks, epoch: number, now: number): boolean {
     looks.changedAt = now;
   }
   const pauseMs = now < looks.changedAt + soonMs ? 0 : lookRarelyMs;
-  return now >= looks.lookedAt + Math.max(pauseMs, looks.lookingMs / lookShareMax);
+  return now >= looks.lookedAt + Math.max(pauseMs, looks.lookingMs / listShareMax);
 }
 
 async function round(handover: Handover, looks: Looks, isStopped: () => boolean): Promise<void> {

@@ -366,8 +366,7 @@ class Machine implements Control {
     this.#heartbeatSaid = content;
     const round = this.#rounds.next(this.#now);
     // What was lost on one way may come by the other.
-    const unicast = new Set([...unicastTo(this.#parts, round, this.#now), ...this.#pace.overdue(this.#now)]);
-    this.#pace.sent(round, this.#now);
+    const unicast = new Set([...unicastTo(this.#parts, round, this.#now), ...this.#pace.sent(round, this.#now)]);
     // Being named by the coordinator renews a lease: not for a member that does not hear it, or whose slots are being given away.
     const heard = membership
       .heardList(this.#now)

@@ -6,7 +6,7 @@ import type { Timers } from './timers.ts';
 import { partsOf } from './transfer.ts';
 
 /** Of an agent's time, which its lease depends on, at most this part goes into looking for flows: a host that has very many looks less often. */
-const listShareMax = 0.05;
+export const listShareMax = 0.05;
 
 /** What a holder is to do now. */
 export interface DrainingStep {

@@ -1,26 +1,18 @@
-import type { Following } from './following.ts';
-import type { Membership } from './membership.ts';
-import type { Timers } from './timers.ts';
-
-export interface PaceParts {
-  readonly following: Following;
-  readonly membership: Membership;
-  readonly timers: Timers;
-}
+import type { Parts } from './parts.ts';
 
 /**
  * When the next heartbeat is due while there is no news. A coordinator sends one every `heartbeatMs`, and sooner when somebody has not answered the last: the answer, or what it answers, was lost. Its followers
  * answer each, so that they wake once for it and for their own; they send unasked only when none comes.
  */
 export class Pace {
-  readonly #parts: PaceParts;
+  readonly #parts: Pick<Parts, 'following' | 'membership' | 'timers'>;
   #round = 0;
   #sentAt = Number.NEGATIVE_INFINITY;
   #owesAnswer = false;
   /** The last heartbeat was sent because somebody had not answered the one before. */
   #askedAgain = false;
 
-  constructor(parts: PaceParts) {
+  constructor(parts: Pick<Parts, 'following' | 'membership' | 'timers'>) {
     this.#parts = parts;
   }
 
@@ -30,18 +22,15 @@ export class Pace {
     this.#owesAnswer ||= following.name === sender && following.coordinatorHeartbeat() !== null;
   }
 
-  /** Who has not answered a coordinator's last heartbeat in time. */
-  overdue(now: number): readonly string[] {
+  /** Heartbeat `round` is sent; returns who has not answered the coordinator's last one in time. */
+  sent(round: number, now: number): readonly string[] {
     const { following, timers } = this.#parts;
-    return following.hasAuthority(now) && now >= this.#sentAt + timers.hurriedMs ? this.#lacking(now) : [];
-  }
-
-  /** Heartbeat `round` is sent. */
-  sent(round: number, now: number): void {
-    this.#askedAgain = this.overdue(now).length > 0;
+    const overdue = following.hasAuthority(now) && now >= this.#sentAt + timers.hurriedMs ? this.#lacking(now) : [];
+    this.#askedAgain = overdue.length > 0;
     this.#round = round;
     this.#sentAt = now;
     this.#owesAnswer = false;
+    return overdue;
   }
 
   isDue(now: number): boolean {
