@@ -23,7 +23,7 @@ function addDevice() {
 
 /** Counts what is told, and waits for the next. */
 function watchKernel(onRuleset = () => {}) {
-  const told = { rulesets: [], addresses: 0 };
+  const told = { rulesets: [], addresses: 0, routes: 0 };
   let wake = () => {};
   const events = openKernelEvents({
     onRuleset(by) {
@@ -33,6 +33,10 @@ function watchKernel(onRuleset = () => {}) {
     },
     onAddresses() {
       told.addresses += 1;
+      wake();
+    },
+    onRoutes() {
+      told.routes += 1;
       wake();
     },
     onFailure(error) {
@@ -98,21 +102,7 @@ async function addresses() {
 }
 
 async function routes() {
-  const told = { addresses: 0, routes: 0 };
-  let wake = () => {};
-  const events = openKernelEvents({
-    onRuleset() {},
-    onAddresses() {
-      told.addresses += 1;
-    },
-    onRoutes() {
-      told.routes += 1;
-      wake();
-    },
-    onFailure(error) {
-      throw error;
-    },
-  });
+  const { told, until, close } = watchKernel();
   const raised = [];
   for (const words of [
     ['route', 'add', '10.99.0.0/16', 'via', '10.77.0.1'],
@@ -120,14 +110,12 @@ async function routes() {
     ['rule', 'delete', 'pref', '99'],
     ['route', 'delete', '10.99.0.0/16'],
   ]) {
-    const next = new Promise((resolve) => {
-      wake = resolve;
-    });
+    const before = told.routes;
     ip(...words);
-    await next;
+    await until(() => told.routes > before);
     raised.push(words.slice(0, 2).join(' '));
   }
-  await events.close();
+  await close();
   return { raised, addresses: told.addresses };
 }
 
