@@ -1,10 +1,11 @@
 // What the packets of others cost: on a segment every replica gets all packets for the service and drops those of slots that are not its own. SYNs for the service come from clients of foreign slots to a veth device
 // with the product's real rule set, where a third of all slots are own, for 16 to 65,536 slots. Beside it, on devices of their own: a single rule that drops by link address, the cheapest that nftables can do; a
-// single hand-written rule that shares by `jhash ip saddr mod 3`, as one would without manycast (it looks for a remainder that no packet has, so that it drops all); and no rule at all, where the
+// single hand-written rule that shares by `jhash ip saddr mod 3`, as one would without manycast (it looks for a remainder that no packet has, so that it drops all); a classic BPF program of tc(8), which decides
+// before any rule whether a packet is for the service and of a slot above a third, and stands for what a filter of bits in front of the rules could bring; and no rule at all, where the
 // service address is on the loopback device and TCP ignores what came to a multicast address.
-// The sender is bound to one core, and packets are steered to another (RPS), where there are two. The figure is packets that core's soft interrupts were done with, by their time in /proc/stat, so it counts neither sending
-// nor idling; where the core is kept busy all the time, it is also what a second brings. Left out: the driver of a real network card, which has its own cost for each packet, whatever becomes of it.
-// The kernel samples that time at each tick, so a round is good to some percent.
+// Two figures. First the sender is bound to one core, and packets are steered to another (RPS), where there are two: packets that core's soft interrupts were done with, by their time in /proc/stat, which counts neither sending
+// nor idling; the kernel samples that time at each tick, so a round is good to some ten percent. Then the same core sends them all: how long it takes to send and reject one, by the clock, which is good to a few percent, but
+// only the differences between ways are those of rejecting. Left out: the driver of a real network card, which has its own cost for each packet, whatever becomes of it.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -34,6 +35,7 @@ const cores = availableParallelism() > 1 ? { sender: 0, receiver: 1 } : { sender
 const nothing = 'no rule';
 const cheapest = 'one rule: drop by link address';
 const hashed = 'one rule: drop by hash of the source';
+const filtered = 'tc, no rule: drop by bits of the source';
 const grouped = (count) => count.toLocaleString('en');
 
 /** @param {{ quick: boolean, say: (text: string) => void }} options */
@@ -47,6 +49,7 @@ export async function measure({ quick, say }) {
       name: hashed,
       rules: (device) => void runNft(dropRule(device, `ip daddr ${address} jhash ip saddr mod 3 seed 1 offset 1 != 0`)),
     },
+    { name: filtered, rules: filterBySource },
     ...slotBits.map((bits) => ({
       ...{ name: `manycast, ${grouped(2 ** bits)} slots`, bits },
       rules: (device) => install(runNft, device, bits),
@@ -66,7 +69,8 @@ export async function measure({ quick, say }) {
       }
     }
     const seconds = quick ? 1 : 3;
-    const ways = Object.fromEntries(ready.map((target) => [target.name, () => flooded(target, seconds)]));
+    const measured = async (target) => ({ ...(await flooded(target, seconds)), ...(await sentToItself(target)) });
+    const ways = Object.fromEntries(ready.map((target) => [target.name, () => measured(target)]));
     const results = await interleaved(ways, quick ? 3 : 7, say);
     const others = Math.max(...Object.values(results).flatMap((rounds) => rounds.map((round) => round.others)));
     if (others > othersMax)
@@ -87,8 +91,15 @@ function reportOf(results) {
   const ratio = (over) =>
     results[over]
       ? product.map(([name, values]) => ({
-          name: `${name} / ${over}`,
+          name: `${name} / ${over}: packets`,
           values: values.map((value, i) => value / results[over][i].rate),
+        }))
+      : [];
+  const wholeRatio = (over) =>
+    results[over]
+      ? product.map(([name]) => ({
+          name: `${name} / ${over}: time to send and reject`,
+          values: results[name].map(({ wholeNs }, i) => wholeNs / results[over][i].wholeNs),
         }))
       : [];
   return {
@@ -96,8 +107,9 @@ function reportOf(results) {
       { name, metric: 'packets per second of one core', unit: '1/s', values: rounds.map(({ rate }) => rate) },
       { name, metric: 'time of a packet', unit: 'ns', values: rounds.map(({ rate }) => 1e9 / rate) },
       { name, metric: 'came', unit: '1/s', values: rounds.map(({ came }) => came) },
+      { name, metric: 'sent and rejected by one core', unit: 'ns', values: rounds.map(({ wholeNs }) => wholeNs) },
     ]),
-    ratios: [...ratio(cheapest), ...ratio(hashed)],
+    ratios: [...ratio(cheapest), ...ratio(hashed), ...wholeRatio(cheapest), ...wholeRatio(filtered)],
     plots: [
       {
         ...{ file: 'rejecting.svg', title: 'Packets of others that one core rejects in a second', unit: 'packets/s' },
@@ -110,9 +122,7 @@ function reportOf(results) {
 /** What came in a flood, a second; what one core would be done with in a second; and which part of all that the core took from networks was not of the flood. */
 async function flooded({ name, device, bits = 8, dataPlane }, seconds) {
   const before = { ...seenBy(cores.receiver), rejected: await dataPlane?.counters() };
-  const job = { device: peerOf(device), seconds, destinationMac, address, port, sources: foreignSources(bits) };
-  const flood = ['taskset', '-c', `${cores.sender}`, process.execPath, floodProgram, JSON.stringify(job)];
-  const { sent } = JSON.parse(await run(flood));
+  const sent = await flood(device, bits, seconds, cores.sender);
   const after = { ...seenBy(cores.receiver), rejected: await dataPlane?.counters() };
   const all = (after.packets - before.packets) >>> 0;
   const packets = Math.min(all, sent - ((after.overflowed - before.overflowed) >>> 0));
@@ -124,6 +134,18 @@ async function flooded({ name, device, bits = 8, dataPlane }, seconds) {
     if (rejected < packets * 0.9) throw new Error(`${name}: of ${packets} packets only ${rejected} were rejected`);
   }
   return { rate: (packets * ticksPerSecond) / ticks, came: packets / seconds, others: 1 - packets / all };
+}
+
+/** How long the core that is steered to takes for a packet that it sends itself, in ns. */
+async function sentToItself({ device, bits = 8 }) {
+  return { wholeNs: 1e9 / (await flood(device, bits, 1, cores.receiver)) };
+}
+
+/** @returns {Promise<number>} packets that were sent */
+async function flood(device, bits, seconds, core) {
+  const job = { device: peerOf(device), seconds, destinationMac, address, port, sources: foreignSources(bits) };
+  const argv = ['taskset', '-c', `${core}`, process.execPath, floodProgram, JSON.stringify(job)];
+  return JSON.parse(await run(argv)).sent;
 }
 
 /**
@@ -163,6 +185,27 @@ async function install(runNft, device, bits) {
   ]);
   await dataPlane.apply({ service, rows: new Map(own) });
   return dataPlane;
+}
+
+/** Classic BPF of tc(8): jumps skip that many instructions; 2 is TC_ACT_SHOT, and all ones go on to the rules. */
+function filterBySource(device) {
+  const slots = 2 ** 8;
+  const program = [
+    [0x28, 0, 0, 12], // half-word: EtherType
+    [0x15, 0, 6, 0x0800],
+    [0x20, 0, 0, 30], // word: destination
+    [0x15, 0, 4, Number(addressValue)],
+    [0x20, 0, 0, 26], // word: source
+    [0x54, 0, 0, slots - 1],
+    [0x35, 0, 1, Math.ceil(slots / 3)],
+    [0x06, 0, 0, 2],
+    [0x06, 0, 0, 0xffff_ffff],
+  ];
+  const text = `${program.length},${program.map((each) => each.join(' ')).join(',')}`;
+  execFileSync('tc', ['qdisc', 'add', 'dev', device, 'clsact'], { stdio: 'pipe' });
+  execFileSync('tc', ['filter', 'add', 'dev', device, 'ingress', 'bpf', 'direct-action', 'bytecode', text], {
+    stdio: 'pipe',
+  });
 }
 
 function dropRule(device, match) {

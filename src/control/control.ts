@@ -30,6 +30,7 @@ import { createRounds, type Rounds } from './rounds.ts';
 import { advertise, Routing } from './routing.ts';
 import { Share } from './share.ts';
 import { createStayingFlows } from './staying.ts';
+import { Succession } from './succession.ts';
 import { Tagging, tag } from './tagging.ts';
 import { defaultTimers } from './timers.ts';
 import { afterRows, answerTo, askAbout, askOthers } from './unknown-flows.ts';
@@ -85,10 +86,9 @@ class Machine implements Control {
     const membership = createMembership(node, peers, timers, start);
     const { term, follow: name } = earlier;
     this.#founders = earlier.founders;
-    const founders = (): readonly Voter[] => this.#founders;
     const held = (): Ledger | null => this.#parts?.register.held ?? usableLedger(config);
     const host = { node, boot: config.boot, copies: config.copies ?? false };
-    const voters = createVoters({ node, incarnation, founders, membership, held });
+    const voters = createVoters({ node, incarnation, founders: () => this.#founders, membership, held });
     const following = new Following({ node, voters, timers, membership, rounds: this.#rounds, start, term, name });
     this.#parts = {
       config: { ...config, incarnation },
@@ -100,6 +100,7 @@ class Machine implements Control {
       routing: new Routing(config),
       share: new Share(host, config.rows, config.staying, start + timers.leaseMs),
       proposals: new Proposals(partition.slotCount, timers),
+      succession: new Succession({ node, voters, membership, following, timers }),
       lagging: new Lagging(timers),
       draining: new Draining(timers),
       drained: new Drained(),

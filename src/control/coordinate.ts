@@ -17,7 +17,10 @@ export function coordinate(parts: Parts, self: OwnState, now: number): void {
   if (held === null) {
     writeFirst(parts, author, self, now);
   } else if (held.term < following.term) {
-    if (!register.isBehind()) register.write(takenOver(held, author), []);
+    if (!register.isBehind()) {
+      parts.succession.note(held, now);
+      register.write(takenOver(held, author), []);
+    }
   } else if (compareVersions(register.committed(), versionOf(held)) === 0) {
     noteLagging(parts, held, now);
     const next = nextLedger(held, author, situationOf(parts, held, self, now));
@@ -60,8 +63,7 @@ function writeFirst(parts: Parts, author: Author, self: OwnState, now: number): 
 }
 
 function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: number): Situation {
-  const { config, membership, following, timers, proposals } = parts;
-  const settledIn = now >= following.authoritySince + timers.takeoverMs;
+  const { config, membership, succession, proposals } = parts;
   const isSelf = (name: string) => name === config.node;
   const isPresent = (name: string) => isSelf(name) || (membership.stable(name, now) && membership.answers(name));
   const programmed = (name: string) => programmedBy(parts, name);
@@ -81,7 +83,7 @@ function situationOf(parts: Parts, held: Ledger | null, self: OwnState, now: num
     policy,
     changes: held ? proposals.takeFor(held) : [],
     incarnationOf: (name) => (isSelf(name) ? config.incarnation : (lately(name)?.incarnation ?? null)),
-    gone: (name) => settledIn && isGone(parts, name, now),
+    gone: (name) => now >= succession.leasesOverAt(name) && isGone(parts, name, now),
     leaving: (name) => isLeaving(parts, self, name),
     revoked: membership.isRevoked,
     hears: (name) => isSelf(name) || membership.heard(name, now),

@@ -32,7 +32,7 @@ export interface Membership {
   via(name: string, now: number): Via | null;
   /** The peers whose newest heartbeat does not say that multicast reaches them. */
   unreachedByMulticast(now: number): string[];
-  /** The list a heartbeat carries. */
+  /** The list a heartbeat carries: who was heard within `silenceMs`, so that who is not in it has had no answer from here for as long; also who was revoked meanwhile. */
   heardList(now: number): Heartbeat['heard'];
 }
 
@@ -103,16 +103,13 @@ export function createMembership(node: string, peers: readonly string[], timers:
     heardList(now) {
       const list: Heartbeat['heard'][number][] = [];
       for (const name of others) {
-        if (!heard(name, now)) continue;
-        list.push({ name, round: roundOf(contacts.get(name)), multicast: multicastHeard(name, now) });
+        const contact = contacts.get(name);
+        if (contact === undefined || now - contact.at >= timers.silenceMs) continue;
+        list.push({ name, round: contact.heartbeat.round, multicast: multicastHeard(name, now) });
       }
       return list;
     },
   };
-}
-
-function roundOf(contact: Contact | undefined): number {
-  return contact?.heartbeat.round ?? 0;
 }
 
 function contactAfter(

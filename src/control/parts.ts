@@ -18,6 +18,7 @@ import type { Policies } from './remembered.ts';
 import type { Routing } from './routing.ts';
 import type { Share } from './share.ts';
 import type { StayingFlows } from './staying.ts';
+import type { Succession } from './succession.ts';
 import { isTagAwaited, type Tagging } from './tagging.ts';
 import type { Timers } from './timers.ts';
 import type { Voters } from './voters.ts';
@@ -70,6 +71,7 @@ export interface Parts {
   readonly share: Share;
   readonly routing: Routing;
   readonly proposals: Proposals;
+  readonly succession: Succession;
   readonly lagging: Lagging;
   readonly draining: Draining;
   readonly drained: Drained;

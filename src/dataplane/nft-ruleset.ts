@@ -136,7 +136,7 @@ function arrivals(service: ServiceEntry): string[] {
     '  meta l4proto icmp goto messages',
     '  jump diverting',
     `  ${bySlot}`,
-    '  goto refuse',
+    '  counter name dropped drop',
     '}',
     'chain ingress {',
     `  type filter hook ingress device "${service.device}" priority 0; policy accept;`,

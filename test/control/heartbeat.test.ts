@@ -138,7 +138,7 @@ test('a coordinator that nobody answers because multicasts are lost reaches them
 test('a peer that is heard and never answers hurries nobody for long', () => {
   const { net, steps } = watched('r1');
   net.block('r1', 'r3');
-  net.run(deadMs + silenceMs);
+  net.run(deadMs + silenceMs + heartbeatMs);
   steps.length = 0;
   net.run(1000);
   expect(net.control('r1').view().coordinator).toBe('r1');

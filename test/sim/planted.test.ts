@@ -20,6 +20,7 @@ const planted: readonly (readonly [string, number, readonly (keyof typeof invari
   ['reset-from-unsettled', 1, ['oneAnswer', 'established']],
   ['settled-unasked', 1, ['oneAnswer', 'established']],
   ['stale-answer-counts', 7, ['release', 'oneTaker']],
+  ['successor-too-early', 185, ['release', 'oneTaker']],
   ['uncommitted-ledger-acted-on', 1, ['oneMap', 'oneTaker']],
   ['vote-not-persisted', 11, ['oneMap', 'oneTaker', 'liveness']],
 ];
