@@ -1,6 +1,6 @@
 // How long nobody serves a client when a host loses power: its cable is pulled and all its processes are killed, as the step `kill: {host}` of scenarios does it.
 // From each of eight client addresses a fresh connection is begun every 10 ms, whatever became of those before; measured is the longest time in which some address got none
-// opened. All have nginx in their hosts, on one switch; each round starts everything anew, and the ways take turns. A member's crash, keepalived's defaults and its common tuning have 20
+// opened. All have nginx in their hosts, on one switch; each round starts everything anew, and the ways take turns. Crashes of manycast's hosts, keepalived's defaults and its common tuning have 20
 // rounds, the others 5.
 //
 // - manycast: three replicas, as `manycast lab up` makes them; a member dies, or the coordinator. A third of the clients are affected.
@@ -22,6 +22,7 @@ export const title = 'A host loses power';
 export const programs = ['nginx-light', 'keepalived', 'ucarp'];
 
 const member = 'manycast, a member';
+const coordinator = 'manycast, the coordinator';
 const keepalivedDefault = 'keepalived, default';
 /** Of all ways, and of those besides that are compared. */
 const rounds = { quick: { all: 0, compared: 3 }, full: { all: 5, compared: 15 } };
@@ -29,7 +30,7 @@ const rounds = { quick: { all: 0, compared: 3 }, full: { all: 5, compared: 15 } 
 /** In the order of the plots. */
 const ways = [
   { name: member, run: () => manycastCrash('member') },
-  { name: 'manycast, the coordinator', isAside: true, run: () => manycastCrash('coordinator') },
+  { name: coordinator, run: () => manycastCrash('coordinator') },
   { name: keepalivedDefault, needs: 'keepalived', run: () => keepalivedCrash({}) },
   { name: 'keepalived, 100 ms', needs: 'keepalived', run: () => keepalivedCrash({ advertSeconds: 0.1 }) },
   {
@@ -45,10 +46,7 @@ const ways = [
 export async function measure({ quick, say }) {
   const notes = [];
   const { all, compared } = quick ? rounds.quick : rounds.full;
-  if (quick)
-    notes.push(
-      `${compared} rounds are too few for a worst case; the coordinator, keepalived at 10 ms and ucarp are left out.`,
-    );
+  if (quick) notes.push(`${compared} rounds are too few for a worst case; keepalived at 10 ms and ucarp are left out.`);
   if (!hasProgram('nginx-light'))
     return { metrics: [], ratios: [], plots: [], notes: ['nginx is not there: nothing measured.'] };
   const able = ways.filter(({ name, needs, isAside }) => {
@@ -77,12 +75,10 @@ export async function measure({ quick, say }) {
       { name, metric: 'longest time without service, mean of the clients', unit: 'ms', values: of(name, 'meanMs') },
     ]),
     ratios: results[keepalivedDefault]
-      ? [
-          {
-            name: 'keepalived default / worst of manycast, a member',
-            values: of(keepalivedDefault, 'worstMs').map((ms) => ms / worst(member)),
-          },
-        ]
+      ? [member, coordinator].map((name) => ({
+          name: `keepalived default / worst of ${name}`,
+          values: of(keepalivedDefault, 'worstMs').map((ms) => ms / worst(name)),
+        }))
       : [],
     plots: [
       {
