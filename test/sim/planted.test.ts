@@ -12,7 +12,7 @@ import { invariants } from '../../src/sim/checkers.ts';
 const planted: readonly (readonly [string, number, readonly (keyof typeof invariants)[]])[] = [
   ['eviction-too-early', 1, ['release', 'oneTaker']],
   ['grant-under-old-ledger', 1, ['oneTaker', 'release']],
-  ['half-is-a-majority', 1, ['oneMap', 'oneTaker']],
+  ['half-is-a-majority', 1, ['oneMap', 'oneTaker', 'release']],
   ['lease-armed-after-asking', 10, ['release', 'oneTaker']],
   ['leave-before-confirmed', 1, ['release', 'oneTaker']],
   ['new-row-before-leave', 1, ['release', 'oneTaker']],
