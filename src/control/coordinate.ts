@@ -18,7 +18,7 @@ export function coordinate(parts: Parts, self: OwnState, now: number): void {
     writeFirst(parts, author, self, now);
   } else if (held.term < following.term) {
     if (!register.isBehind()) {
-      parts.succession.note(held, now);
+      parts.succession.note(held, parts.share.known, now);
       register.write(takenOver(held, author), []);
     }
   } else if (compareVersions(register.committed(), versionOf(held)) === 0) {

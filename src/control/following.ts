@@ -2,7 +2,7 @@ import type { Heartbeat } from '../wire/control-message.ts';
 import type { Membership } from './membership.ts';
 import type { Rounds } from './rounds.ts';
 import type { Timers } from './timers.ts';
-import type { Voters } from './voters.ts';
+import { majorityOf, type Voters } from './voters.ts';
 
 export interface FollowingConfig {
   readonly node: string;
@@ -110,10 +110,13 @@ export class Following {
   /** When the newest own heartbeat was sent that a majority of the voters answered; -Infinity when none was. */
   quorumAt(now: number): number {
     if (this.#name !== this.#config.node) return Number.NEGATIVE_INFINITY;
-    const { voters } = this.#config;
-    const times = voters.isVoter ? [now] : [];
-    for (const voter of voters.others()) times.push(this.#answered.get(voter) ?? Number.NEGATIVE_INFINITY);
-    return nthLargest(times, voters.majority);
+    const { voters, node } = this.#config;
+    const answeredAt = (voter: string) =>
+      voter === node ? now : (this.#answered.get(voter) ?? Number.NEGATIVE_INFINITY);
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const each of voters.electorates)
+      earliest = Math.min(earliest, nthLargest(voters.presentIn(each).map(answeredAt), majorityOf(each)));
+    return earliest;
   }
 
   /** The newest heartbeat of the followed coordinator, when it says that it has authority; null when that is oneself. */
@@ -167,20 +170,16 @@ export class Following {
   #isTimeToStand(now: number): boolean {
     const { voters, node, timers, membership, start } = this.#config;
     if (!voters.isVoter || !this.#maySupport(now)) return false;
-    const free = this.#freeVoters(now);
-    const before = free.filter((voter) => voter < node && !membership.newest(voter)?.leaving).length;
+    if (!voters.areMost((voter) => voter === node || this.#isFree(voter, now))) return false;
+    const isBefore = (voter: string) => voter < node && this.#isFree(voter, now) && !membership.newest(voter)?.leaving;
     const since = Math.max(this.#freeSince, start + timers.silenceMs);
-    return free.length >= voters.majority && now >= since + before * timers.standAfterMs;
+    return now >= since + voters.others().filter(isBefore).length * timers.standAfterMs;
   }
 
-  /** Voters that would give their vote, asked before a term is spent on it (Ongaro 2014, section 9.6). */
-  #freeVoters(now: number): string[] {
-    const { voters, node, membership } = this.#config;
-    const others = voters.others().filter((voter) => {
-      const said = membership.newest(voter);
-      return said?.follow === null && membership.heard(voter, now) && membership.answers(voter);
-    });
-    return voters.isVoter ? [node, ...others] : others;
+  /** The voter would give its vote; asked before a term is spent on it (Ongaro 2014, section 9.6). */
+  #isFree(voter: string, now: number): boolean {
+    const { membership } = this.#config;
+    return membership.newest(voter)?.follow === null && membership.heard(voter, now) && membership.answers(voter);
   }
 
   /** Who is heard in a later term cannot follow this coordinator any more, unless it stands again above that. */

@@ -4,7 +4,7 @@ import type { Timers } from './timers.ts';
 
 /**
  * Who is heard, since when, how, and what each said last. The own name is never among the peers here. Whoever is revoked counts as not heard at
- * all, save for how long its silence lasts: a lease that it was granted before may still run.
+ * all, save for how long its silence lasts and in the list of heartbeats: a lease that it was granted before may still run.
  */
 export interface Membership {
   readonly others: readonly string[];
@@ -16,6 +16,8 @@ export interface Membership {
   newest(name: string): Heartbeat | null;
   /** Number of the life of its agent that said it; 0 for none. */
   session(name: string): number;
+  /** Milliseconds since that life was heard first; 0 for none. */
+  age(name: string, now: number): number;
   /** Its newest heartbeat says that it hears this agent. */
   answers(name: string): boolean;
   /** Who has not answered own heartbeat `round` or a later one, of those that answered any within `deadMs`. */
@@ -32,12 +34,14 @@ export interface Membership {
   via(name: string, now: number): Via | null;
   /** The peers whose newest heartbeat does not say that multicast reaches them. */
   unreachedByMulticast(now: number): string[];
-  /** The list a heartbeat carries: who was heard within `silenceMs`, so that who is not in it has had no answer from here for as long; also who was revoked meanwhile. */
+  /** The list a heartbeat carries: who was heard within `silenceMs`, also when it was revoked meanwhile. So who is not in it has for as long sent nothing that was answered from here, if this life has lasted that long. */
   heardList(now: number): Heartbeat['heard'];
 }
 
 interface Contact {
   readonly session: number;
+  /** When this session was heard first. */
+  readonly bornAt: number;
   readonly heartbeat: Heartbeat;
   /** What it says of this agent; undefined when it does not hear it. */
   readonly answer: Heartbeat['heard'][number] | undefined;
@@ -89,6 +93,7 @@ export function createMembership(node: string, peers: readonly string[], timers:
     },
     newest: (name) => believed(name)?.heartbeat ?? null,
     session: (name) => contacts.get(name)?.session ?? 0,
+    age: (name, now) => now - (contacts.get(name)?.bornAt ?? now),
     stable(name, now) {
       const contact = believed(name);
       return (
@@ -127,6 +132,7 @@ function contactAfter(
   const goesOn = last !== undefined && now - last.at <= timers.silenceMs;
   return {
     session,
+    bornAt: last?.session === session ? last.bornAt : now,
     heartbeat,
     answer,
     at: now,

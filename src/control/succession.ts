@@ -1,4 +1,5 @@
-import type { Ledger } from '../wire/ledger.ts';
+import type { Heartbeat } from '../wire/control-message.ts';
+import type { Ledger, Voter } from '../wire/ledger.ts';
 import type { Following } from './following.ts';
 import type { Membership } from './membership.ts';
 import type { Timers } from './timers.ts';
@@ -12,10 +13,13 @@ export interface SuccessionConfig {
   readonly timers: Timers;
 }
 
+/** What is looked at of a ledger. */
+export type Adopted = Pick<Ledger, 'by' | 'term' | 'voters' | 'formerVoters'>;
+
 /**
  * At a new coordinator: until when leases from before its term may last. In general that is unknown: it waits for as long as a lease can last, and `takeoverMs` is that. Of the coordinator before it, when there was
- * none between the two, more is known. That one gave itself leases from heartbeats that a majority of the voters answered; among the majority that supports this agent is one of those; and when all of these say that
- * they have heard nothing of it for `silenceMs`, then so old is the newest heartbeat of it that its lease may count from.
+ * none between the two, more is known. That one gave itself leases from heartbeats that a majority of the voters answered. Among any majority of the same voters that supports this agent is one of those; and when each
+ * of such a majority, this agent among them, has for `silenceMs` heard nothing of the other, then so old is the newest heartbeat that a lease of that may count from.
  */
 export class Succession {
   readonly #config: SuccessionConfig;
@@ -25,12 +29,14 @@ export class Succession {
     this.#config = config;
   }
 
-  /** This agent coordinates, and `adopted` is the newest ledger that there is: what it knows now of who wrote that. */
-  note(adopted: Pick<Ledger, 'by' | 'term'>, now: number): void {
-    const { node, following, voters } = this.#config;
+  /** This agent coordinates, `adopted` is the newest ledger that there is, and `known` the one that was in force here. What it knows now of who wrote that. */
+  note(adopted: Adopted, known: Adopted | null, now: number): void {
+    const { node, following } = this.#config;
     const { by: name, term } = adopted;
     const isNext = name !== node && following.term === term + 1;
-    this.#before = isNext && this.#unheardBy(name, now) >= voters.majority ? { name, term, seenAt: now } : null;
+    // A change of the voters that was not in force here when the other was heard last may have come after what it was answered.
+    const isSettled = known !== null && sameVoters(adopted, known);
+    this.#before = isNext && isSettled && this.#isUnheard(name, now) ? { name, term, seenAt: now } : null;
   }
 
   /** From when on no lease of `name` lasts that it was granted in an earlier term, or by itself. */
@@ -42,14 +48,21 @@ export class Succession {
       : following.authoritySince + timers.takeoverMs;
   }
 
-  /** How many voters that support this agent have not heard `name` for `silenceMs`, itself among them. */
-  #unheardBy(name: string, now: number): number {
-    const { node, voters, membership, following } = this.#config;
-    const hears = (heard: readonly { readonly name: string }[]) => heard.some((each) => each.name === name);
-    const others = voters.others().filter((voter) => {
+  /** By this agent, and by others that support it and are a majority of the voters with it. */
+  #isUnheard(name: string, now: number): boolean {
+    const { node, voters, membership, following, timers } = this.#config;
+    const lists = (heard: Heartbeat['heard']) => heard.some((each) => each.name === name);
+    const hasNotHeard = (voter: string) => {
       const said = membership.newest(voter);
-      return said?.follow === node && said.term === following.term && !hears(said.heard);
-    });
-    return others.length + (voters.isVoter && !hears(membership.heardList(now)) ? 1 : 0);
+      // Who has just begun to live does not remember whom it heard before.
+      const remembers = membership.age(voter, now) >= timers.silenceMs;
+      return said?.follow === node && said.term === following.term && remembers && !lists(said.heard);
+    };
+    return !lists(membership.heardList(now)) && voters.areMost((voter) => voter === node || hasNotHeard(voter));
   }
+}
+
+function sameVoters(a: Adopted, b: Adopted): boolean {
+  const seats = (voters: readonly Voter[]) => voters.map(({ name, incarnation }) => `${name} ${incarnation}`).join();
+  return a.formerVoters.length === 0 && b.formerVoters.length === 0 && seats(a.voters) === seats(b.voters);
 }

@@ -8,7 +8,7 @@ export interface Timers {
   readonly heardMs: number;
   /** A coordinator acts until this long after the sending of the newest heartbeat that a majority of the voters answered. */
   readonly authorityMs: number;
-  /** A voter supports nobody else before its coordinator was silent this long, or before it has run this long itself. Above `authorityMs`. */
+  /** A voter supports nobody else before its coordinator was silent this long, or before it has run this long itself. Above `authorityMs`. Its heartbeats name who was heard within this: `Succession` counts on both. */
   readonly silenceMs: number;
   /** Of several voters that may stand, each waits this much longer than the one named before it. */
   readonly standAfterMs: number;
@@ -18,7 +18,7 @@ export interface Timers {
   readonly deadMs: number;
   /** A member whose kernel has not followed the ledger for this long gets no more leases, and loses its slots `deadMs` later. */
   readonly stallMs: number;
-  /** A new coordinator takes no slots before it had authority this long: leases from before it may still run. Like `deadMs`. */
+  /** A new coordinator takes no slots before it had authority this long: leases from before it may still run. Like `deadMs`. Those of the coordinator right before it sooner: `Succession`. */
   readonly takeoverMs: number;
   /** Before the very first map the coordinator waits this long for its peers, unless it hears all. */
   readonly gatherMs: number;

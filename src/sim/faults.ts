@@ -150,11 +150,17 @@ const block: Fault = ({ timeline, hosts, controlLan }, host) => {
   if (timeline.random.chance(0.5)) controlLan.block(other, host);
 };
 
-const split: Fault = ({ timeline, hosts, controlLan }) => {
-  const side = new Set(hosts.filter(() => timeline.random.chance(0.5)));
-  timeline.say(`split: ${[...side].map(({ name }) => name).join()} from the others`);
-  for (const a of hosts) for (const b of hosts) if (side.has(a) !== side.has(b)) controlLan.block(a, b);
-};
+const splitAny: Fault = (world) =>
+  split(
+    world,
+    world.names.filter(() => world.timeline.random.chance(0.5)),
+  );
+
+function split({ timeline, hosts, controlLan }: World, side: readonly string[]): void {
+  timeline.say(`split: ${side.join()} from the others`);
+  const isThere = ({ name }: Host): boolean => side.includes(name);
+  for (const a of hosts) for (const b of hosts) if (isThere(a) !== isThere(b)) controlLan.block(a, b);
+}
 
 const cut: Fault = ({ timeline }, host) => {
   timeline.say(`${host.name} loses its cable`);
@@ -198,8 +204,9 @@ const flush: Fault = ({ timeline }, host) => {
 };
 
 const loseDisk: Fault = (world, host) => {
-  // Most of the voters must remember what they have said.
-  if (world.isVoter(host) && world.hosts.some((each) => world.isVoter(each) && each.forgetful)) return;
+  // Most of the voters must remember what they have said, whoever they come to be.
+  const mayVote = (each: Host): boolean => world.canReplaceVoters || world.isVoter(each);
+  if (mayVote(host) && world.hosts.some((each) => mayVote(each) && each.forgetful)) return;
   crash(world, host, fair);
   world.timeline.say(`${host.name} loses its disk`);
   host.disk.clear();
@@ -209,15 +216,27 @@ const loseDisk: Fault = (world, host) => {
 
 const proposeAny: Fault = (world, host) => propose(world, host, { kind: 'policy', policy: anyPolicy(world) });
 
+const replaceVoter: Fault = (world, host) => {
+  const { random } = world.timeline;
+  const voters = host.agent?.control.view().voters.map(({ name }) => name) ?? [];
+  const others = world.names.filter((name) => !voters.includes(name));
+  if (voters.length === 0 || others.length === 0) return;
+  const [name, instead] = [random.pick(others), random.pick(voters)];
+  // The worst moment: those two would be most of the voters that there are to be, and the others are most of those that there were.
+  if (random.chance(0.4)) split(world, [host.name, name]);
+  propose(world, host, { kind: 'voters', name, instead });
+};
+
 const leaveAny: Fault = (world, host) => {
   world.timeline.say(`${host.name} is to leave`);
   leave(world, host);
 };
 
 const faults: readonly Fault[] = [
-  ...[kill, crash, restartKilled, restart, restart, restart, stop, stop, silence, silence, block, split, cut],
+  ...[kill, crash, restartKilled, restart, restart, restart, stop, stop, silence, silence, block, splitAny, cut],
   ...[heal, heal, heal, heal],
   ...[dropMulticast, loseMuch, failTransactions, flush, loseDisk, proposeAny, proposeAny, proposeAny, leaveAny],
+  ...[replaceVoter, replaceVoter, replaceVoter, replaceVoter],
 ];
 
 export function anyPolicy({ timeline: { random }, names, firstPolicy: { handoff, drainDeadline } }: World): Policy {

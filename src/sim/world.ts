@@ -93,6 +93,11 @@ export class World {
     return this.voters.includes(name);
   }
 
+  /** There are hosts that do not vote, and might instead of those that do. */
+  get canReplaceVoters(): boolean {
+    return this.voters.length < this.names.length;
+  }
+
   newIncarnation(): number {
     return ++this.#incarnations;
   }

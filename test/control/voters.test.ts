@@ -91,6 +91,28 @@ describe('who votes', () => {
     expect(outcomes(net)).toEqual([expect.stringContaining(`refused, ${reason}`)]);
   });
 
+  test.each([0, 60, 150, 240])(
+    'has one coordinator, when a voter is replaced by one that is on the other side of a cut, begun %i ms before',
+    (ms) => {
+      const net = started({ nodes: ['r1', 'r2', 'r3', 'r4'], voters: ['r1', 'r2', 'r3'], seed: 3 });
+      net.run(1500);
+      for (const near of ['r1', 'r4']) {
+        for (const far of ['r2', 'r3']) {
+          net.block(near, far);
+          net.block(far, near);
+        }
+      }
+      net.run(ms);
+      ask(net, 'r1', { kind: 'voters', name: 'r4', instead: 'r3' });
+      // At every step the network checks that each slot has one owner.
+      net.run(3000);
+      expect(net.accepting('r1').size + net.accepting('r4').size).toBe(0);
+      expect(net.accepting('r2').size + net.accepting('r3').size).toBe(16);
+      net.healAll();
+      expect(net.runUntil(() => net.healthy(), 5000)).toBeLessThan(5000);
+    },
+  );
+
   test('a coordinator that votes no more makes room', () => {
     const net = started({ nodes: ['r1', 'r2', 'r3', 'r4'] });
     ask(net, 'r4', { kind: 'voters', name: null, instead: 'r1' });
