@@ -87,8 +87,7 @@ export function createMembership(node: string, peers: readonly string[], timers:
         if (via === 'multicast') last.multicastAt = now;
         return false;
       }
-      const multicast = via === 'multicast';
-      contacts.set(name, contactAfter(last, timers, { node, session, heartbeat, multicast, start, now }));
+      contacts.set(name, contactAfter(last, timers, { node, session, heartbeat, via, start, now }));
       return true;
     },
     newest: (name) => believed(name)?.heartbeat ?? null,
@@ -122,12 +121,12 @@ function contactAfter(
   timers: Timers,
   heard: Pick<Contact, 'session' | 'heartbeat'> & {
     readonly node: string;
-    readonly multicast: boolean;
+    readonly via: Via;
     readonly start: number;
     readonly now: number;
   },
 ): Contact {
-  const { node, session, heartbeat, multicast, start, now } = heard;
+  const { node, session, heartbeat, via, start, now } = heard;
   const answer = heartbeat.heard.find((each) => each.name === node);
   const goesOn = last !== undefined && now - last.at <= timers.silenceMs;
   return {
@@ -139,7 +138,7 @@ function contactAfter(
     answeredAt: answer ? now : (last?.answeredAt ?? start),
     since: goesOn ? last.since : now,
     relapses: goesOn ? last.relapses : relapsesAfter(last, timers),
-    multicastAt: multicast ? now : (last?.multicastAt ?? Number.NEGATIVE_INFINITY),
+    multicastAt: via === 'multicast' ? now : (last?.multicastAt ?? Number.NEGATIVE_INFINITY),
   };
 }
 
