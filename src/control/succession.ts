@@ -42,9 +42,9 @@ export class Succession {
   /** From when on no lease of `name` lasts that it was granted in an earlier term, or by itself. */
   leasesOverAt(name: string): number {
     const { following, timers } = this.#config;
-    const isBefore = this.#before?.name === name && this.#before.term + 1 === following.term;
-    return isBefore && this.#before
-      ? this.#before.seenAt - timers.silenceMs + timers.deadMs
+    const before = this.#before;
+    return before?.name === name && before.term + 1 === following.term
+      ? before.seenAt - timers.silenceMs + timers.deadMs
       : following.authoritySince + timers.takeoverMs;
   }
 
