@@ -88,20 +88,15 @@ export async function measure({ quick, say }) {
 function reportOf(results) {
   const rates = Object.entries(results).map(([name, rounds]) => [name, rounds.map(({ rate }) => rate)]);
   const product = rates.filter(([name]) => name.startsWith('manycast'));
-  const ratio = (over) =>
-    results[over]
-      ? product.map(([name, values]) => ({
-          name: `${name} / ${over}: packets`,
-          values: values.map((value, i) => value / results[over][i].rate),
-        }))
-      : [];
-  const wholeRatio = (over) =>
+  const ratio = (over, what, of) =>
     results[over]
       ? product.map(([name]) => ({
-          name: `${name} / ${over}: time to send and reject`,
-          values: results[name].map(({ wholeNs }, i) => wholeNs / results[over][i].wholeNs),
+          name: `${name} / ${over}: ${what}`,
+          values: results[name].map((round, i) => of(round) / of(results[over][i])),
         }))
       : [];
+  const packets = (over) => ratio(over, 'packets', ({ rate }) => rate);
+  const whole = (over) => ratio(over, 'time to send and reject', ({ wholeNs }) => wholeNs);
   return {
     metrics: Object.entries(results).flatMap(([name, rounds]) => [
       { name, metric: 'packets per second of one core', unit: '1/s', values: rounds.map(({ rate }) => rate) },
@@ -109,7 +104,7 @@ function reportOf(results) {
       { name, metric: 'came', unit: '1/s', values: rounds.map(({ came }) => came) },
       { name, metric: 'sent and rejected by one core', unit: 'ns', values: rounds.map(({ wholeNs }) => wholeNs) },
     ]),
-    ratios: [...ratio(cheapest), ...ratio(hashed), ...wholeRatio(cheapest), ...wholeRatio(filtered)],
+    ratios: [...packets(cheapest), ...packets(hashed), ...whole(cheapest), ...whole(filtered)],
     plots: [
       {
         ...{ file: 'rejecting.svg', title: 'Packets of others that one core rejects in a second', unit: 'packets/s' },

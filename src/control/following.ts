@@ -78,6 +78,11 @@ export class Following {
     }
   }
 
+  /** Who says this gives its vote to this agent in its present term. */
+  isSupport({ follow, term }: Heartbeat): boolean {
+    return follow === this.#config.node && term === this.#term;
+  }
+
   /** What `sender` says may matter at once: who follows a coordinator that is heard waits for the word of that one. */
   concerns(sender: string): boolean {
     return this.#name === null || this.#name === this.#config.node || this.#name === sender;
@@ -146,8 +151,7 @@ export class Following {
 
   #noteAnswer(sender: string, heartbeat: Heartbeat): void {
     const { node, voters, rounds } = this.#config;
-    const supports = this.#name === node && heartbeat.follow === node && heartbeat.term === this.#term;
-    if (!supports || !voters.counts(sender)) return;
+    if (this.#name !== node || !this.isSupport(heartbeat) || !voters.counts(sender)) return;
     const round = heartbeat.heard.find((each) => each.name === node)?.round;
     const sentAt = round === undefined ? undefined : rounds.sentAt(round);
     if (sentAt === undefined || sentAt < this.#stoodAt) return;

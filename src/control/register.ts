@@ -94,11 +94,11 @@ export function createRegister(config: RegisterConfig): Register {
 }
 
 /** The newest heartbeats of those that support this agent in its term. */
-function supportersOf({ node, membership, following }: RegisterConfig): Heartbeat[] {
+function supportersOf({ membership, following }: RegisterConfig): Heartbeat[] {
   const heartbeats: Heartbeat[] = [];
   for (const name of membership.others) {
     const said = membership.newest(name);
-    if (said && said.follow === node && said.term === following.term) heartbeats.push(said);
+    if (said && following.isSupport(said)) heartbeats.push(said);
   }
   return heartbeats;
 }

@@ -56,7 +56,7 @@ export class Succession {
       const said = membership.newest(voter);
       // Who has just begun to live does not remember whom it heard before.
       const remembers = membership.age(voter, now) >= timers.silenceMs;
-      return said?.follow === node && said.term === following.term && remembers && !lists(said.heard);
+      return said !== null && following.isSupport(said) && remembers && !lists(said.heard);
     };
     return !lists(membership.heardList(now)) && voters.areMost((voter) => voter === node || hasNotHeard(voter));
   }

@@ -41,12 +41,10 @@ export interface VotersConfig {
 
 export function createVoters({ node, incarnation, founders, membership, held }: VotersConfig): Voters {
   const listed = (): readonly Voter[] => held()?.voters ?? founders();
-  const isSelf = (voter: Voter): boolean => voter.name === node && voter.incarnation === incarnation;
-  const isPresent = ({ name, incarnation: meant }: Voter): boolean =>
-    name !== node && membership.newest(name)?.incarnation === meant;
+  const incarnationOf = (name: string) => (name === node ? incarnation : membership.newest(name)?.incarnation);
   const presentIn = (electorate: readonly Voter[]): string[] => {
     const present: string[] = [];
-    for (const voter of electorate) if (isSelf(voter) || isPresent(voter)) present.push(voter.name);
+    for (const voter of electorate) if (incarnationOf(voter.name) === voter.incarnation) present.push(voter.name);
     return present;
   };
   const formerly = (): readonly Voter[] => held()?.formerVoters ?? nobody;
@@ -55,7 +53,7 @@ export function createVoters({ node, incarnation, founders, membership, held }: 
     former,
     electorates: former.length > 0 ? [voters, former] : [voters],
     names: voters.map(({ name }) => name),
-    isVoter: voters.some(isSelf),
+    isVoter: presentIn(voters).includes(node),
   });
   /** Asked for with every message, and rarely another list than the last time. */
   let last = described(listed(), formerly());
@@ -77,11 +75,7 @@ export function createVoters({ node, incarnation, founders, membership, held }: 
     get names() {
       return inForce().names;
     },
-    others(): string[] {
-      const present: string[] = [];
-      for (const voter of listed()) if (isPresent(voter)) present.push(voter.name);
-      return present;
-    },
+    others: () => presentIn(listed()).filter((name) => name !== node),
     get electorates() {
       return inForce().electorates;
     },

@@ -204,9 +204,8 @@ const flush: Fault = ({ timeline }, host) => {
 };
 
 const loseDisk: Fault = (world, host) => {
-  // Most of the voters must remember what they have said, whoever they come to be.
-  const mayVote = (each: Host): boolean => world.canReplaceVoters || world.isVoter(each);
-  if (mayVote(host) && world.hosts.some((each) => mayVote(each) && each.forgetful)) return;
+  // Most of the voters must remember what they have said, and any host may come to be one.
+  if (world.hosts.some(({ forgetful }) => forgetful)) return;
   crash(world, host, fair);
   world.timeline.say(`${host.name} loses its disk`);
   host.disk.clear();

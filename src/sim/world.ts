@@ -89,15 +89,6 @@ export class World {
     return this.lan.service.partition.slotCount;
   }
 
-  isVoter({ name }: Host): boolean {
-    return this.voters.includes(name);
-  }
-
-  /** There are hosts that do not vote, and might instead of those that do. */
-  get canReplaceVoters(): boolean {
-    return this.voters.length < this.names.length;
-  }
-
   newIncarnation(): number {
     return ++this.#incarnations;
   }
