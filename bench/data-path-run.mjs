@@ -8,8 +8,8 @@ const connectionsOfAll = 24;
 const paced = { connectionsOfAll: 192, pauseMsMax: 20 };
 
 /**
- * @typedef {{ rate: number, p50: number, p99: number, cpu: number, pacedP50: number, pacedP99: number, connections: number, up: number, down: number, daemons: number, errors: number }} Seen
- *   requests a second, milliseconds, microseconds of processor time a request, milliseconds at the load that is the same for all, connections a second, Gbit/s, the part of one processor that manycast's daemons took all together, and requests that failed
+ * @typedef {{ rate: number, p50: number, p99: number, cpu: number, pacedRate: number, pacedP50: number, pacedP99: number, connections: number, up: number, down: number, daemons: number, errors: number }} Seen
+ *   requests a second, milliseconds, microseconds of processor time a request, requests a second and milliseconds at the load that is the same for all, connections a second, Gbit/s, the part of one processor that manycast's daemons took all together, and requests that failed
  */
 
 /**
@@ -40,8 +40,8 @@ export async function useWay(lab, way, seconds) {
     const up = await bulk(lab.run, targets[0], { seconds: seconds.bulk, down: false });
     const down = await bulk(lab.run, targets[0], { seconds: seconds.bulk, down: true });
     const errors = kept.errors + calm.errors + fresh.errors;
-    const { p50: pacedP50, p99: pacedP99 } = calm;
-    return { ...kept, pacedP50, pacedP99, connections: fresh.rate, up, down, daemons, errors };
+    const { rate: pacedRate, p50: pacedP50, p99: pacedP99 } = calm;
+    return { ...kept, pacedRate, pacedP50, pacedP99, connections: fresh.rate, up, down, daemons, errors };
   } finally {
     await undo?.();
   }

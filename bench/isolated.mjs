@@ -22,7 +22,7 @@ export async function runIsolated() {
   const child = spawn('unshare', argv, { stdio: 'inherit', env });
   // A terminal's Ctrl-C reaches those inside by itself, and they end in order.
   process.on('SIGINT', () => {});
-  process.on('SIGTERM', () => child.kill('SIGKILL'));
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill('SIGKILL'));
   const [code] = await once(child, 'exit');
   return code ?? 1;
 }

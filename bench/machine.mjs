@@ -1,10 +1,15 @@
 // What the figures were taken on, and how busy it was with other things.
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 
-/** The machine, for the report. `busy` is the share of its processors' time that others used in the second before. */
-export async function machineSeen() {
+/**
+ * The machine, for the report. `busy` is the share of its processors' time that others used in the second before, `commit` what was measured, `versions` of Debian's packages those that are there.
+ * @param {string[]} packages
+ */
+export async function machineSeen(packages) {
   const before = machineTicks();
   await delay(1000);
   const after = machineTicks();
@@ -15,8 +20,18 @@ export async function machineSeen() {
     kernel: release(),
     system: /PRETTY_NAME="(.*)"/.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'unknown',
     node: process.versions.node,
+    commit: said('git', ['describe', '--always', '--dirty']) || 'unknown',
+    versions: said('dpkg-query', ['-W', ...new Set(packages)])
+      .replaceAll('\t', ' ')
+      .split('\n'),
     busy: Number(((after.busy - before.busy) / (after.all - before.all)).toFixed(3)),
   };
+}
+
+/** What a command prints, whether it finds all that it was asked for or not. */
+function said(command, args) {
+  const directory = fileURLToPath(new URL('..', import.meta.url));
+  return (spawnSync(command, args, { cwd: directory, encoding: 'utf8' }).stdout ?? '').trim();
 }
 
 /**

@@ -10,16 +10,9 @@ import { removeNetworks } from './network.mjs';
 import { ensurePrograms } from './programs.mjs';
 import { markdownOf, publish, writeReport } from './report.mjs';
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    publish: { type: 'boolean', default: false },
-    only: { type: 'string', default: '' },
-    out: { type: 'string', default: fileURLToPath(new URL('../out/bench', import.meta.url)) },
-  },
-});
 const say = (text) => process.stderr.write(`bench: ${text}\n`);
 const casesDirectory = new URL('cases/', import.meta.url);
+const { values, pattern } = options();
 
 if (process.getuid?.() !== 0) {
   say('makes network namespaces with rivals in them, and needs root: sudo npm run bench');
@@ -37,21 +30,45 @@ if (process.getuid?.() !== 0) {
   process.exitCode = await runIsolated();
 }
 
+/** Ends with one line when they are not understood. */
+function options() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        quick: { type: 'boolean', default: false },
+        publish: { type: 'boolean', default: false },
+        only: { type: 'string', default: '' },
+        out: { type: 'string', default: fileURLToPath(new URL('../out/bench', import.meta.url)) },
+      },
+    });
+    if (values.publish && (values.quick || values.only !== ''))
+      throw new Error('--publish writes the page of the full run: not with --quick or --only');
+    return { values, pattern: new RegExp(values.only) };
+  } catch (error) {
+    say(error.message.split('\n')[0]);
+    return process.exit(2);
+  }
+}
+
 async function measureAll() {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
   const date = new Date().toISOString();
   const command = ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' ');
-  const run = { machine: await machineSeen(), date, command };
+  const programs = (await cases()).flatMap((each) => each.programs);
+  const run = { machine: await machineSeen(programs), date, command };
   const findings = [];
   for (const each of await cases()) {
     findings.push(await finding(each));
     // After each, so that an end halfway leaves what there is.
     writeReport(values.out, run, findings);
   }
-  if (values.publish) publish(fileURLToPath(new URL('../docs', import.meta.url)), run, findings);
+  const isWhole = findings.every(({ error }) => error === undefined);
+  if (values.publish && isWhole) publish(fileURLToPath(new URL('../docs', import.meta.url)), run, findings);
   process.stdout.write(markdownOf(run, findings));
   say(`written to ${values.out}`);
-  if (findings.some(({ error }) => error)) process.exitCode = 1;
+  if (isWhole) return;
+  if (values.publish) say('docs/benchmarks.md stays as it was: a case has failed');
+  process.exitCode = 1;
 }
 
 /** A case that fails says so in the report, and keeps no other from being measured. */
@@ -62,6 +79,7 @@ async function finding({ file, title, measure }) {
   tell(title);
   try {
     const measured = await measure({ quick: values.quick, say: tell, directory: values.out });
+    checkNumbers(measured);
     return { file, title, seconds: seconds(), ...measured };
   } catch (error) {
     tell(`failed: ${error.stack ?? error}`);
@@ -72,11 +90,16 @@ async function finding({ file, title, measure }) {
   }
 }
 
+/** What could not be read or divided is no figure. */
+function checkNumbers({ metrics, ratios }) {
+  for (const { name, metric = 'ratio', values: each } of [...metrics, ...ratios]) {
+    if (each.length === 0 || !each.every(Number.isFinite)) throw new Error(`${name}: ${metric}: no number in ${each}`);
+  }
+}
+
 /** Those that are asked for, in the order of their names. */
 async function cases() {
-  const files = readdirSync(casesDirectory).filter(
-    (file) => file.endsWith('.mjs') && new RegExp(values.only).test(file),
-  );
+  const files = readdirSync(casesDirectory).filter((file) => file.endsWith('.mjs') && pattern.test(file));
   return Promise.all(
     files.sort().map(async (file) => {
       const { title, programs, measure } = await import(new URL(file, casesDirectory).href);

@@ -1,7 +1,8 @@
 // The programs that manycast is compared with, and those that measure: Debian's packages, installed when root and missing.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
+import { withoutServices } from '../scripts/without-services.mjs';
 
 /** By what a package is known to be there, where it is not a program of its own name: other packages may bring it too. */
 const marks = {
@@ -33,7 +34,7 @@ export function ensurePrograms(packages, say) {
     return wanted;
   }
   say(`missing: ${wanted.join(', ')}. Installing: ${command.join(' ')}`);
-  withoutServices(() => {
+  withoutServices(services, () => {
     // A machine that never updated its lists knows no packages.
     if (run(command) !== 0 && run(['apt-get', 'update']) === 0) run(command);
     // One that this Debian does not know keeps no other out.
@@ -67,23 +68,6 @@ function isThere(mark) {
       return false;
     }
   });
-}
-
-/** Nobody who compares wants these daemons to run on this machine: what `install` brings is not started. */
-function withoutServices(install) {
-  // Asked by every package of Debian before it starts a service; 101 is no.
-  const policy = '/usr/sbin/policy-rc.d';
-  const mine = !existsSync(policy);
-  const enabled = (name) => spawnSync('systemctl', ['is-enabled', '--quiet', name], { stdio: 'ignore' }).status === 0;
-  const before = services.filter(enabled);
-  if (mine) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-  try {
-    install();
-  } finally {
-    if (mine) rmSync(policy);
-    const fresh = services.filter((name) => !before.includes(name) && enabled(name));
-    if (fresh.length > 0) run(['systemctl', 'disable', '--quiet', ...fresh]);
-  }
 }
 
 function run([command, ...args]) {

@@ -67,11 +67,12 @@ export function publish(docs, run, findings) {
 
 /** As in results.md, which also goes to the terminal; `plotsAt` is where the plots are, from there. */
 export function markdownOf({ machine, date, command }, findings, plotsAt = '') {
-  const { processor, processors, memoryGigabytes, system, kernel, node, busy } = machine;
+  const { processor, processors, memoryGigabytes, system, kernel, node, busy, commit, versions } = machine;
   return [
     `# Benchmarks, ${date}`,
-    `\`${command}\` on ${processors} × ${processor}, ${memoryGigabytes} GiB, ${system}, Linux ${kernel}, Node ${node}; before it began, ${Math.round(busy * 100)} % of the processors' time was others'.`,
-    'Medians, and in brackets the least and the most of the rounds.',
+    `\`${command}\` on ${processors} × ${processor}, ${memoryGigabytes} GiB, ${system}, Linux ${kernel}, Node ${node}, commit ${commit}; before it began, ${Math.round(busy * 100)} % of the processors' time was others'.`,
+    `Beside it: ${versions.join(', ')}.`,
+    'Medians, and in brackets the least and the most; the column *of* says of how many: rounds, or of the control plane agents and moves. Ratios are taken in each round, and are medians of those.',
     ...findings.flatMap((finding) => sectionOf(finding, plotsAt)),
   ]
     .join('\n\n')
@@ -86,8 +87,8 @@ function sectionOf({ title, seconds, error, metrics = [], ratios = [], plots = [
     ...(ratios.length > 0
       ? [
           table(
-            ['ratio', 'median of the rounds'],
-            ratios.map(({ name, values }) => [name, withSpread(values)]),
+            ['ratio', 'of', 'median of the rounds'],
+            ratios.map(({ name, values }) => [name, `${values.length}`, withSpread(values)]),
           ),
         ]
       : []),
@@ -105,9 +106,13 @@ function tableOf(metrics) {
     const found = metrics.find((each) => each.name === name && `${each.metric}, ${each.unit}` === column);
     return found ? withSpread(found.values) : '';
   };
+  const countsOf = (name) => {
+    const counts = metrics.filter((each) => each.name === name).map(({ values }) => values.length);
+    return [...new Set([Math.min(...counts), Math.max(...counts)])].join(' to ');
+  };
   return table(
-    ['', ...columns],
-    names.map((name) => [name, ...columns.map((column) => cell(name, column))]),
+    ['', 'of', ...columns],
+    names.map((name) => [name, countsOf(name), ...columns.map((column) => cell(name, column))]),
   );
 }
 

@@ -1,9 +1,10 @@
-// Everything `npm start` and `npm test` need, done or asked for in one line. Only what Node itself brings is imported here.
+// Everything `npm start` and `npm test` need, done or asked for in one line. Nothing is imported here that `npm ci` would have to bring.
 // `--test` also wants the programs that only the tests use.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { withoutServices } from './without-services.mjs';
 
 /** Debian's packages, with a program or a library of each by which it is known to be there. */
 const packages = {
@@ -64,6 +65,7 @@ function installSystemPackages() {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   // A machine that never updated its lists knows no packages.
   const installed = withoutServices(
+    services,
     () => run(install, env) === 0 || (run(['apt-get', 'update'], env) === 0 && run(install, env) === 0),
   );
   if (!installed) fail(`could not be installed: ${missing.join(', ')}`);
@@ -72,23 +74,6 @@ function installSystemPackages() {
 /** Without root and user namespaces the demo is one of group delivery, which asks nothing of the system. */
 function hasNamespaces() {
   return process.getuid() === 0 || spawnSync('unshare', ['-Urn', 'true'], { stdio: 'ignore' }).status === 0;
-}
-
-/** Nobody who runs tests wants an SSH server on this machine: what `install` brings is not started, now or with the machine. */
-function withoutServices(install) {
-  // Asked by every package of Debian before it starts a service; 101 is no.
-  const policy = '/usr/sbin/policy-rc.d';
-  const mine = !existsSync(policy);
-  const enabled = (name) => spawnSync('systemctl', ['is-enabled', '--quiet', name]).status === 0;
-  const before = services.filter(enabled);
-  if (mine) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-  try {
-    return install();
-  } finally {
-    if (mine) rmSync(policy);
-    const fresh = services.filter((name) => !before.includes(name) && enabled(name));
-    if (fresh.length > 0) run(['systemctl', 'disable', '--quiet', ...fresh]);
-  }
 }
 
 function installModules() {

@@ -22,8 +22,6 @@ const quickSizes = { real: [3, 8], simulated: [3, 8, 16] };
 const shareMax = 0.8;
 /** Each agent has work of its own, and hears each other: between linear and square. */
 const powerGuess = 1.5;
-/** How many a second an agent sends; one of three receives those of two. */
-const heartbeats = 20;
 const ports = [47_746, 47_747];
 const movingMsMax = 30_000;
 const pollMs = 10;
@@ -45,7 +43,8 @@ export async function measure({ quick, say }) {
     real.set(replicas, await measuredLab(replicas, quick ? { seconds: 2, moves: 2 } : { seconds: 8, moves: 6 }));
   }
   say('a process that only sends and receives datagrams');
-  const alone = await aloneCpu(quick ? { rounds: 1, seconds: 4 } : { rounds: 3, seconds: 8 });
+  const heartbeats = Math.round(median(real.get(3).idle.map(({ sent }) => sent)));
+  const alone = await aloneCpu(heartbeats, quick ? { rounds: 1, seconds: 4 } : { rounds: 3, seconds: 8 });
   const simulated = new Map();
   for (const replicas of sizes.simulated) {
     say(`${replicas} agents in virtual time`);
@@ -167,8 +166,8 @@ async function measuredLab(replicas, { seconds, moves: moveCount }) {
   }
 }
 
-/** Parts of one core that a process takes which only sends and receives as many datagrams as one of three agents. */
-async function aloneCpu({ rounds, seconds }) {
+/** Parts of one core that a process takes which only sends and receives as many datagrams as one of three agents: `heartbeats` a second, and those of two. */
+async function aloneCpu(heartbeats, { rounds, seconds }) {
   const program = fileURLToPath(new URL('../datagrams-alone.mjs', import.meta.url));
   const [own, others] = ports;
   const alone = [

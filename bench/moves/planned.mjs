@@ -21,7 +21,8 @@ export const plannedWays = {
   manycast,
   haproxy: (count) => haproxy(count, null),
   haproxyHardStop: (count) => haproxy(count, hardStopSeconds),
-  keepalivedStop,
+  keepalivedStop: (count) => keepalivedStop(count, {}),
+  tunedKeepalivedStop: (count) => keepalivedStop(count, { advertSeconds: 0.1 }),
 };
 
 function manycast(count) {
@@ -74,9 +75,9 @@ backend hosts
 `;
 }
 
-async function keepalivedStop(count) {
+async function keepalivedStop(count, how) {
   const pair = virtualAddressPair('stopped', { hosts: 2, ...clientSize }, (host, directory) =>
-    keepalived(host, directory, {}),
+    keepalived(host, directory, how),
   );
   try {
     await pair.isUp();
