@@ -84,12 +84,12 @@ class Machine implements Control {
     const incarnation = config.durable?.incarnation ?? config.newIncarnation;
     this.#rounds = createRounds(config.session, 2 * timers.deadMs);
     const membership = createMembership(node, peers, timers, start);
-    const { term, follow: name } = earlier;
+    const self = { node, timers, start, term: earlier.term, name: earlier.follow };
     this.#founders = earlier.founders;
     const held = (): Ledger | null => this.#parts?.register.held ?? usableLedger(config);
     const host = { node, boot: config.boot, copies: config.copies ?? false };
     const voters = createVoters({ node, incarnation, founders: () => this.#founders, membership, held });
-    const following = new Following({ node, voters, timers, membership, rounds: this.#rounds, start, term, name });
+    const following = new Following({ ...self, voters, held, membership, rounds: this.#rounds });
     this.#parts = {
       config: { ...config, incarnation },
       timers,

@@ -9,6 +9,7 @@ export function coordinate(parts: Parts, self: OwnState, now: number): void {
   if (!following.hasAuthority(now)) {
     lagging.clear();
     parts.probing.clear();
+    parts.proposals.forgetOffered();
     return;
   }
   register.count();
@@ -17,10 +18,8 @@ export function coordinate(parts: Parts, self: OwnState, now: number): void {
   if (held === null) {
     writeFirst(parts, author, self, now);
   } else if (held.term < following.term) {
-    if (!register.isBehind()) {
-      parts.succession.note(held, parts.share.known, now);
-      register.write(takenOver(held, author), []);
-    }
+    parts.succession.note(held, parts.share.known, now);
+    register.write(takenOver(held, author), []);
   } else if (compareVersions(register.committed(), versionOf(held)) === 0) {
     noteLagging(parts, held, now);
     const next = nextLedger(held, author, situationOf(parts, held, self, now));
@@ -52,7 +51,7 @@ function writeFirst(parts: Parts, author: Author, self: OwnState, now: number): 
   const { config, membership, register, timers } = parts;
   const heard = membership.others.filter((peer) => membership.heard(peer, now));
   const all = heard.length === membership.others.length;
-  if (register.isBehind() || (!all && now < config.start + timers.gatherMs)) return;
+  if (!all && now < config.start + timers.gatherMs) return;
   const members = [config.node, ...heard].filter((name) => !isLeaving(parts, self, name) && !isWitness(parts, name));
   if (members.length === 0) return;
   const policy = config.policy ?? parts.policies.of('strategy: equal');

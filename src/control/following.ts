@@ -1,4 +1,5 @@
 import type { Heartbeat } from '../wire/control-message.ts';
+import { compareVersions, type Ledger, versionOf } from '../wire/ledger.ts';
 import type { Membership } from './membership.ts';
 import type { Rounds } from './rounds.ts';
 import type { Timers } from './timers.ts';
@@ -11,6 +12,8 @@ export interface FollowingConfig {
   readonly membership: Membership;
   readonly rounds: Rounds;
   readonly start: number;
+  /** The ledger that this agent stores. */
+  readonly held: () => Ledger | null;
   /** From an earlier life. */
   readonly term: number;
   readonly name: string | null;
@@ -83,6 +86,23 @@ export class Following {
     return follow === this.#config.node && term === this.#term;
   }
 
+  /** The newest heartbeats of those that support this agent. */
+  supporters(): Heartbeat[] {
+    const { membership } = this.#config;
+    const heartbeats: Heartbeat[] = [];
+    for (const name of membership.others) {
+      const said = membership.newest(name);
+      if (said && this.isSupport(said)) heartbeats.push(said);
+    }
+    return heartbeats;
+  }
+
+  /** Somebody that supports this agent holds a newer ledger, which is to be adopted first: it may also name other voters. */
+  isBehind(): boolean {
+    const held = versionOf(this.#config.held());
+    return held.term !== this.#term && this.supporters().some((said) => compareVersions(said.held, held) > 0);
+  }
+
   /** What `sender` says may matter at once: who follows a coordinator that is heard waits for the word of that one. */
   concerns(sender: string): boolean {
     return this.#name === null || this.#name === this.#config.node || this.#name === sender;
@@ -107,9 +127,9 @@ export class Following {
     this.#follow(null, this.#term, now);
   }
 
-  /** This agent coordinates: a majority supported it a moment ago. */
+  /** This agent coordinates: a majority supported it a moment ago, and nobody that does holds a newer ledger. */
   hasAuthority(now: number): boolean {
-    return now < this.quorumAt(now) + this.#config.timers.authorityMs;
+    return now < this.quorumAt(now) + this.#config.timers.authorityMs && !this.isBehind();
   }
 
   /** When the newest own heartbeat was sent that a majority of the voters answered; -Infinity when none was. */
@@ -151,6 +171,8 @@ export class Following {
 
   #noteAnswer(sender: string, heartbeat: Heartbeat): void {
     const { node, voters, rounds } = this.#config;
+    // A vote that is withdrawn counts no more, as the ledger of who gave it is not waited for either.
+    if (!this.isSupport(heartbeat)) this.#answered.delete(sender);
     if (this.#name !== node || !this.isSupport(heartbeat) || !voters.counts(sender)) return;
     const round = heartbeat.heard.find((each) => each.name === node)?.round;
     const sentAt = round === undefined ? undefined : rounds.sentAt(round);
@@ -159,7 +181,8 @@ export class Following {
   }
 
   #noteAuthority(now: number): void {
-    if (this.hasAuthority(now)) this.#authoritySince = Math.min(this.#authoritySince, now);
+    if (this.isBehind()) this.#authoritySince = Number.POSITIVE_INFINITY;
+    else if (this.hasAuthority(now)) this.#authoritySince = Math.min(this.#authoritySince, now);
   }
 
   /**

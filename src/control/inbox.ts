@@ -95,7 +95,7 @@ export class Inbox {
     if (message.value.kind !== 'part') return message.value;
     const { content } = message.value;
     if (!expects(sender, content)) return this.refuse('part not expected');
-    const whole = this.#assembly.add(sender, message.value);
+    const whole = this.#assembly.add(sender, session, message.value);
     if (!whole.ok) return this.refuse('malformed');
     return whole.value ? { kind: content, value: whole.value } : null;
   }

@@ -100,6 +100,11 @@ export class Proposals {
     return true;
   }
 
+  /** Whoever wants something asks again: what was offered to this agent while it coordinated is not taken up when it does so later. */
+  forgetOffered(): void {
+    this.#offered.clear();
+  }
+
   /** The offered changes that `ledger` allows and does not say already, each proposed by somebody who knew the policy in force. */
   takeFor(ledger: Ledger): Change[] {
     const offered = [...this.#offered.values()];

@@ -1,4 +1,3 @@
-import type { Heartbeat } from '../wire/control-message.ts';
 import { compareVersions, type Ledger, noVersion, type Version, versionOf } from '../wire/ledger.ts';
 import type { Following } from './following.ts';
 import type { Membership } from './membership.ts';
@@ -18,10 +17,8 @@ export interface Register {
   count(): void;
   /** At a coordinator: the newest committed ledger of its term. */
   committed(): Version;
-  /** At a coordinator: what it committed last, or adopted before it has; no other ledger can be in force. None while it still looks for the newest one. */
+  /** At a coordinator: what it committed last in its term, or, of the first of these, the one adopted with the same content; no other ledger can be in force. None before: one that nobody here knows of may be adopted elsewhere. */
   basis(): Version;
-  /** A voter that supports this agent holds a newer ledger, which is to be adopted first. */
-  isBehind(): boolean;
   /** Members whose slots a ledger not yet committed gives away: they get no lease until it is. */
   readonly evicting: ReadonlySet<string>;
 }
@@ -39,15 +36,11 @@ export function createRegister(config: RegisterConfig): Register {
   const { node, incarnation, voters, membership, following } = config;
   let held = config.held;
   let committed = noVersion;
-  /** What was held before the first ledger of a term was written. */
-  let adopted = versionOf(held);
+  /** The first ledger written in a term, and the one that it repeats. */
+  let first = noVersion;
+  let adopted = noVersion;
   let evicting = new Set<string>();
 
-  const supporting = () => supportersOf(config);
-  const isBehind = () => {
-    const version = versionOf(held);
-    return supporting().some((said) => compareVersions(said.held, version) > 0);
-  };
   const mayAdopt = (sender: string, ledger: Ledger) => {
     if (following.name === sender) return ledger.term === following.term;
     const supports = membership.newest(sender)?.follow === node;
@@ -67,14 +60,17 @@ export function createRegister(config: RegisterConfig): Register {
       return true;
     },
     write(ledger, evicted) {
-      if (versionOf(held).term < ledger.term) adopted = versionOf(held);
+      if (versionOf(held).term < ledger.term) {
+        first = versionOf(ledger);
+        adopted = versionOf(held ?? ledger);
+      }
       held = ledger;
       evicting = new Set(evicted);
     },
     count() {
       const version = versionOf(held);
       if (version.term !== following.term || compareVersions(version, committed) === 0) return;
-      const storing = supporting().filter((said) => compareVersions(said.held, version) === 0);
+      const storing = following.supporters().filter((said) => compareVersions(said.held, version) === 0);
       const memories = new Set([incarnation, ...storing.map((said) => said.incarnation)]);
       // Whoever is elected by the former voters must find it among them; whoever is elected by the new ones holds it.
       const electorate = held && held.formerVoters.length > 0 ? held.formerVoters : voters.all;
@@ -84,21 +80,9 @@ export function createRegister(config: RegisterConfig): Register {
       evicting = new Set();
     },
     basis() {
-      if (following.name !== node || isBehind()) return noVersion;
-      if (committed.term === following.term) return committed;
-      return versionOf(held).term === following.term ? adopted : versionOf(held);
+      if (following.name !== node || committed.term !== following.term) return noVersion;
+      return compareVersions(committed, first) === 0 ? adopted : committed;
     },
     committed: () => (following.name === node && committed.term === following.term ? committed : noVersion),
-    isBehind,
   };
-}
-
-/** The newest heartbeats of those that support this agent in its term. */
-function supportersOf({ membership, following }: RegisterConfig): Heartbeat[] {
-  const heartbeats: Heartbeat[] = [];
-  for (const name of membership.others) {
-    const said = membership.newest(name);
-    if (said && following.isSupport(said)) heartbeats.push(said);
-  }
-  return heartbeats;
 }

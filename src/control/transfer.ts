@@ -18,11 +18,12 @@ export function partsOf(content: Part['content'], transfer: number, value: Uint8
 
 /** Puts parts together, one value at a time of each sender: a new transfer takes the place of an unfinished one. */
 export interface Assembly {
-  /** The whole value when this was its last missing part, null before. */
-  add(sender: string, part: Part): Result<Uint8Array | null>;
+  /** The whole value when this was its last missing part, null before. `session` is that of the life of the sender, which begins to count its transfers anew. */
+  add(sender: string, session: number, part: Part): Result<Uint8Array | null>;
 }
 
 interface Unfinished {
+  readonly session: number;
   readonly part: Part;
   readonly value: Uint8Array;
   readonly missing: Set<number>;
@@ -31,14 +32,14 @@ interface Unfinished {
 export function createAssembly(): Assembly {
   const unfinished = new Map<string, Unfinished>();
   return {
-    add(sender, part) {
+    add(sender, session, part) {
       const count = Math.ceil(part.length / partBytesMax);
       const expected = part.index === count - 1 ? part.length - part.index * partBytesMax : partBytesMax;
       if (part.index >= count || part.bytes.length !== expected) return refuse('part out of place');
       let open = unfinished.get(sender);
-      if (!open || open.part.transfer !== part.transfer || open.part.content !== part.content) {
+      if (open?.session !== session || open.part.transfer !== part.transfer || open.part.content !== part.content) {
         open = {
-          part,
+          ...{ session, part },
           value: new Uint8Array(part.length),
           missing: new Set(Array.from({ length: count }, (_, i) => i)),
         };

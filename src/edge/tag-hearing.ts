@@ -19,7 +19,7 @@ export function createTagHearing(peers: readonly string[], onTags: OnTags): (hea
     const message = decodeMessage(body);
     if (!message.ok || message.value.kind !== 'part') return;
     if (message.value.content !== 'tags' || message.value.length > tagsBytesMax) return;
-    const whole = assembly.add(sender, message.value);
+    const whole = assembly.add(sender, session, message.value);
     const said = whole.ok && whole.value ? decodeTags(whole.value) : null;
     if (said?.ok) onTags(sender, session, said.value);
   };

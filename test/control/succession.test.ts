@@ -34,7 +34,7 @@ function elected({ names = ['r1', 'r2', 'r3'], lists = {}, bornAt = 0 }: Electio
   const rounds = createRounds(1, 10_000);
   const self = { node: 'r2', incarnation: 1, held: () => null, founders: () => voters };
   const config = { node: 'r2', timers, membership, voters: createVoters({ ...self, membership }) };
-  const following = new Following({ ...config, rounds, start: 0, term: formerTerm, name: null });
+  const following = new Following({ ...config, rounds, held: () => null, start: 0, term: formerTerm, name: null });
   const succession = new Succession({ ...config, following });
   let said = 0;
   const hear = (sender: string, more: Partial<Heartbeat>, at: number) => {
@@ -119,8 +119,9 @@ test.each([
 test('what was known of one is no longer in the next term', () => {
   const { succession, ledger, waitFor, hear, following } = elected();
   succession.note(ledger, ledger, electedAt);
-  hear('r3', { term: formerTerm + 2 }, electedAt + 1);
-  following.step(electedAt + 1, true);
+  const later = electedAt + timers.silenceMs;
+  hear('r3', { term: formerTerm + 2 }, later);
+  following.step(later, true);
   expect(following.term).toBe(formerTerm + 3);
   expect(waitFor('r1')).toBe(Number.POSITIVE_INFINITY);
 });

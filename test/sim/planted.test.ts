@@ -23,7 +23,7 @@ const planted: readonly (readonly [string, number, readonly (keyof typeof invari
   ['stale-answer-counts', 1, ['release', 'oneTaker']],
   ['successor-too-early', 28, ['release', 'oneTaker']],
   ['uncommitted-ledger-acted-on', 13, ['oneMap', 'oneTaker']],
-  ['vote-not-persisted', 27, ['oneMap', 'oneTaker', 'liveness']],
+  ['vote-not-persisted', 130, ['oneMap', 'oneTaker', 'liveness']],
 ];
 
 /** Seeds tried beside the known one. */
