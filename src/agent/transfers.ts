@@ -58,7 +58,7 @@ export async function openTransfers(options: TransferOptions): Promise<Transfers
   );
   const giving = new Giving(ports, holderApplications(endpoint), Math.floor(clock.now()) >>> 0);
   const taking = new Taking({ ...ports, ...takingPorts(options, hold) }, takerApplications(endpoint));
-  const receive = receiver(giving, taking);
+  const receive = receiver(giving, taking, options.onFailure);
   try {
     links = await openPeerLinks({
       ...{ tls: options.tls, cluster: options.cluster, node },
@@ -92,7 +92,11 @@ export async function openTransfers(options: TransferOptions): Promise<Transfers
  * Hands what a peer says to the end that it concerns. What is no message ends nothing: the peer has proven its name, and a version of tomorrow may say more. Resolves when
  * the next may be read.
  */
-function receiver(giving: Giving, taking: Taking): (peer: string, bytes: Uint8Array) => Promise<void> {
+function receiver(
+  giving: Giving,
+  taking: Taking,
+  onFailure: (error: unknown) => void,
+): (peer: string, bytes: Uint8Array) => Promise<void> {
   let underWay = 0;
   return async (peer, bytes) => {
     const message = decodeTransfer(bytes);
@@ -101,9 +105,12 @@ function receiver(giving: Giving, taking: Taking): (peer: string, bytes: Uint8Ar
     if (value.kind === 'held' || value.kind === 'ready' || value.kind === 'undecided')
       return giving.receive(peer, value);
     underWay += bytes.length;
-    const done = taking.receive(peer, value).finally(() => {
-      underWay -= bytes.length;
-    });
+    const done = taking
+      .receive(peer, value)
+      .catch(onFailure)
+      .finally(() => {
+        underWay -= bytes.length;
+      });
     if (underWay > underWayBytesMax) await done;
   };
 }

@@ -86,7 +86,7 @@ export function decodeTransfer(bytes: Uint8Array): Result<TransferMessage> {
   });
 }
 
-/** As the field of a message takes it. */
+/** As the field of a message takes it; never empty, which would be none. */
 export function refusalOf(reason: string): string {
-  return oneLine(reason, refusalCharactersMax);
+  return oneLine(reason, refusalCharactersMax) || 'no reason given';
 }

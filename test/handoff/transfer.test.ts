@@ -232,6 +232,13 @@ describe('a transfer', () => {
     expect(log).toContain('b ends socket 1005');
   });
 
+  test('that an application refuses for no reason stays, and the next moves', async () => {
+    adopting.set(1, refuse(''));
+    expect(await give(1)).toEqual(['no reason given']);
+    expect(whoGoesOn(1)).toEqual(['a']);
+    expect(await give(2)).toEqual([null]);
+  });
+
   test('leaves out those that should go alone, and says so', async () => {
     busy.add(2);
     const given = giving.give('b', [1, 2, 3].map(flowOf));
