@@ -27,9 +27,7 @@ export function joinSegment(
 ): Segment {
   const names = new Map(Object.entries(control.peers).map(([name, address]) => [address, name]));
   const own = defined(control.peers[node], 'the checked address of this node');
-  // Elsewhere nobody would answer for a peer's address, and silence would say nothing.
-  const onSegment = hasAddress(service.device, own);
-  let index = interfaceIndex(service.device);
+  let index = 0;
   let link: LinkSocket | null = null;
   const arp = createArpResponder(service, () => link, {
     onReply(from) {
@@ -37,38 +35,42 @@ export function joinSegment(
       if (peer !== undefined) onAlive(peer);
     },
   });
-  link = openPacketSocket(service.device, arpEtherType, arp.onFrame);
-  arp.announce(link);
 
   /** A device that was removed and is back has another index, and the socket of the old one hears nothing. */
-  function current(): LinkSocket | null {
+  function current(): LinkSocket {
     const now = interfaceIndex(service.device);
-    if (now !== index) {
-      void link?.close();
-      link = openPacketSocket(service.device, arpEtherType, arp.onFrame);
-      index = now;
-    }
+    if (link && now === index) return link;
+    void link?.close();
+    link = openPacketSocket(service.device, arpEtherType, arp.onFrame);
+    index = now;
     return link;
   }
 
-  function send(use: (socket: LinkSocket) => void): void {
+  function attempt(work: () => void): void {
     try {
-      const socket = current();
-      if (socket) use(socket);
+      work();
     } catch (error) {
       log.warn(`on ${service.device}: ${messageOf(error)}`);
     }
   }
 
+  const announce = (): void => attempt(() => arp.announce(current()));
+
+  function probe(peers: readonly string[]): void {
+    // Elsewhere nobody would answer for a peer's address, and silence would say nothing.
+    const onSegment = hasAddress(service.device, own);
+    for (const peer of peers) {
+      const address = control.peers[peer];
+      if (address === undefined || !onSegment) onAlive(peer);
+      else arp.ask(current(), addressOf(own), addressOf(address));
+    }
+  }
+
+  current();
+  announce();
   return {
-    announce: () => send((socket) => arp.announce(socket)),
-    probe(peers: readonly string[]): void {
-      for (const peer of peers) {
-        const address = control.peers[peer];
-        if (address === undefined || !onSegment) onAlive(peer);
-        else send((socket) => arp.ask(socket, addressOf(own), addressOf(address)));
-      }
-    },
+    announce,
+    probe: (peers) => attempt(() => probe(peers)),
     close: async () => link?.close(),
   };
 }

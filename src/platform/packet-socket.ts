@@ -2,7 +2,7 @@ import { networkInterfaces } from 'node:os';
 import { type MacAddress, macFromBytes } from '../base/mac.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import type { LinkSocket } from '../ports/link-socket.ts';
-import { bind, close, ioctl, linux, readable, receive, send, socket } from './libc.ts';
+import { bind, close, deviceAddresses, errnoOf, ioctl, linux, readable, receive, send, socket } from './libc.ts';
 
 /** The largest frame read: what this project reads from a link (ARP) is far shorter. */
 const frameBytesMax = 2048;
@@ -25,8 +25,13 @@ export function interfaceAddress(device: string): string | undefined {
   return networkInterfaces()[device]?.find((each) => each.family === 'IPv4')?.address;
 }
 
+/** Also of a device that is down, or has no carrier. */
 export function hasAddress(device: string, address: string): boolean {
-  return networkInterfaces()[device]?.some((each) => each.address === address) ?? false;
+  return (
+    deviceAddresses()
+      .get(device)
+      ?.some((each) => each.startsWith(`${address}/`)) ?? false
+  );
 }
 
 /**
@@ -35,7 +40,8 @@ export function hasAddress(device: string, address: string): boolean {
  */
 export function openPacketSocket(device: string, etherType: number, onFrame: (frame: Uint8Array) => void): LinkSocket {
   const address = linkAddress(interfaceIndex(device), etherType);
-  const fd = socket(linux.AF_PACKET, linux.SOCK_RAW, networkOrder(etherType));
+  const mac = interfaceMac(device);
+  const fd = socket(linux.AF_PACKET, linux.SOCK_RAW | linux.SOCK_NONBLOCK, networkOrder(etherType));
   try {
     bind(fd, address);
   } catch (error) {
@@ -57,8 +63,14 @@ export function openPacketSocket(device: string, etherType: number, onFrame: (fr
   }
 
   return {
-    mac: interfaceMac(device),
-    send: (frame) => send(fd, frame, address),
+    mac,
+    send(frame: Uint8Array): void {
+      try {
+        send(fd, frame, address);
+      } catch (error) {
+        if (errnoOf(error) === null) throw error;
+      }
+    },
     close: () => incoming.close(),
   };
 }

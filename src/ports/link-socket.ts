@@ -4,6 +4,7 @@ import type { MacAddress } from '../base/mac.ts';
 export interface LinkSocket {
   /** The device's own address. */
   readonly mac: MacAddress;
+  /** What the device cannot send now is lost, as frames are. */
   send(frame: Uint8Array): void;
   close(): Promise<void>;
 }
