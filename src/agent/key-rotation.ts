@@ -18,6 +18,10 @@ import {
 export const rotationRoundMs = 1000;
 /** What a peer told longer ago says nothing of now. */
 const lateMs = 3500;
+/** Rotations that a member may have missed. A number further ahead of all that is known here was not reached by counting. */
+const numberStepMax = 1000;
+/** Larger ones are not read. */
+const numberMax = 999_999_999;
 /** Datagrams under an old key may be on their way, and files be read late, for much less than this. */
 const graceMs = 3000;
 
@@ -95,10 +99,11 @@ export class KeyRotation {
 
   /** Called every `rotationRoundMs`. */
   round(): void {
+    const revoked = this.#parts.revoked();
+    if (revoked.includes(this.#parts.node)) return;
+    this.#attempt(() => this.#begin(revoked));
+    // Also where no key can be made: those that are removed leave room for one.
     this.#attempt(() => {
-      const revoked = this.#parts.revoked();
-      if (revoked.includes(this.#parts.node)) return;
-      this.#begin(revoked);
       this.#use();
       this.#remove();
       this.#announce();
@@ -124,18 +129,22 @@ export class KeyRotation {
     };
   }
 
-  /** The coordinator makes a key when somebody is revoked who knows all there are. */
+  /** The coordinator makes a key when somebody is revoked who knows all there are. Throws when there can be none more. */
   #begin(revoked: readonly string[]): void {
     const { coordinates, path, log, peers } = this.#parts;
     const ring = this.#ring();
-    const known = this.#rotation?.covers ?? [];
+    const covered = this.#rotation?.covers ?? [];
     // Who has a new certificate has been given the keyring anew.
-    const covers = known.filter((name) => revoked.includes(name));
-    if (this.#rotation && covers.length < known.length) this.#remember({ ...this.#rotation, covers });
+    const covers = covered.filter((name) => revoked.includes(name));
+    if (this.#rotation && covers.length < covered.length) this.#remember({ ...this.#rotation, covers });
     const uncovered = revoked.filter((name) => peers.includes(name) && !covers.includes(name));
     if (uncovered.length === 0 || !coordinates()) return;
-    const ids = [...ring.keys.keys(), ...[...this.#told.values()].flatMap(({ said }) => said.ids)];
-    const id = `r${Math.max(0, ...ids.map(numberOf)) + 1}-${randomBytes(4).toString('hex')}`;
+    if (ring.keys.size >= announcedKeysMax) throw new Error(`it has ${ring.keys.size} keys already`);
+    const told = peers.flatMap((name) => (revoked.includes(name) ? [] : (this.#lately(name)?.ids ?? [])));
+    const known = this.#newestNumber(ring);
+    const number = 1 + Math.max(known, ...told.map(numberOf).filter((each) => each <= known + numberStepMax));
+    if (number > numberMax) throw new Error('the numbers of its keys are used up');
+    const id = `r${number}-${randomBytes(4).toString('hex')}`;
     addKeyAs(path, id, freshSecret());
     log.warn(
       { key: id },
@@ -203,8 +212,11 @@ export class KeyRotation {
   #take(giver: string, gift: Gift): void {
     const { node, path, log } = this.#parts;
     if (gift.to !== node || !Buffer.from(gift.recipientKey).equals(this.#own.publicKey)) return;
-    const { keys } = this.#ring();
-    if (keys.has(gift.id) || numberOf(gift.id) < Math.max(1, numberOf(this.#rotation?.id ?? ''))) return;
+    const ring = this.#ring();
+    const { keys } = ring;
+    const number = numberOf(gift.id);
+    if (keys.has(gift.id) || number < Math.max(1, numberOf(this.#rotation?.id ?? ''))) return;
+    if (number > this.#newestNumber(ring) + numberStepMax) return;
     if (keys.size >= announcedKeysMax) throw new Error(`it has ${keys.size} keys already`);
     const secret = openKey(gift, this.#own, this.#context(giver, node, gift.id));
     if (!secret) return;
@@ -227,6 +239,11 @@ export class KeyRotation {
   #lately(name: string): Announcement | null {
     const told = this.#told.get(name);
     return told && this.#parts.clock.now() < told.at + lateMs ? told.said : null;
+  }
+
+  /** Of all rotations that this agent has seen. */
+  #newestNumber({ keys }: Ring): number {
+    return Math.max(...[this.#rotation?.id ?? '', ...keys.keys()].map(numberOf));
   }
 
   /** As it is on disk; a newer key in it, whoever has put it there, begins a rotation here. */

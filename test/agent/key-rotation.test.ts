@@ -5,7 +5,7 @@ import pino from 'pino';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { KeyRotation, rotationRoundMs } from '../../src/agent/key-rotation.ts';
 import { defined } from '../../src/base/assert.ts';
-import { addKeyAs, keyNames, newKeyring, readKeys, useKey } from '../../src/platform/keyring.ts';
+import { addKeyAs, keyNames, newKeyring, readKeys, removeKey, useKey } from '../../src/platform/keyring.ts';
 import { decodeKeyringMessage, encodeKeyringMessage } from '../../src/wire/keyring-message.ts';
 import { createMemoryStore } from './memory-store.ts';
 
@@ -81,6 +81,13 @@ class Cluster {
     };
     return Object.fromEntries(names.map((name) => [name, shown(name)]));
   }
+}
+
+/** The largest number that is read: whoever counts on from it is not understood. */
+const farAhead = 'r999999999-00000000';
+
+function announcementOf(id: string): Uint8Array {
+  return encodeKeyringMessage({ kind: 'announcement', ids: [id], use: 'k1', publicKey: new Uint8Array(32).fill(9) });
 }
 
 let cluster: Cluster;
@@ -189,6 +196,64 @@ describe('the keyring', () => {
     cluster.run(20);
     const ids = ['r1', 'r2', 'r3', 'r4'].map((name) => keyNames(pathOf(name)));
     expect(ids).toEqual(ids.map(() => ({ use: 'r1-bbbbbbbb', names: ['r1-bbbbbbbb'] })));
+  });
+
+  test('is changed whatever number the revoked one had announced', () => {
+    cluster.run(5);
+    cluster.away.add('r4');
+    for (const name of ['r1', 'r2', 'r3']) cluster.agents.get(name)?.hear('r4', announcementOf(farAhead));
+    cluster.revoked = ['r4'];
+    cluster.run(15);
+    expect(cluster.rings()).toEqual({ r1: 'r1*', r2: 'r1*', r3: 'r1*', r4: 'k1*' });
+  });
+
+  test('is changed whatever number another member announces', () => {
+    cluster.run(5);
+    cluster.away.add('r3');
+    cluster.revoked = ['r4'];
+    for (let i = 0; i < 15; i++) {
+      cluster.agents.get('r1')?.hear('r3', announcementOf(farAhead));
+      cluster.run(1);
+    }
+    expect(cluster.rings()).toMatchObject({ r1: 'k1 r1*', r2: 'k1 r1*' });
+  });
+
+  test('is changed whatever key the revoked one had given to the others', () => {
+    addKeyAs(pathOf('r4'), farAhead, new Uint8Array(32).fill(9));
+    cluster.run(10);
+    expect(cluster.gifts).toContain('r4 to r1');
+    expect(cluster.rings()).toMatchObject({ r1: 'k1*', r2: 'k1*', r3: 'k1*' });
+    cluster.revoked = ['r4'];
+    cluster.run(15);
+    expect(cluster.rings()).toMatchObject({ r1: 'r1*', r2: 'r1*', r3: 'r1*' });
+  });
+
+  test('takes the newest key also from members that have seen some rotations more', () => {
+    cluster.run(5);
+    for (const name of ['r1', 'r2']) addKeyAs(pathOf(name), 'r900-aaaaaaaa', new Uint8Array(32).fill(1));
+    cluster.run(15);
+    for (const name of names) expect(keyNames(pathOf(name))).toMatchObject({ use: 'r900-aaaaaaaa' });
+  });
+
+  test('gets no key while it has as many as can be told of, and one when there is room', () => {
+    cluster.run(5);
+    for (let i = 2; i <= 8; i++) addKeyAs(pathOf('r1'), `k${i}`, new Uint8Array(32).fill(i));
+    cluster.revoked = ['r4'];
+    cluster.run(10);
+    expect(keyNames(pathOf('r1')).names).toHaveLength(8);
+    expect(cluster.agents.get('r1')?.status().problem).toBe('it has 8 keys already');
+    removeKey(pathOf('r1'), 'k8');
+    cluster.run(15);
+    expect(cluster.rings()).toEqual({ r1: 'r1*', r2: 'r1*', r3: 'r1*', r4: 'k1*' });
+  });
+
+  test('gets no key whose number nobody could read, and its own go on being told of', () => {
+    for (const name of names) addKeyAs(pathOf(name), farAhead, new Uint8Array(32).fill(9));
+    cluster.run(5);
+    cluster.revoked = ['r4'];
+    cluster.run(15);
+    for (const name of ['r1', 'r2', 'r3']) expect(keyNames(pathOf(name))).toEqual({ use: farAhead, names: [farAhead] });
+    expect(cluster.agents.get('r1')?.status().problem).toBe('the numbers of its keys are used up');
   });
 
   test('is a person to change as well: what they choose to sign with stays', () => {
