@@ -100,16 +100,15 @@ async function assemble(
   closers.push(() => network.close());
   const { host, segment, flows, resets, service, group } = role.witness
     ? { ...witnessHost(), resets: noResets, service: configured, group: null }
-    : await replicaHost(config, configured, store, log, closers, () => driver);
-  taken.host = host;
-  closers.push(() => segment.close());
+    : await replicaHost(config, configured, store, log, closers, taken, () => driver);
   const { dataPlane, adopted } = host;
 
   const policyFile = watchPolicy(config, partition, log, (policy) => driver?.propose({ kind: 'policy', policy }));
   closers.push(() => policyFile.close());
   const channelParts = { keyring: readKeyring(config.control.keyring), store, network, clock };
   const channel = openWatchedChannel(config, { ...channelParts, ...saidOf(() => driver) }, log);
-  closers.push(() => channel.close(), watchKeyring(config.control.keyring, channel, log));
+  closers.push(() => channel.close());
+  closers.push(watchKeyring(config.control.keyring, channel, log));
   const joins = role.witness ? noJoins : joinsOf(config, service, log);
   closers.push(() => joins.close());
   const control = createControl({
@@ -219,10 +218,12 @@ async function replicaHost(
   store: StateStore,
   log: Logger,
   closers: Closers,
+  taken: { host: TakenHost | null },
   driver: () => Driver | null,
 ): Promise<ReplicaHost> {
   if (config.delivery === 'group') {
     const group = groupHost(configured);
+    taken.host = group.host;
     return { ...group, resets: noResets, service: configured, group };
   }
   // Before the rules that need somebody to listen.
@@ -230,7 +231,9 @@ async function replicaHost(
   closers.push(() => resets.close());
   const service = resets.group === null ? configured : { ...configured, resetGroup: resets.group };
   const host = await takeHost(service, groupOf(config), store);
+  taken.host = host;
   const segment = joinSegment(config, service, log, (peer) => driver()?.alive(peer));
+  closers.push(() => segment.close());
   return { host, segment, flows: openFlowTable(service.address), resets, service, group: null };
 }
 

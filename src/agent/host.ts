@@ -76,7 +76,6 @@ export function watchHost(
     look();
     cancel = monotonicClock.wakeAt(monotonicClock.now() + lookMs, lookAgain);
   }
-  lookAgain();
   const events = openKernelEvents({
     onRuleset: (by) => {
       log.debug({ by }, 'another program changed the nftables rule set');
@@ -85,6 +84,7 @@ export function watchHost(
     onAddresses: look,
     onFailure: (error) => log.error({ err: error }, `the kernel's events are not read any more: ${messageOf(error)}`),
   });
+  lookAgain();
   return () => {
     cancel();
     return events.close();

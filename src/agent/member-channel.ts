@@ -50,11 +50,6 @@ export function openMemberChannel(config: MemberConfig, parts: MemberChannelPart
     onKeyring: (sender, body) => rotation?.hear(sender, body),
     onNewSession: (peer) => introductions?.greet(peer),
   });
-  if (signatures) {
-    introductions = startIntroductions({
-      ...{ network, clock, peers, introduction: () => channel.introduction(), onRound: () => signatures.look() },
-    });
-  }
   // Where unsigned messages are heard nobody is kept out by a key.
   if (signatures && config.control.signatures === 'required') {
     rotation = new KeyRotation({
@@ -66,6 +61,11 @@ export function openMemberChannel(config: MemberConfig, parts: MemberChannelPart
       revoked: () => signatures.status().revoked,
       heard: () => thoseThere(config, view()),
       coordinates: () => view()?.coordinator === config.node,
+    });
+  }
+  if (signatures) {
+    introductions = startIntroductions({
+      ...{ network, clock, peers, introduction: () => channel.introduction(), onRound: () => signatures.look() },
     });
   }
   const rounds = repeat(clock, () => rotation?.round());
@@ -147,7 +147,13 @@ export function openWatchedChannel(
           () => channel.look(),
         );
   const revokedSerials = revocations.serials;
-  const channel: MemberChannel = openMemberChannel(config, { ...parts, revokedSerials, now: () => Date.now() }, log);
+  let channel: MemberChannel;
+  try {
+    channel = openMemberChannel(config, { ...parts, revokedSerials, now: () => Date.now() }, log);
+  } catch (error) {
+    revocations.close();
+    throw error;
+  }
   return {
     ...channel,
     close(): void {

@@ -1,5 +1,8 @@
 import pino from 'pino';
 
+/** What a start that failed has left open keeps the process no longer than this. */
+const failedMs = 1000;
+
 /** What runs until it is signalled. */
 interface Daemon {
   /** Leaves in order. */
@@ -20,7 +23,10 @@ export async function runDaemon(
     log.fatal({ err: error }, onFault);
     process.exit(1);
   });
-  const daemon = await start(log);
+  const daemon = await start(log).catch((error: unknown) => {
+    setTimeout(() => process.exit(1), failedMs).unref();
+    throw error;
+  });
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     for (const each of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(each, resolve);
   });
