@@ -114,17 +114,18 @@ export class DatagramApplication {
 
   /** Null when it is not what was named. */
   #taken(port: number, number: number): number | null {
+    let descriptor: number | null = null;
     try {
-      const descriptor = this.#channel?.take(number) ?? null;
+      descriptor = this.#channel?.take(number) ?? null;
       if (descriptor === null) return null;
       if (udpPortOf(descriptor) === port) {
         onlyOwnGroups(descriptor);
         return descriptor;
       }
-      close(descriptor);
     } catch {
       // Said below.
     }
+    if (descriptor !== null) close(descriptor);
     this.#shares.onComplaint(`sdk: an application passed something else than its socket of UDP on port ${port}`);
     return null;
   }

@@ -102,9 +102,10 @@ export class SdkApplication {
     else this.#socket.destroy();
   }
 
-  /** It is gone: whatever it was asked is answered so. */
+  /** It is gone, or cut off: whatever it was asked is answered so. */
   end(): void {
     this.#channel?.close();
+    this.#socket.destroy();
     for (const answered of [...this.#asked.values()]) answered(gone);
     for (const calmed of [...this.#calming.values()]) calmed([]);
   }

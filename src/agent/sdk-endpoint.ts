@@ -222,8 +222,14 @@ function serve(socket: Socket, applications: Applications, options: SdkEndpointO
 
   function join(token: string): void {
     const joined = applications.ofToken(token);
-    if (joined) joined.join(socket);
-    else refuse('no application has that token');
+    try {
+      if (joined) joined.join(socket);
+      else refuse('no application has that token');
+    } catch (error) {
+      // It tries again, with two new connections.
+      joined?.end();
+      refuse(messageOf(error));
+    }
   }
 
   socket.on('data', (chunk) => {

@@ -3,6 +3,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, stat
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import koffi from 'koffi';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openSdkEndpoint, type SdkEndpoint, type SdkEndpointOptions } from '../../src/agent/sdk-endpoint.ts';
 import type { TcpFlow } from '../../src/base/tcp-flow.ts';
@@ -75,8 +76,7 @@ async function application(ports: readonly number[] = [port]): Promise<RawApplic
   say({ type: 'hello', version: 1, ports });
   const { token, ...welcome } = await next();
   expect(welcome).toEqual({ type: 'welcome', version: 1, node: 'r1' });
-  const greeting = `${JSON.stringify({ type: 'descriptors', token })}\n`;
-  const descriptors = connectDescriptorChannel(path, new TextEncoder().encode(greeting));
+  const descriptors = descriptorsOf(token);
   await until(() => ports.every((each) => endpoint.ports().includes(each)));
   const close = (): void => {
     descriptors.close();
@@ -85,11 +85,28 @@ async function application(ports: readonly number[] = [port]): Promise<RawApplic
   return { descriptors, say, next, close };
 }
 
+/** The second connection of the application that was given the token. */
+function descriptorsOf(token: unknown): DescriptorChannel {
+  const greeting = `${JSON.stringify({ type: 'descriptors', token })}\n`;
+  return connectDescriptorChannel(path, new TextEncoder().encode(greeting));
+}
+
 async function until(what: () => boolean): Promise<void> {
   for (let i = 0; !what(); i++) {
     if (i > 1000) throw new Error(`not so: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+}
+
+/** From now on this process can open nothing; what is returned lets it again. */
+function forbidDescriptors(): () => void {
+  const RLIMIT_NOFILE = 7;
+  const library = koffi.load('libc.so.6');
+  const set = library.func('int setrlimit(int resource, void *limits)');
+  const before = new BigUint64Array(2);
+  library.func('int getrlimit(int resource, void *limits)')(RLIMIT_NOFILE, before);
+  set(RLIMIT_NOFILE, BigUint64Array.of(3n, before[1] ?? 0n));
+  return () => set(RLIMIT_NOFILE, before);
 }
 
 function openCount(): number {
@@ -177,6 +194,41 @@ describe('an application is cut off with a reason that', () => {
     await until(() => complaints.length > 0);
     expect(complaints[0]).toBe('sdk: more than 128 connections');
   });
+});
+
+test('an application whose second connection cannot be kept is cut off, and the next is heard', async () => {
+  const { write, next, closed } = rawConnection();
+  write(`${JSON.stringify({ type: 'hello', version: 1, ports: [port] })}\n`);
+  const { token } = await next();
+  const before = openCount();
+  const second = rawConnection();
+  await until(() => openCount() === before + 2);
+  const restore = forbidDescriptors();
+  try {
+    second.write(`${JSON.stringify({ type: 'descriptors', token })}\n`);
+    await Promise.all([closed, second.closed]);
+  } finally {
+    restore();
+  }
+  expect(complaints).toEqual([expect.stringMatching(/^sdk: fcntl failed: E/)]);
+  (await application()).close();
+});
+
+test('an application that passes a file for its socket of UDP is cut off, and the file is closed', async () => {
+  const { write, next, closed } = rawConnection();
+  write('{"type":"datagrams","version":1}\n');
+  const descriptors = descriptorsOf((await next()).token);
+  expect(await next()).toEqual({ type: 'joined' });
+  const before = openCount();
+  const file = openSync('/dev/null', 'r');
+  const descriptor = await descriptors.pass(file);
+  closeSync(file);
+  write(`${JSON.stringify({ type: 'receives', port, descriptor, hasSessions: false })}\n`);
+  await closed;
+  expect(complaints).toEqual([`sdk: an application passed something else than its socket of UDP on port ${port}`]);
+  // Both ends of its first connection, and this end of the second.
+  await until(() => openCount() === before - 3);
+  descriptors.close();
 });
 
 describe('freezing', () => {
