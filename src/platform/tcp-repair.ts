@@ -81,16 +81,22 @@ export function exportSocket(descriptor: number): Result<SocketImage> {
   const queues = Math.max(queued(descriptor, SIOCINQ), queued(descriptor, SIOCOUTQ));
   if (queues > queueBytesMax) return refuse(tooLong(queues));
   enterRepair(descriptor);
-  // After that: should this process die in between, the application finds the connection in repair mode, and not deaf.
-  deafen(descriptor);
-  const { send } = readWindow(descriptor);
-  let frozen: Result<SocketImage> | null = null;
+  let undo = (): void => leave(descriptor);
   try {
+    // After that: should this process die in between, the application finds the connection in repair mode, and not deaf.
+    deafen(descriptor);
+    undo = () => {
+      hearAgain(descriptor);
+      leave(descriptor);
+    };
+    const { send } = readWindow(descriptor);
+    undo = () => goOn(descriptor, send);
     const unsentBytes = silence(descriptor);
-    frozen = readFrozen(descriptor, { send, unsentBytes });
+    const frozen = readFrozen(descriptor, { send, unsentBytes });
+    if (frozen.ok) undo = () => {};
     return frozen;
   } finally {
-    if (!frozen?.ok) goOn(descriptor, send);
+    undo();
   }
 }
 

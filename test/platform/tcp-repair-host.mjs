@@ -5,7 +5,8 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect, createServer, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { close, getsockopt, linux } from '../../dist/platform/libc.js';
+import { isInRepair } from '../../dist/platform/descriptor-passing.js';
+import { close, getsockopt, linux, setsockopt } from '../../dist/platform/libc.js';
 import {
   closeSilently,
   descriptorOf,
@@ -17,6 +18,7 @@ import {
 } from '../../dist/platform/tcp-repair.js';
 
 const SO_BUF_LOCK = 72;
+const SO_LOCK_FILTER = 44;
 
 const cases = {
   denied: async () => {
@@ -43,6 +45,22 @@ const cases = {
     const reasons = [ours, theirs].map(({ accepted }) => exportSocket(descriptorOf(accepted)).reason);
     ours.client.write('still heard');
     return { reasons, heard: await read(ours.accepted), closed: descriptorOf(destroyed(both.accepted)) };
+  },
+  async locked() {
+    const { client, accepted } = await connection('127.0.0.1');
+    const fd = descriptorOf(accepted);
+    // From now on nobody may attach a filter.
+    setsockopt(fd, linux.SOL_SOCKET, SO_LOCK_FILTER, Uint8Array.of(1, 0, 0, 0));
+    let refused = null;
+    try {
+      exportSocket(fd);
+    } catch ({ message }) {
+      refused = message;
+    }
+    const inRepair = isInRepair(fd);
+    client.write('to the server');
+    accepted.write('to the client');
+    return { refused, inRepair, heard: [await read(accepted, 13), await read(client, 13)] };
   },
   async thaw() {
     const { client, accepted, server, port } = await connection('127.0.0.1');

@@ -48,6 +48,14 @@ test('a half-closed connection is refused with the reason, and goes on', () => {
   expect(said('halfClosed')).toEqual({ reasons, heard: 'still heard', closed: null });
 });
 
+test('a connection that cannot be cut off goes on as it was', () => {
+  expect(said('locked')).toEqual({
+    refused: 'setsockopt failed: EPERM',
+    inRepair: false,
+    heard: ['to the server', 'to the client'],
+  });
+});
+
 test('a frozen connection takes nothing; thawed it goes on with what is sent again, and its server can bind again', () => {
   const heard = ['before during', 'after'];
   // After a while unlike the first image, and like one of its own.
