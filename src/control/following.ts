@@ -198,7 +198,9 @@ export class Following {
     const { voters, node, timers, membership, start } = this.#config;
     if (!voters.isVoter || !this.#maySupport(now)) return false;
     if (!voters.areMost((voter) => voter === node || this.#isFree(voter, now))) return false;
-    const isBefore = (voter: string) => voter < node && this.#isFree(voter, now) && !membership.newest(voter)?.leaving;
+    // Those too that still follow: they may hear an instant later what made this one free.
+    const isBefore = (voter: string) =>
+      voter < node && membership.heard(voter, now) && !membership.newest(voter)?.leaving;
     const since = Math.max(this.#freeSince, start + timers.silenceMs);
     return now >= since + voters.others().filter(isBefore).length * timers.standAfterMs;
   }

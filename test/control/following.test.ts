@@ -64,14 +64,6 @@ describe('authority', () => {
   });
 });
 
-/** Both ways. */
-function cut(net: VirtualNetwork, one: string, ...others: readonly string[]): void {
-  for (const other of others) {
-    net.block(one, other);
-    net.block(other, one);
-  }
-}
-
 test('no lease is granted on a ledger that a coordinator found, before a majority has stored it in its term', () => {
   const net = new VirtualNetwork({ nodes: ['r1', 'r2', 'r3', 'r4'], voters: ['r1', 'r2', 'r3'], delayMs: [1, 1] });
   net.start().runUntil(() => net.healthy() && net.accepting('r4').size === 4, 5000);
@@ -86,9 +78,9 @@ test('no lease is granted on a ledger that a coordinator found, before a majorit
     expect(condition()).toBe(true);
   };
   // r1 coordinates, gives the share of r4 away, and nobody else hears of it.
-  cut(net, 'r1', 'r4');
+  net.cut('r1', 'r4');
   net.run(700);
-  cut(net, 'r1', 'r2', 'r3');
+  net.cut('r1', 'r2', 'r3');
   // r2 is elected by r3, and what it says then reaches r4 alone.
   until(() => supports('r2', 'r2'));
   net.block('r2', 'r3');
@@ -96,8 +88,8 @@ test('no lease is granted on a ledger that a coordinator found, before a majorit
   until(() => supports('r3', 'r2'));
   net.run(240);
   net.healAll();
-  cut(net, 'r1', 'r2', 'r4');
-  cut(net, 'r2', 'r3');
+  net.cut('r1', 'r2', 'r4');
+  net.cut('r2', 'r3');
   // At every step the network checks that each slot has one kernel.
   until(() => supports('r3', 'r1'));
   net.run(1000);
@@ -124,4 +116,15 @@ test('what was asked of a coordinator while it lost its office is not done when 
   net.runUntil(() => net.control('r1').view().coordinator === 'r1' && net.healthy(['r1', 'r3']), 3000);
   net.run(1000);
   expect(net.accepting('r3').size).toBe(8);
+});
+
+test('of those that are left by their coordinator at nearly the same instant, the first stands alone', () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const net = new VirtualNetwork({ nodes: ['r1', 'r2', 'r3', 'r4', 'r5'], seed }).start();
+    net.runUntil(() => net.healthy(), 3000);
+    net.run(1000);
+    net.crash('r1');
+    net.run(450);
+    expect([seed, net.control('r5').view().coordinator]).toEqual([seed, 'r2']);
+  }
 });

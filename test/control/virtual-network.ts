@@ -283,11 +283,16 @@ export class VirtualNetwork {
     this.#blocked.add(`${from}>${to}`);
   }
 
-  isolate(name: string): void {
-    for (const other of this.names) {
-      this.block(name, other);
-      this.block(other, name);
+  /** Between one and others, both ways. */
+  cut(one: string, ...others: readonly string[]): void {
+    for (const other of others) {
+      this.block(one, other);
+      this.block(other, one);
     }
+  }
+
+  isolate(name: string): void {
+    this.cut(name, ...this.names);
   }
 
   healAll(): void {
