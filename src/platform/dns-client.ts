@@ -49,7 +49,9 @@ function byUdp({ address, port }: NameServer, query: DnsMessage, timeoutMs: numb
       if (read.ok && isAnswerTo(read.value, query)) resolve(read.value);
       else if (++strays > strayMax) reject(new Error('it is answered by others'));
     });
-    socket.connect(port, address, () => socket.send(encodeDns(query)));
+    socket.on('connect', () => socket.send(encodeDns(query)));
+    // Without a callback: one would be given the error in the place of the listener above.
+    socket.connect(port, address);
   });
   return within(asked, timeoutMs).finally(() => socket.close());
 }
