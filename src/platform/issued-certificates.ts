@@ -2,6 +2,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, write
 import { join } from 'node:path';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { namePattern } from '../identity/member-name.ts';
+import { syncDirectory } from './synced-file.ts';
 
 /** A certificate that an authority has made, as its directory keeps it on record. */
 export interface IssuedCertificate {
@@ -40,6 +41,7 @@ export function changeIssued(
     writeFileSync(fd, change(readIssued(directory)).map(lineOf).join(''));
     fsyncSync(fd);
     renameSync(`${path}.new`, path);
+    syncDirectory(directory);
   } catch (error) {
     rmSync(`${path}.new`, { force: true });
     throw error instanceof OperatingError ? error : new OperatingError('keys', messageOf(error), { cause: error });

@@ -1,18 +1,9 @@
 import { createCipheriv, createPrivateKey, generateKeyPair, type KeyObject, pbkdf2, randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  fstatSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { encryptedKeyPem } from '../identity/encrypted-key.ts';
+import { createSynced, replaceSynced } from './synced-file.ts';
 
 const keyBits = 2048;
 /** OWASP's number of 2023 for PBKDF2 with HMAC-SHA256; some tenths of a second. */
@@ -79,7 +70,7 @@ export function writeAll(files: readonly (readonly [string, string])[]): void {
 
 export function writeNew(path: string, text: string): void {
   try {
-    writeFileSync(path, text, { mode: 0o600, flag: 'wx' });
+    createSynced(path, text);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'EEXIST') throw exists(path, cause);
     throw new OperatingError('keys', messageOf(cause), { cause });
@@ -107,15 +98,10 @@ export function readWithMode(path: string, remedy?: string): { text: string; mod
   }
 }
 
-/**
- * Puts new content in the place of a file, whole or not at all. Aside and renamed, into a file of its own: one that is there already would
- * keep its mode, or be somebody else's link.
- */
+/** Puts new content in the place of a file, whole or not at all. */
 export function replaceFile(path: string, text: string): void {
   try {
-    rmSync(`${path}.new`, { force: true });
-    writeFileSync(`${path}.new`, text, { mode: 0o600, flag: 'wx' });
-    renameSync(`${path}.new`, path);
+    replaceSynced(path, text);
   } catch (cause) {
     throw new OperatingError('keys', messageOf(cause), { cause });
   }

@@ -1,7 +1,8 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
+import { createSynced, replaceSynced } from './synced-file.ts';
 
 const secretBytes = 32;
 
@@ -18,7 +19,7 @@ export type Keyring = readonly Uint8Array[];
 /** Writes a keyring with one fresh key, readable by its owner only. An existing file is never touched. */
 export function newKeyring(path: string): void {
   try {
-    writeFileSync(path, textOf({ version: 1, use: 'k1', keys: { k1: freshKey() } }), { mode: 0o600, flag: 'wx' });
+    createSynced(path, textOf({ version: 1, use: 'k1', keys: { k1: freshKey() } }));
   } catch (cause) {
     const exists = (cause as NodeJS.ErrnoException).code === 'EEXIST';
     throw new OperatingError('keyring', exists ? `${path} exists already and is left as it is` : messageOf(cause), {
@@ -99,14 +100,9 @@ function readKeyringFile(path: string): KeyringFile {
   return parsed.data;
 }
 
-/**
- * Written aside and renamed: an agent that watches it reads the old one or the new one. Into a file of its own, for one that is
- * there already would keep its mode, or be somebody else's link.
- */
+/** An agent that watches it reads the old one or the new one. */
 function writeKeyringFile(path: string, file: KeyringFile): void {
-  rmSync(`${path}.new`, { force: true });
-  writeFileSync(`${path}.new`, textOf(file), { mode: 0o600, flag: 'wx' });
-  renameSync(`${path}.new`, path);
+  replaceSynced(path, textOf(file));
 }
 
 function textOf(file: KeyringFile): string {

@@ -1,7 +1,8 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import type { StateStore } from '../ports/state-store.ts';
+import { replaceSynced } from './synced-file.ts';
 
 /** A directory, one file a value; written aside, synced and renamed. */
 export function openStateDirectory(path: string): StateStore {
@@ -20,23 +21,10 @@ export function openStateDirectory(path: string): StateStore {
       }
     },
     write(name: string, value: Uint8Array): void {
-      const aside = join(path, `${name}.new`);
-      syncFile(aside, 'w', (fd) => writeSync(fd, value));
-      renameSync(aside, join(path, name));
-      syncFile(path, 'r', () => {});
+      replaceSynced(join(path, name), value);
     },
     remove(name: string): void {
       rmSync(join(path, name), { force: true });
     },
   };
-}
-
-function syncFile(path: string, flags: string, use: (fd: number) => void): void {
-  const fd = openSync(path, flags, 0o600);
-  try {
-    use(fd);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
