@@ -1,6 +1,8 @@
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { openStateDirectory } from '../../src/platform/state-directory.ts';
 import { contentOf, watchFile } from '../../src/platform/watched-file.ts';
@@ -36,6 +38,16 @@ describe('a state directory', () => {
     expect(() => store.write('ledger', bytes('three'))).toThrow('EISDIR');
     rmSync(join(path, 'ledger.new'), { recursive: true });
     expect(new TextDecoder().decode(store.read('ledger') ?? bytes(''))).toBe('two');
+  });
+
+  test('keeps the old value when the disk has room for a part of the new one', () => {
+    const host = fileURLToPath(new URL('full-disk-host.mjs', import.meta.url));
+    const disk = join(directory, 'disk');
+    mkdirSync(disk);
+    const script = 'mount -t tmpfs -o size=64k tmpfs "$1" && exec "$2" "$3" "$1/state"';
+    const flags = process.getuid?.() === 0 ? '-m' : '-Urm';
+    const told = execFileSync('unshare', [flags, 'sh', '-c', script, 'sh', disk, process.execPath, host]);
+    expect(JSON.parse(String(told))).toEqual({ code: 'ENOSPC', bytes: 1000 });
   });
 
   test('that cannot be made says so', () => {
@@ -104,6 +116,37 @@ describe('a watched file', () => {
       }, 200);
     };
     expect(await changesOf(save, 1)).toEqual(['last']);
+  });
+
+  test('that is a link tells of an edit of what it leads to', async () => {
+    const target = join(directory, 'elsewhere');
+    mkdirSync(target);
+    rmSync(path, { force: true });
+    symlinkSync(join(target, 'policy.yaml'), path);
+    expect(await changesOf(() => writeFileSync(path, 'second'), 1)).toEqual(['second']);
+    rmSync(path);
+  });
+
+  test('tells of a save by which a directory on its way becomes another, as Kubernetes does', async () => {
+    const volume = join(directory, 'volume');
+    for (const each of ['one', 'two']) {
+      mkdirSync(join(volume, each), { recursive: true });
+      writeFileSync(join(volume, each, 'policy.yaml'), each);
+    }
+    symlinkSync('one', join(volume, '..data'));
+    symlinkSync('..data/policy.yaml', join(volume, 'policy.yaml'));
+    const save = (): void => {
+      symlinkSync('two', join(volume, '..data_tmp'));
+      renameSync(join(volume, '..data_tmp'), join(volume, '..data'));
+    };
+    const change = new Promise<string>((resolve) => {
+      const watched = watchFile(join(volume, 'policy.yaml'), (content) => {
+        watched.close();
+        resolve(content);
+      });
+    });
+    save();
+    expect(await change).toBe('two');
   });
 
   test('is left alone once the watch is closed, also a change already on its way', async () => {
