@@ -78,7 +78,7 @@ export function authority(cluster) {
 
 /** What a router knows of the group of `site`. */
 export function ports(site) {
-  const admission = { group, name: 'site1', isPublic: false, authority: site.certificate, revokedSerials: [] };
+  const admission = { group, name: 'site1', isPublic: false, authority: site.certificate, revokedSerials: new Set() };
   return {
     ...joinCryptography,
     isServed: () => true,

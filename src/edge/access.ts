@@ -17,6 +17,7 @@ export interface Access {
 
 /** How often the registry is looked at; what it said last counts for as long as it says. */
 const lookMs = 2000;
+const none: ReadonlySet<string> = new Set();
 
 /** Throws an OperatingError when a file that it names is not good. */
 export function openAccess(config: RouterConfig, service: RoutedService, log: Logger): Access {
@@ -25,7 +26,7 @@ export function openAccess(config: RouterConfig, service: RoutedService, log: Lo
   const group = addressOf(service.service.group);
   switch (access.kind) {
     case 'public': {
-      const admission: Admission = { group, name: cluster, isPublic: true, authority: '', revokedSerials: [] };
+      const admission: Admission = { group, name: cluster, isPublic: true, authority: '', revokedSerials: none };
       return { admission: () => admission, problem: () => null, close() {} };
     }
     case 'authority': {
@@ -36,7 +37,7 @@ export function openAccess(config: RouterConfig, service: RoutedService, log: Lo
           : watchRevocations(access.revoked, authority, (line) => log.error(line));
       const known = { group, name: cluster, isPublic: false, authority };
       return {
-        admission: () => ({ ...known, revokedSerials: [...revocations.serials()] }),
+        admission: () => ({ ...known, revokedSerials: revocations.serials() }),
         problem: () => null,
         close: () => revocations.close(),
       };
@@ -71,7 +72,7 @@ function watchRegistry(
       if (standing.kind === 'closed') return null;
       const { authorityCertificate: authority, revokedSerials } = standing.group;
       const isPublic = standing.kind === 'public';
-      return { group, name: cluster, isPublic, authority, revokedSerials: [...revokedSerials] };
+      return { group, name: cluster, isPublic, authority, revokedSerials };
     },
     problem: () => standing.problem,
     close() {

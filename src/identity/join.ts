@@ -62,7 +62,7 @@ export function objectionToAuthority(
 /** Who joins, if that is a member of `cluster` at `nowMs` (since 1970) whose certificate was not revoked. */
 export function joiningMember(
   certificate: MemberCertificate,
-  rules: { readonly cluster: string; readonly nowMs: number; readonly revokedSerials: readonly string[] },
+  rules: { readonly cluster: string; readonly nowMs: number; readonly revokedSerials: ReadonlySet<string> },
 ): Result<Member> {
   const member = memberOf(certificate.names);
   if (!member.ok) return member;
@@ -77,12 +77,17 @@ function isInForce({ notBeforeMs, notAfterMs }: Certificate, nowMs: number): boo
   return nowMs >= notBeforeMs && nowMs <= notAfterMs;
 }
 
-/** Whether a serial, hexadecimal, is among those of the authority's list. */
-export function isRevoked(serial: string, revokedSerials: readonly string[]): boolean {
-  if (revokedSerials.length === 0) return false;
-  const canonical = canonicalSerial(serial);
-  return revokedSerials.some((each) => canonicalSerial(each) === canonical);
+/** Whether a serial, hexadecimal, is among those of the authority's list. A list is read once: it does not change. */
+export function isRevoked(serial: string, revokedSerials: ReadonlySet<string>): boolean {
+  let canonical = canonicalSets.get(revokedSerials);
+  if (!canonical) {
+    canonical = new Set([...revokedSerials].map(canonicalSerial));
+    canonicalSets.set(revokedSerials, canonical);
+  }
+  return canonical.has(canonicalSerial(serial));
 }
+
+const canonicalSets = new WeakMap<ReadonlySet<string>, ReadonlySet<string>>();
 
 /** Programs differ in case, colons and leading zeros. */
 function canonicalSerial(serial: string): string {

@@ -197,7 +197,7 @@ export class Memberships {
   }
 
   /** Certificates that are not believed any more: what was joined with them ends at once. */
-  revoke(address: IpAddress, revokedSerials: readonly string[]): MembershipOutput[] {
+  revoke(address: IpAddress, revokedSerials: ReadonlySet<string>): MembershipOutput[] {
     const group = this.#groups.get(formatIp(address));
     const revoked = [...(group?.members.values() ?? [])].filter(
       ({ serial }) => serial !== null && isRevoked(serial, revokedSerials),

@@ -10,8 +10,8 @@ export interface Admission {
   readonly isPublic: boolean;
   /** The certificate of the group's authority, PEM; two while it is changed. */
   readonly authority: string;
-  /** Serials of certificates that do not count any more, hexadecimal. */
-  readonly revokedSerials: readonly string[];
+  /** Serials of certificates that do not count any more, hexadecimal; another set when others are revoked. */
+  readonly revokedSerials: ReadonlySet<string>;
 }
 
 /** What the checks need from outside; every answer is there at once. */

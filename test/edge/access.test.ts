@@ -5,6 +5,7 @@ import pino from 'pino';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { type Access, openAccess } from '../../src/edge/access.ts';
 import type { RoutedService, RouterConfig } from '../../src/edge/config.ts';
+import { revocationList } from '../../src/identity/revocation-list.ts';
 import { authorityUnderTest } from '../identity/authority-under-test.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'mc-edge-access-'));
@@ -34,7 +35,12 @@ function accessOf(access: RoutedService['access'], registry: RouterConfig['regis
 describe('who may join', () => {
   test('a public group: everybody', () => {
     const access = accessOf({ kind: 'public' });
-    expect(access.admission()).toMatchObject({ name: 'site1', isPublic: true, authority: '', revokedSerials: [] });
+    expect(access.admission()).toMatchObject({
+      name: 'site1',
+      isPublic: true,
+      authority: '',
+      revokedSerials: new Set(),
+    });
     expect(access.problem()).toBeNull();
   });
 
@@ -44,6 +50,23 @@ describe('who may join', () => {
     const access = accessOf({ kind: 'authority', ca: file('ca.crt') });
     expect(access.admission()).toMatchObject({ name: 'site1', isPublic: false, authority: certificate });
     expect(access.problem()).toBeNull();
+  });
+
+  test('a group with a list of revoked certificates: the same list until another is saved', async () => {
+    const site = authorityUnderTest('site1');
+    const save = (...serials: string[]): void => {
+      const now = new Date();
+      const revoked = serials.map((serial) => ({ serial, at: now }));
+      writeFileSync(file('ca.crl'), revocationList({ authority: site, revoked, now }));
+    };
+    writeFileSync(file('site.crt'), site.certificate);
+    save('a1');
+    const access = accessOf({ kind: 'authority', ca: file('site.crt'), revoked: file('ca.crl') });
+    const first = access.admission()?.revokedSerials;
+    expect(first).toEqual(new Set(['a1']));
+    expect(access.admission()?.revokedSerials).toBe(first);
+    save('a1', 'b2');
+    await expect.poll(() => access.admission()?.revokedSerials).toEqual(new Set(['a1', 'b2']));
   });
 
   test.each([

@@ -36,6 +36,7 @@ const credentials: Credentials = {
   ...{ requester: address(21), timeMs: nowMs, randomKey: new Uint8Array(16).fill(7), epoch: 3 },
   certificate: certificateBytes(files.certificate),
 };
+const none: ReadonlySet<string> = new Set();
 const join = { type: 'to-exclude', group, filters: share(1, 2, 3) } as const;
 
 function member(certificate = files.certificate): MemberCertificate {
@@ -66,7 +67,7 @@ describe('a signed join', () => {
   });
 
   test('of a member makes it an owner, and its leave none', async () => {
-    const record = { group, name: 'site1', isPublic: false, authority: site.certificate, revokedSerials: [] };
+    const record = { group, name: 'site1', isPublic: false, authority: site.certificate, revokedSerials: none };
     const checks = new JoinChecks(portsUnderTest([record]));
     const state = new Memberships({ links: [], groups: [{ address: group, partition: bytePartition }] }, 0);
     const joining = new Joining({ group, random: () => 0.5 });
@@ -98,7 +99,7 @@ describe('a signed join', () => {
 });
 
 describe('the certificate of a member', () => {
-  const rules = { cluster: 'site1', nowMs, revokedSerials: [] };
+  const rules = { cluster: 'site1', nowMs, revokedSerials: none };
 
   test('names who joins', () => {
     expect(joiningMember(member(), rules)).toEqual({ ok: true, value: { cluster: 'site1', replica: 'web1' } });
@@ -116,7 +117,9 @@ describe('the certificate of a member', () => {
     const serial = new X509Certificate(files.certificate).serialNumber;
     const colons = (serial.match(/../g) ?? []).join(':');
     for (const written of [serial, serial.toLowerCase(), `00${serial}`, colons]) {
-      expect(joiningMember(member(), { ...rules, revokedSerials: ['01', written] })).toMatchObject({ ok: false });
+      expect(joiningMember(member(), { ...rules, revokedSerials: new Set(['01', written]) })).toMatchObject({
+        ok: false,
+      });
     }
   });
 

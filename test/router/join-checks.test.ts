@@ -182,7 +182,7 @@ describe('it is refused, and changes no owner:', () => {
       expect(afterGood(() => joinPacket(member, claims))).toBe('certificate');
     }
     const serial = new X509Certificate(web1.certificate).serialNumber;
-    const revoked = [{ ...site.admission, revokedSerials: [`00:${serial.toLowerCase()}`] }];
+    const revoked = [{ ...site.admission, revokedSerials: new Set([`00:${serial.toLowerCase()}`]) }];
     expect(outcome(checks(joinChecksDefaults, revoked).receive(joinPacket(web1, claims), 'lan', now))).toBe(
       'certificate',
     );
@@ -220,12 +220,27 @@ describe('it is refused, and changes no owner:', () => {
 
 describe('what a router answers for', () => {
   test('a revoked certificate does not count from then on, also one that is known', () => {
-    const admission = { ...site.admission, revokedSerials: [] as string[] };
+    const admission = { ...site.admission };
     const all = checks(joinChecksDefaults, [admission]);
     accepted(all.receive(joinPacket(web1, good), 'lan', now));
-    admission.revokedSerials.push(new X509Certificate(web1.certificate).serialNumber);
+    admission.revokedSerials = new Set([new X509Certificate(web1.certificate).serialNumber]);
     expect(outcome(all.receive(joinPacket(web1, good), 'lan', now))).toBe('certificate');
     accepted(all.receive(joinPacket(web2, good), 'lan', now));
+  });
+
+  test('the list of revoked certificates is read once, however many forged joins come', () => {
+    let readings = 0;
+    class List extends Set<string> {
+      override [Symbol.iterator]() {
+        readings++;
+        return super[Symbol.iterator]();
+      }
+    }
+    const all = checks(joinChecksDefaults, [{ ...site.admission, revokedSerials: new List(['a1b']) }]);
+    accepted(all.receive(joinPacket(web1, good), 'lan', now));
+    const forger = { ...web2, certificate: web1.certificate, address: web1.address };
+    for (let i = 0; i < 20; i++) expect(outcome(all.receive(joinPacket(forger, good), 'lan', now))).toBe('signature');
+    expect(readings).toBe(1);
   });
 
   test('a certificate of an authority that was changed does not count, also one that is known', () => {

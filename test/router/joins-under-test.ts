@@ -69,7 +69,8 @@ export class PrivateGroup {
   constructor(cluster = 'site1', address = group) {
     this.authority = authorityUnderTest(cluster);
     this.admission = {
-      ...{ group: address, name: cluster, isPublic: false, authority: this.authority.certificate, revokedSerials: [] },
+      ...{ group: address, name: cluster, isPublic: false, authority: this.authority.certificate },
+      revokedSerials: new Set(),
     };
     this.web1 = this.member('web1', '10.77.0.21');
     this.web2 = this.member('web2', '10.77.0.22');

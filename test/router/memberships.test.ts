@@ -56,8 +56,8 @@ describe('owners', () => {
     const state = router();
     state.joined(join('web1', 21, 2, [0, 1], { serial: '0a1b' }), 0);
     state.joined(join('web2', 22, 1, [1, 2], { serial: '0c' }), 0);
-    expect(state.revoke(group, ['ff'])).toEqual([]);
-    const outputs = state.revoke(group, ['A1B']);
+    expect(state.revoke(group, new Set(['ff']))).toEqual([]);
+    const outputs = state.revoke(group, new Set(['A1B']));
     expect(eventsOf(outputs)).toEqual([{ event: 'revoked', group, member: 'web1', link: 'lan' }]);
     expect(ownersOf(state)).toEqual(['1-2: 10.77.0.22 lan']);
   });
