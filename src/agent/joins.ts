@@ -7,6 +7,7 @@ import type { Advertised } from '../control/routing.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { type Join, signedJoin } from '../identity/join.ts';
 import type { MemberFiles } from '../platform/certificates.ts';
+import { type FollowedDevice, followDevice } from '../platform/followed-device.ts';
 import { type IgmpSocket, openIgmpSocket } from '../platform/igmp-socket.ts';
 import { certificateBytes, joinSigner } from '../platform/join-signatures.ts';
 import { ownAddress } from '../platform/link-addresses.ts';
@@ -31,6 +32,8 @@ export const noJoins: Joins = { take() {}, leave: async () => {}, close: async (
 
 /** Where reports of version 3 go (RFC 3376, section 4.2.14). */
 const allRouters = addressOf('224.0.0.22');
+/** How often it is asked whether the device was made anew: a socket of the old one hears no queries. */
+const lookMs = 2000;
 
 /** Without `files` joins have neither certificate nor signature: a router of a public group goes by their epoch, and every other refuses them. Throws an OperatingError when the device cannot be heard. */
 export function openJoins(
@@ -62,7 +65,8 @@ class RunningJoins implements Joins {
   readonly #log: Logger;
   readonly #joining: Joining;
   readonly #encode: Encoder;
-  readonly #socket: IgmpSocket;
+  readonly #device: FollowedDevice<IgmpSocket>;
+  readonly #looking: NodeJS.Timeout;
   #cancel = (): void => {};
   #sending: Promise<void> = Promise.resolve();
   #isOpen = true;
@@ -74,11 +78,12 @@ class RunningJoins implements Joins {
     this.#log = log;
     this.#joining = new Joining({ group, random: () => randomBytes(4).readUInt32BE() / 2 ** 32 });
     this.#encode = files ? signing(files) : keyless;
-    this.#socket = openIgmpSocket(
-      service.device,
-      {},
-      { onPacket: (packet) => this.#hear(packet), onFailure: (error) => this.#failed(error) },
-    );
+    const handlers = {
+      onPacket: (packet: Uint8Array): void => this.#hear(packet),
+      onFailure: (error: unknown): void => this.#failed(error),
+    };
+    this.#device = followDevice(service.device, () => openIgmpSocket(service.device, {}, handlers));
+    this.#looking = setInterval(() => this.#look(), lookMs);
   }
 
   readonly take = ({ epoch, slots }: Advertised): void => {
@@ -100,7 +105,16 @@ class RunningJoins implements Joins {
     this.#isOpen = false;
     this.#cancel();
     await this.#sending;
-    await this.#socket.close();
+    clearInterval(this.#looking);
+    await this.#device.close();
+  }
+
+  #look(): void {
+    try {
+      this.#device.current();
+    } catch {
+      // It is away: said when there is a join to be sent.
+    }
   }
 
   #hear(packet: Uint8Array): void {
@@ -133,7 +147,7 @@ class RunningJoins implements Joins {
     const message = await this.#encode({ type, group: this.#group, filters }, credentials);
     if (!message.ok) this.#log.error(`join: ${message.reason}; the share of this replica is in too many pieces`);
     else if (this.#isOpen) {
-      this.#socket.send(encodeIgmpPacket({ source, destination: allRouters, message: message.value }));
+      this.#device.current().send(encodeIgmpPacket({ source, destination: allRouters, message: message.value }));
     }
   }
 

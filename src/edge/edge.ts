@@ -4,9 +4,8 @@ import { addressOf, formatIp, type IpAddress } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
 import type { EdgeApplied, EdgePlane, EdgeService, EdgeTable, NextHop } from '../dataplane/edge.ts';
-import { type IgmpSocket, openIgmpSocket } from '../platform/igmp-socket.ts';
 import { joinCryptography } from '../platform/join-signatures.ts';
-import { isOnLink, ownAddress } from '../platform/link-addresses.ts';
+import { type LinkSubnets, openLinkSubnets, ownAddress } from '../platform/link-addresses.ts';
 import { interfaceIndex } from '../platform/packet-socket.ts';
 import { JoinChecks, type RefusalReason } from '../router/join-checks.ts';
 import { type MembershipOutput, Memberships, type Owners } from '../router/memberships.ts';
@@ -14,19 +13,19 @@ import { StandingOwners } from '../router/standing-owners.ts';
 import { Tags } from '../router/tags.ts';
 import { partitionOf } from '../space/partition.ts';
 import type { Tagged } from '../wire/control-message.ts';
-import { encodeQuery } from '../wire/igmp.ts';
-import { encodeIgmpPacket } from '../wire/igmp-packet.ts';
 import type { TagsSaid } from '../wire/tagged-flows.ts';
 import type { Access } from './access.ts';
 import type { RoutedService } from './config.ts';
 import { createTagsOf, flowsOf } from './flow-tags.ts';
 import type { KernelTouches } from './kernel-touches.ts';
+import { type Links, openLinks } from './links.ts';
+import { UnusableJoins } from './unusable-joins.ts';
 
 /** A slot that one member has given up and none has taken yet goes on to the former for so long. */
 const keepMs = 3000;
 /** What an earlier process left stands for so long, by when the members have answered this one's first queries. */
 const startMs = 5000;
-/** How often it is asked whether somebody else has changed the kernel. */
+/** How often it is asked whether somebody else has changed the kernel, and whether a link is back. */
 const lookMs = 2000;
 
 export interface EdgeParts {
@@ -76,7 +75,9 @@ class RunningEdge implements Edge {
   readonly #served: readonly Served[];
   readonly #checks: JoinChecks;
   readonly #memberships: Memberships;
-  readonly #sockets: ReadonlyMap<string, IgmpSocket>;
+  readonly #subnets: LinkSubnets = openLinkSubnets(() => performance.now());
+  readonly #links: Links;
+  readonly #unusable: UnusableJoins;
   readonly #looking: NodeJS.Timeout;
   #timer: NodeJS.Timeout | null = null;
   #applying: NodeJS.Immediate | null = null;
@@ -100,11 +101,12 @@ class RunningEdge implements Edge {
     );
     this.#checks = new JoinChecks({
       ...joinCryptography,
-      isOnLink,
+      isOnLink: this.#subnets.isOnLink,
       isServed: (group) => this.#ofGroup(group) !== undefined,
       admission: (group) => this.#ofGroup(group)?.access.admission() ?? null,
     });
-    this.#sockets = this.#openSockets(links);
+    this.#links = openLinks(links, (packet, link) => this.#receive(packet, link), parts.log);
+    this.#unusable = new UnusableJoins(parts.log);
     this.#known = new Set(this.#served.filter(({ access }) => access.admission() !== null));
     this.#looking = setInterval(() => this.#look(), lookMs);
     this.#apply();
@@ -139,25 +141,7 @@ class RunningEdge implements Edge {
     clearInterval(this.#looking);
     if (this.#timer) clearTimeout(this.#timer);
     if (this.#applying) clearImmediate(this.#applying);
-    await Promise.all([...this.#sockets.values()].map((socket) => socket.close()));
-  }
-
-  #openSockets(links: readonly string[]): ReadonlyMap<string, IgmpSocket> {
-    const { log } = this.#parts;
-    const opened = new Map<string, IgmpSocket>();
-    try {
-      for (const link of links) {
-        const handlers = {
-          onPacket: (packet: Uint8Array): void => this.#receive(packet, link),
-          onFailure: (error: unknown): void => log.error(`joins on ${link}: ${messageOf(error)}`),
-        };
-        opened.set(link, openIgmpSocket(link, { listen: [allRouters] }, handlers));
-      }
-      return opened;
-    } catch (error) {
-      for (const socket of opened.values()) void socket.close();
-      throw error;
-    }
+    await this.#links.close();
   }
 
   #receive(packet: Uint8Array, link: string): void {
@@ -195,12 +179,12 @@ class RunningEdge implements Edge {
   #perform(outputs: readonly MembershipOutput[]): void {
     for (const output of outputs) {
       if (output.kind === 'query') {
-        const source = ownAddress(output.link);
-        const message = encodeQuery(output.query);
-        this.#sockets.get(output.link)?.send(encodeIgmpPacket({ source, destination: allHosts, message }));
+        this.#links.ask(output.link, output.query);
       } else if (output.kind === 'owners') {
         this.#ofGroup(output.group)?.standing.claim(output.owners, performance.now());
         this.#applySoon();
+      } else if (output.event.event === 'unusable') {
+        this.#unusable.take(output.event);
       } else {
         const { event, ...said } = output.event;
         this.#parts.log.info(plain(said), `group: ${event}`);
@@ -255,18 +239,23 @@ class RunningEdge implements Edge {
 
   #look(): void {
     this.#askAnew();
+    this.#unusable.tell();
     for (const { group, access } of this.#served) {
-      this.#perform(this.#memberships.revoke(group, access.admission()?.revokedSerials ?? []));
+      this.#perform(this.#memberships.revoke(group, access.admission()?.revokedSerials ?? new Set()));
     }
     if (this.#isBehind) this.#apply();
     else if (this.#parts.touches.take(performance.now())) this.#repair();
   }
 
-  /** Joins that came while a group was not known did not count, and without being asked nobody says them again for minutes. */
+  /** Joins that came while a group was not known did not count, those on a link that was away were not heard, and without being asked nobody says them again for minutes. */
   #askAnew(): void {
     const known = new Set(this.#served.filter(({ access }) => access.admission() !== null));
-    if ([...known].some((each) => !this.#known.has(each))) this.#perform(this.#memberships.ask());
+    const isMore = [...known].some((each) => !this.#known.has(each));
     this.#known = known;
+    const isBack = this.#links.look();
+    // Its members answer within a second.
+    if (isBack) this.#subnets.forget();
+    if (isBack || isMore) this.#perform(this.#memberships.ask());
   }
 
   #repair(): void {
@@ -283,9 +272,6 @@ class RunningEdge implements Edge {
   }
 }
 
-const allHosts = addressOf('224.0.0.1');
-/** Where reports of version 3 go (RFC 3376, section 4.2.14). */
-const allRouters = addressOf('224.0.0.22');
 /** What a timer of Node can wait. */
 const maxTimerMs = 2 ** 31 - 1;
 
