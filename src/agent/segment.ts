@@ -3,7 +3,8 @@ import { addressOf, formatIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
 import { messageOf } from '../base/operating-error.ts';
 import type { ServiceEntry } from '../dataplane/forwarding-table.ts';
-import { hasAddress, interfaceIndex, openPacketSocket } from '../platform/packet-socket.ts';
+import { followDevice } from '../platform/followed-device.ts';
+import { hasAddress, openPacketSocket } from '../platform/packet-socket.ts';
 import type { LinkSocket } from '../ports/link-socket.ts';
 import { arpEtherType } from '../wire/arp.ts';
 import { createArpResponder } from './arp-responder.ts';
@@ -27,7 +28,6 @@ export function joinSegment(
 ): Segment {
   const names = new Map(Object.entries(control.peers).map(([name, address]) => [address, name]));
   const own = defined(control.peers[node], 'the checked address of this node');
-  let index = 0;
   let link: LinkSocket | null = null;
   const arp = createArpResponder(service, () => link, {
     onReply(from) {
@@ -36,15 +36,10 @@ export function joinSegment(
     },
   });
 
-  /** A device that was removed and is back has another index, and the socket of the old one hears nothing. */
-  function current(): LinkSocket {
-    const now = interfaceIndex(service.device);
-    if (link && now === index) return link;
-    void link?.close();
+  const device = followDevice(service.device, () => {
     link = openPacketSocket(service.device, arpEtherType, arp.onFrame);
-    index = now;
     return link;
-  }
+  });
 
   function attempt(work: () => void): void {
     try {
@@ -54,7 +49,7 @@ export function joinSegment(
     }
   }
 
-  const announce = (): void => attempt(() => arp.announce(current()));
+  const announce = (): void => attempt(() => arp.announce(device.current()));
 
   function probe(peers: readonly string[]): void {
     // Elsewhere nobody would answer for a peer's address, and silence would say nothing.
@@ -62,15 +57,14 @@ export function joinSegment(
     for (const peer of peers) {
       const address = control.peers[peer];
       if (address === undefined || !onSegment) onAlive(peer);
-      else arp.ask(current(), addressOf(own), addressOf(address));
+      else arp.ask(device.current(), addressOf(own), addressOf(address));
     }
   }
 
-  current();
   announce();
   return {
     announce,
     probe: (peers) => attempt(() => probe(peers)),
-    close: async () => link?.close(),
+    close: () => device.close(),
   };
 }
