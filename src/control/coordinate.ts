@@ -10,6 +10,7 @@ export function coordinate(parts: Parts, self: OwnState, now: number): void {
     lagging.clear();
     parts.probing.clear();
     parts.proposals.forgetOffered();
+    parts.claimed.take();
     return;
   }
   register.count();

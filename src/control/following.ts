@@ -1,5 +1,5 @@
 import type { Heartbeat } from '../wire/control-message.ts';
-import { compareVersions, type Ledger, versionOf } from '../wire/ledger.ts';
+import { compareVersions, type Ledger, noVersion, versionOf } from '../wire/ledger.ts';
 import type { Membership } from './membership.ts';
 import type { Rounds } from './rounds.ts';
 import type { Timers } from './timers.ts';
@@ -97,10 +97,17 @@ export class Following {
     return heartbeats;
   }
 
-  /** Somebody that supports this agent holds a newer ledger, which is to be adopted first: it may also name other voters. */
-  isBehind(): boolean {
+  /**
+   * A voter that has answered lately holds a newer ledger, which is to be adopted first: it may also name other voters. One that has gone silent is not waited for: what was committed some of those hold
+   * that are a majority without it.
+   */
+  #isBehind(now: number): boolean {
+    const { membership, timers } = this.#config;
     const held = versionOf(this.#config.held());
-    return held.term !== this.#term && this.supporters().some((said) => compareVersions(said.held, held) > 0);
+    if (this.#name !== this.#config.node || held.term === this.#term) return false;
+    const isNewer = ([name, at]: readonly [string, number]) =>
+      now < at + timers.authorityMs && compareVersions(membership.newest(name)?.held ?? noVersion, held) > 0;
+    return [...this.#answered].some(isNewer);
   }
 
   /** What `sender` says may matter at once: who follows a coordinator that is heard waits for the word of that one. */
@@ -113,7 +120,8 @@ export class Following {
     const { node, timers } = this.#config;
     if (this.#name === node) {
       const lostAt = Math.max(this.#stoodAt, this.quorumAt(now) + timers.authorityMs);
-      if (now >= lostAt + timers.silenceMs) this.resign(now);
+      const isStuck = this.#isBehind(now) && now >= this.#stoodAt + timers.deadMs;
+      if (isStuck || now >= lostAt + timers.silenceMs) this.resign(now);
       else if (this.hasAuthority(now) && this.#isLeftBehind(now)) this.#stand(now);
     } else if (this.#name !== null && this.silentMs(now) >= timers.silenceMs) {
       this.resign(now);
@@ -129,7 +137,7 @@ export class Following {
 
   /** This agent coordinates: a majority supported it a moment ago, and nobody that does holds a newer ledger. */
   hasAuthority(now: number): boolean {
-    return now < this.quorumAt(now) + this.#config.timers.authorityMs && !this.isBehind();
+    return now < this.quorumAt(now) + this.#config.timers.authorityMs && !this.#isBehind(now);
   }
 
   /** When the newest own heartbeat was sent that a majority of the voters answered; -Infinity when none was. */
@@ -181,7 +189,7 @@ export class Following {
   }
 
   #noteAuthority(now: number): void {
-    if (this.isBehind()) this.#authoritySince = Number.POSITIVE_INFINITY;
+    if (this.#isBehind(now)) this.#authoritySince = Number.POSITIVE_INFINITY;
     else if (this.hasAuthority(now)) this.#authoritySince = Math.min(this.#authoritySince, now);
   }
 
@@ -198,9 +206,13 @@ export class Following {
     const { voters, node, timers, membership, start } = this.#config;
     if (!voters.isVoter || !this.#maySupport(now)) return false;
     if (!voters.areMost((voter) => voter === node || this.#isFree(voter, now))) return false;
-    // Those too that still follow: they may hear an instant later what made this one free.
-    const isBefore = (voter: string) =>
-      voter < node && membership.heard(voter, now) && !membership.newest(voter)?.leaving;
+    // Those too that still follow: they may hear an instant later what made this one free. Who holds a newer ledger need not wait for it.
+    const isBefore = (voter: string) => {
+      const said = membership.newest(voter);
+      if (!said || said.leaving || !membership.heard(voter, now)) return false;
+      const newer = compareVersions(said.held, versionOf(this.#config.held()));
+      return newer > 0 || (newer === 0 && voter < node);
+    };
     const since = Math.max(this.#freeSince, start + timers.silenceMs);
     return now >= since + voters.others().filter(isBefore).length * timers.standAfterMs;
   }

@@ -1,4 +1,5 @@
 import { OperatingError } from '../base/operating-error.ts';
+import { flowKey } from '../base/tcp-flow.ts';
 import { coverSlots } from '../space/cover.ts';
 import { type Partition, slotOf } from '../space/partition.ts';
 import type { DataPlane, Fence, FlowCounters } from './data-plane.ts';
@@ -65,6 +66,8 @@ interface Joined {
   by: Decider;
   /** While there is a lease. */
   program: readonly Instruction[];
+  /** As it was told last; null before. */
+  share: SocketShare | null;
   settling: Promise<void>;
 }
 
@@ -132,7 +135,7 @@ class LeasedSockets {
   }
 
   join(socket: ShareSocket): void {
-    const joined: Joined = { by: 'kernel', program: dropAll, settling: Promise.resolve() };
+    const joined: Joined = { by: 'kernel', program: dropAll, share: null, settling: Promise.resolve() };
     this.#sockets.set(socket, joined);
     socket.attach(dropAll);
     socket.drain();
@@ -195,7 +198,11 @@ class LeasedSockets {
     const { partition, udpIdleMs: idleMs = 0 } = this.#service;
     const share = shareOf(this.#table, partition, socket.port);
     const program = by === 'kernel' ? socketFilter(share) : null;
+    const before = joined.share;
+    joined.share = share;
     if (program?.ok && socket.attach(this.#isOpen() ? program.value : dropAll)) {
+      // What waits there the application was to look at: it may be others'.
+      if (joined.by === 'application') socket.drain();
       joined.by = 'kernel';
       joined.program = program.value;
       void socket.tell({ by: 'kernel', filters: [], kept: share.kept, foreign: [], idleMs });
@@ -203,6 +210,8 @@ class LeasedSockets {
     }
     // Nobody has decided as the application will, until it does.
     if (joined.by === 'kernel') socket.attach(dropAll);
+    // Of what waits there others have taken what was theirs until now.
+    else if (before && takesMore(share, before)) socket.drain();
     joined.by = 'application';
     joined.program = takeAll;
     const { kept, foreign, slots } = share;
@@ -222,6 +231,12 @@ function shareOf(table: ForwardingTable | null, partition: Partition, port: numb
     kept: ofPort(kept.values()).filter(({ client }) => table?.rows.has(slotOf(partition, client))),
     foreign: ofPort(foreign.values()),
   };
+}
+
+function takesMore(share: SocketShare, before: SocketShare): boolean {
+  const foreign = new Set(share.foreign.map(flowKey));
+  const isMore = [...share.slots].some((slot) => !before.slots.has(slot));
+  return isMore || before.foreign.some((flow) => !foreign.has(flowKey(flow)));
 }
 
 async function countersOf(sockets: readonly ShareSocket[]): Promise<FlowCounters> {

@@ -8,7 +8,7 @@ import type { RoutingRecord } from './routing.ts';
 /** The part of `manycast router status --json` that is looked at. */
 interface RouterSeen {
   readonly services: readonly {
-    readonly members: readonly { readonly name: string; readonly slots: string }[];
+    readonly members: readonly { readonly name: string; readonly slots: string; readonly epoch: number }[];
     readonly tags: number;
   }[];
   readonly refused: Readonly<Partial<Record<RefusalReason, number>>>;
@@ -122,11 +122,9 @@ class RouterWatch {
     const { replicas } = this.#lab.plan;
     // In a public group members are known by their addresses.
     const nameOf = (member: string): string => replicas.find(({ address }) => address === member)?.name ?? member;
-    this.owners = ownersOf(
-      seen.services.flatMap(({ members }) => members),
-      this.#partition,
-      nameOf,
-    );
+    // Of several that claim a slot the newest epoch goes before the others.
+    const members = seen.services.flatMap((service) => service.members).sort((a, b) => a.epoch - b.epoch);
+    this.owners = ownersOf(members, this.#partition, nameOf);
     this.tags = seen.services.reduce((sum, { tags }) => sum + tags, 0);
     this.tagsMost = Math.max(this.tagsMost, this.tags);
     this.#count(seen.refused);

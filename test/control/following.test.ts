@@ -18,9 +18,8 @@ const free: Heartbeat = {
   ...{ mac: '02:00:00:00:00:01', healthy: true },
 };
 
-/** r2 of three voters, which stands; `r3` says something to it. */
-function candidate() {
-  const names = ['r1', 'r2', 'r3'];
+/** r2, one of these voters, which stands; the others say something to it. */
+function candidate(names: readonly string[] = ['r1', 'r2', 'r3']) {
   const voters = names.map((name) => ({ name, incarnation: 1 }));
   const membership = createMembership('r2', names, timers, 0);
   const rounds = createRounds(1, 10_000);
@@ -29,38 +28,66 @@ function candidate() {
   const config = { node: 'r2', timers, membership, rounds, held: () => held, start: 0, term: 4, name: null };
   const following = new Following({ ...config, voters: createVoters({ ...self, membership }) });
   let said = 0;
-  const r3 = (more: Partial<Heartbeat>, at: number) => {
+  const say = (name: string, more: Partial<Heartbeat>, at: number) => {
     const heard = [{ name: 'r2', round: rounds.last, multicast: true }];
     const heartbeat = { ...free, round: ++said, term: following.term, heard, ...more };
-    membership.hear('r3', 1, heartbeat, 'multicast', at);
-    following.hear('r3', heartbeat, at);
+    membership.hear(name, 1, heartbeat, 'multicast', at);
+    following.hear(name, heartbeat, at);
   };
-  r3({}, standsAt);
+  for (const name of names.slice(2)) say(name, {}, standsAt);
   following.step(standsAt, true);
   expect(following.name).toBe('r2');
   rounds.next(standsAt);
   const adopt = ({ term, epoch }: typeof newer) => {
     held = { ...({} as Ledger), term, epoch, voters, formerVoters: [] };
   };
-  return { following, r3, adopt };
+  return { following, rounds, say, adopt };
 }
 
 describe('authority', () => {
   test('is not had by a vote that was withdrawn: the ledger of who gave it would not be looked for', () => {
-    const { following, r3 } = candidate();
-    r3({ follow: 'r2' }, standsAt + 1);
+    const { following, say } = candidate();
+    say('r3', { follow: 'r2' }, standsAt + 1);
     expect(following.hasAuthority(standsAt + 2)).toBe(true);
-    r3({ follow: null }, standsAt + 3);
+    say('r3', { follow: null }, standsAt + 3);
     expect(following.hasAuthority(standsAt + 4)).toBe(false);
   });
 
-  test('begins when no supporter holds a newer ledger any more, which may name other voters', () => {
-    const { following, r3, adopt } = candidate();
-    r3({ follow: 'r2', held: newer }, standsAt + 1);
+  test('begins when no voter that answers holds a newer ledger any more, which may name other voters', () => {
+    const { following, say, adopt } = candidate();
+    say('r3', { follow: 'r2', held: newer }, standsAt + 1);
     expect([following.hasAuthority(standsAt + 1), following.authoritySince]).toEqual([false, Number.POSITIVE_INFINITY]);
     adopt(newer);
-    r3({ follow: 'r2', held: newer }, standsAt + 50);
+    say('r3', { follow: 'r2', held: newer }, standsAt + 50);
     expect([following.hasAuthority(standsAt + 50), following.authoritySince]).toEqual([true, standsAt + 50]);
+  });
+
+  test('is had without the ledger of a voter that has gone silent, when the others are a majority', () => {
+    const { following, rounds, say } = candidate(['r1', 'r2', 'r3', 'r4', 'r5']);
+    for (const name of ['r3', 'r4', 'r5'])
+      say(name, { follow: 'r2', held: name === 'r3' ? newer : noVersion }, standsAt + 1);
+    expect(following.hasAuthority(standsAt + 200)).toBe(false);
+    rounds.next(standsAt + 200);
+    for (const name of ['r4', 'r5']) say(name, { follow: 'r2' }, standsAt + 201);
+    expect(following.hasAuthority(standsAt + timers.authorityMs)).toBe(true);
+  });
+
+  test('is not waited for without end when a newer ledger never comes, and who holds that stands first', () => {
+    const { following, rounds, say } = candidate();
+    let now = standsAt;
+    for (; now < standsAt + timers.deadMs; now += 100) {
+      rounds.next(now);
+      say('r3', { follow: 'r2', held: newer }, now);
+      following.step(now, true);
+      expect(following.name).toBe('r2');
+    }
+    following.step(now, true);
+    expect(following.name).toBe(null);
+    say('r3', { held: newer }, now + 1);
+    following.step(now + timers.standAfterMs - 1, true);
+    expect(following.name).toBe(null);
+    following.step(now + timers.standAfterMs, true);
+    expect(following.name).toBe('r2');
   });
 });
 

@@ -96,7 +96,29 @@ test('a program that the kernel refuses a socket leaves the decision to the appl
   const applied = plane.apply(tableOf(service, [1, 3]));
   await until(1000);
   expect(await applied).toBe(false);
-  expect(since()).toEqual(['application 1', 'take all']);
+  expect(since()).toEqual(['drain', 'application 1', 'take all']);
+});
+
+test('what waits for an application is thrown away when more is its own, as others may have taken it, and not when less is', async () => {
+  const { clock, until } = clockUnderTest();
+  let isLarge = true;
+  const { socket, since } = socketUnderTest((program) => !isLarge || program.length === 1);
+  const plane = createSocketDataPlane(clock, service);
+  const apply = async (...slots: number[]): Promise<string[]> => {
+    const applied = plane.apply(tableOf(service, slots));
+    await until(1000);
+    await applied;
+    return since();
+  };
+  plane.join(socket);
+  plane.arm('lease', 1, 500);
+  plane.grant('lease', 1);
+  await apply(1, 3);
+  expect(plane.deciders()).toEqual(['application']);
+  expect(await apply(1)).not.toContain('drain');
+  expect(await apply(1, 2)).toContain('drain');
+  isLarge = false;
+  expect(await apply(1)).toEqual(['filter', 'drain', 'kernel 0']);
 });
 
 test('a change waits for the lease of an application that is silent and could not be shut', async () => {
