@@ -17,17 +17,21 @@ const { values, pattern } = options();
 if (process.getuid?.() !== 0) {
   say('makes network namespaces with rivals in them, and needs root: sudo npm run bench');
   process.exitCode = 1;
-} else if ((await cases()).length === 0) {
-  say(`no file in bench/cases has ${values.only} in its name`);
-  process.exitCode = 1;
-} else if (isIsolated()) {
-  await measureAll();
 } else {
-  ensurePrograms(
-    ['iproute2', 'nftables', 'util-linux', 'procps', ...(await cases()).flatMap(({ programs }) => programs)],
-    say,
-  );
-  process.exitCode = await runIsolated();
+  process.exitCode = await bench();
+}
+
+/** The exit code. */
+async function bench() {
+  const chosen = await cases();
+  const packages = chosen.flatMap(({ programs }) => programs);
+  if (chosen.length === 0) {
+    say(`no file in bench/cases has ${values.only} in its name`);
+    return 1;
+  }
+  if (isIsolated()) return measureAll(chosen, packages);
+  ensurePrograms(['iproute2', 'nftables', 'util-linux', 'procps', ...packages], say);
+  return runIsolated();
 }
 
 /** Ends with one line when they are not understood. */
@@ -50,14 +54,13 @@ function options() {
   }
 }
 
-async function measureAll() {
+async function measureAll(chosen, packages) {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
   const date = new Date().toISOString();
   const command = ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' ');
-  const programs = (await cases()).flatMap((each) => each.programs);
-  const run = { machine: await machineSeen(programs), date, command };
+  const run = { machine: await machineSeen(packages), date, command };
   const findings = [];
-  for (const each of await cases()) {
+  for (const each of chosen) {
     findings.push(await finding(each));
     // After each, so that an end halfway leaves what there is.
     writeReport(values.out, run, findings);
@@ -66,9 +69,9 @@ async function measureAll() {
   if (values.publish && isWhole) publish(fileURLToPath(new URL('../docs', import.meta.url)), run, findings);
   process.stdout.write(markdownOf(run, findings));
   say(`written to ${values.out}`);
-  if (isWhole) return;
+  if (isWhole) return 0;
   if (values.publish) say('docs/benchmarks.md stays as it was: a case has failed');
-  process.exitCode = 1;
+  return 1;
 }
 
 /** A case that fails says so in the report, and keeps no other from being measured. */

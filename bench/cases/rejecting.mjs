@@ -42,7 +42,7 @@ export async function measure({ quick, say }) {
   const runNft = openNftables();
   const notes = [];
   const targets = [
-    { name: sink, rules: () => {} },
+    { name: sink, make: makeSink, rules: () => {} },
     { name: nothing, rules: () => {} },
     { name: cheapest, rules: (device) => void runNft(dropRule(device, `ether daddr ${destinationMac}`)) },
     {
@@ -61,7 +61,7 @@ export async function measure({ quick, say }) {
     for (const target of targets) {
       const device = `fr${ready.length}`;
       try {
-        (target.name === sink ? makeSink : makeCable)(device);
+        (target.make ?? makeCable)(device);
         ready.push({ ...target, device, dataPlane: await target.rules(device) });
       } catch (error) {
         removeCable(device);
@@ -122,10 +122,10 @@ function reportOf({ [sink]: alone, ...times }) {
 
 /** Time of a packet that is sent and rejected, in ns. */
 async function rejected({ name, device, bits = 8, dataPlane }, seconds) {
-  const before = { ...seenBy(core), rejected: await dataPlane?.counters() };
+  const before = { taken: packetsTaken(), rejected: await dataPlane?.counters() };
   const sent = await flood(device, bits, seconds);
-  const after = { ...seenBy(core), rejected: await dataPlane?.counters() };
-  const came = (after.packets - before.packets) >>> 0;
+  const after = { taken: packetsTaken(), rejected: await dataPlane?.counters() };
+  const came = (after.taken - before.taken) >>> 0;
   if (name !== sink && Math.abs(came - sent) > sent * strayMax)
     throw new Error(`${name}: ${sent} packets were sent, and core ${core} has taken ${came}: is something else busy?`);
   if (dataPlane) {
@@ -142,10 +142,10 @@ async function flood(device, bits, seconds) {
   return JSON.parse(await run(argv)).sent;
 }
 
-/** Packets that a core has taken from networks since the machine started, those not counted that found its queue full. */
-function seenBy(core) {
+/** By the core, from all networks since the machine started; those not counted that found its queue full. */
+function packetsTaken() {
   const softnet = readFileSync('/proc/net/softnet_stat', 'utf8').trim().split('\n');
-  return { packets: Number.parseInt(softnet[core].split(' ')[0], 16) };
+  return Number.parseInt(softnet[core].split(' ')[0], 16);
 }
 
 /** Clients of the last two thirds of all slots, as many as one call sends, spread evenly. */

@@ -16,7 +16,7 @@ import { type DueReport, Joining } from '../router/joining.ts';
 import { coverSlots } from '../space/index.ts';
 import { decodeIgmp, encodeKeylessJoin } from '../wire/igmp.ts';
 import { type Credentials, randomKeyBytes } from '../wire/igmp-extension.ts';
-import { decodeIgmpPacket, encodeIgmpPacket } from '../wire/igmp-packet.ts';
+import { allRouters, decodeIgmpPacket, encodeIgmpPacket } from '../wire/igmp-packet.ts';
 import type { AgentConfig } from './config.ts';
 
 /** Tells the routers of a service what they are to send here, by joins to its group, which this replica signs if it has a key. */
@@ -30,8 +30,6 @@ export interface Joins {
 
 export const noJoins: Joins = { take() {}, leave: async () => {}, close: async () => {} };
 
-/** Where reports of version 3 go (RFC 3376, section 4.2.14). */
-const allRouters = addressOf('224.0.0.22');
 /** How often it is asked whether the device was made anew: a socket of the old one hears no queries. */
 const lookMs = 2000;
 

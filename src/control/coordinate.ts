@@ -9,6 +9,7 @@ export function coordinate(parts: Parts, self: OwnState, now: number): void {
   if (!following.hasAuthority(now)) {
     lagging.clear();
     parts.probing.clear();
+    // What came to this office is not done in a later one.
     parts.proposals.forgetOffered();
     parts.claimed.take();
     return;

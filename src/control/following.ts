@@ -102,9 +102,10 @@ export class Following {
    * that are a majority without it.
    */
   #isBehind(now: number): boolean {
-    const { membership, timers } = this.#config;
+    const { node, membership, timers } = this.#config;
+    if (this.#name !== node) return false;
     const held = versionOf(this.#config.held());
-    if (this.#name !== this.#config.node || held.term === this.#term) return false;
+    if (held.term === this.#term) return false;
     const isNewer = ([name, at]: readonly [string, number]) =>
       now < at + timers.authorityMs && compareVersions(membership.newest(name)?.held ?? noVersion, held) > 0;
     return [...this.#answered].some(isNewer);
@@ -135,7 +136,7 @@ export class Following {
     this.#follow(null, this.#term, now);
   }
 
-  /** This agent coordinates: a majority supported it a moment ago, and nobody that does holds a newer ledger. */
+  /** This agent coordinates: a majority supported it a moment ago, and no voter that has answered lately holds a newer ledger. */
   hasAuthority(now: number): boolean {
     return now < this.quorumAt(now) + this.#config.timers.authorityMs && !this.#isBehind(now);
   }

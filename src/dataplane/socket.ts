@@ -66,8 +66,8 @@ interface Joined {
   by: Decider;
   /** While there is a lease. */
   program: readonly Instruction[];
-  /** As it was told last; null before. */
-  share: SocketShare | null;
+  /** As it was told last; nothing before. */
+  share: SocketShare;
   settling: Promise<void>;
 }
 
@@ -135,7 +135,8 @@ class LeasedSockets {
   }
 
   join(socket: ShareSocket): void {
-    const joined: Joined = { by: 'kernel', program: dropAll, share: null, settling: Promise.resolve() };
+    const share = shareOf(null, this.#service.partition, socket.port);
+    const joined: Joined = { by: 'kernel', program: dropAll, share, settling: Promise.resolve() };
     this.#sockets.set(socket, joined);
     socket.attach(dropAll);
     socket.drain();
@@ -211,7 +212,7 @@ class LeasedSockets {
     // Nobody has decided as the application will, until it does.
     if (joined.by === 'kernel') socket.attach(dropAll);
     // Of what waits there others have taken what was theirs until now.
-    else if (before && takesMore(share, before)) socket.drain();
+    else if (takesMore(share, before)) socket.drain();
     joined.by = 'application';
     joined.program = takeAll;
     const { kept, foreign, slots } = share;

@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
-import { addressOf, type IpAddress } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import { messageOf } from '../base/operating-error.ts';
 import { type FollowedDevice, followDevice } from '../platform/followed-device.ts';
 import { type IgmpSocket, openIgmpSocket } from '../platform/igmp-socket.ts';
 import { ownAddress } from '../platform/link-addresses.ts';
 import { encodeQuery, type IgmpQuery } from '../wire/igmp.ts';
-import { encodeIgmpPacket } from '../wire/igmp-packet.ts';
+import { allHosts, allRouters, encodeIgmpPacket } from '../wire/igmp-packet.ts';
 
 /** The links of a router, where it hears joins and asks for them. One whose device is away, or has no address, is told of once and keeps nobody from the others. */
 export interface Links {
@@ -15,10 +15,6 @@ export interface Links {
   look(): boolean;
   close(): Promise<void>;
 }
-
-const allHosts = addressOf('224.0.0.1');
-/** Where reports of version 3 go (RFC 3376, section 4.2.14). */
-const allRouters = addressOf('224.0.0.22');
 
 /** `onPacket` is given IPv4 packets with their headers. Throws an OperatingError when a device is not there, and leaves nothing open then. */
 export function openLinks(

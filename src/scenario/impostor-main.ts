@@ -13,15 +13,20 @@ import { openIgmpSocket } from '../platform/igmp-socket.ts';
 import { certificateBytes, joinSigner } from '../platform/join-signatures.ts';
 import { decodeIgmp, encodeQuery, encodeReport } from '../wire/igmp.ts';
 import { randomKeyBytes } from '../wire/igmp-extension.ts';
-import { decodeIgmpPacket, encodeIgmpPacket, internetChecksum, writeChecksum } from '../wire/igmp-packet.ts';
+import {
+  allHosts,
+  allRouters,
+  decodeIgmpPacket,
+  encodeIgmpPacket,
+  internetChecksum,
+  writeChecksum,
+} from '../wire/igmp-packet.ts';
 import type { ImpostorTask, ImpostorWish } from './impostor.ts';
 
 // Runs on a machine of the lab, and hears the joins of its link. One line in is a wish; when what it wants is on the wire, one line out says how many joins those were.
 const task = JSON.parse(process.argv[2] ?? '') as ImpostorTask;
 const group = addressOf(task.group);
 const own = addressOf(task.own);
-const allHosts = addressOf('224.0.0.1');
-const allRouters = addressOf('224.0.0.22');
 const zero = addressOf('0.0.0.0');
 const everything = { permit: [{ value: zero, mask: zero }], prohibit: [] };
 const checksumAt = 2;

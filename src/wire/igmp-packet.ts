@@ -1,7 +1,12 @@
-import { type IpAddress, ipBytes, ipFromBytes, isMulticast } from '../base/address.ts';
+import { addressOf, type IpAddress, ipBytes, ipFromBytes, isMulticast } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { decode, type Reader, Writer } from '../base/bytes.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
+
+/** Every host of a link is of this group: general queries go there (RFC 3376, section 4.1.12). */
+export const allHosts = addressOf('224.0.0.1');
+/** Where reports of version 3 go (RFC 3376, section 4.2.14). */
+export const allRouters = addressOf('224.0.0.22');
 
 /**
  * The IPv4 packet around an IGMP message (RFC 3376, section 4).
