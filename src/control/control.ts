@@ -283,7 +283,7 @@ class Machine implements Control {
 
   #program(): void {
     const { share, policies, staying, routing } = this.#parts;
-    share.stillGets(share.known !== null && routing.mayStillSend(share.known));
+    share.stillGets(share.known ? routing.stillSent(share.known) : []);
     const { known, wanted } = share;
     const keeps = known !== null && policies.of(known.policy).handoff !== 'reset';
     const change = share.takeChange(staying.follow(known, wanted, keeps, this.#now));

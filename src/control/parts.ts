@@ -91,6 +91,7 @@ export function programmedEpoch({ share, staying }: Parts): number {
 
 /** The epoch up to which the routers do as the ledgers say with what this replica gives away, also with the flows that stay here, and this kernel takes nothing new of that any more. */
 export function routedEpoch(parts: Parts): number {
-  const isAwaited = (parts.routing.isAwaited && parts.share.isStillSent) || isTagAwaited(parts);
-  return isAwaited ? 0 : programmedEpoch(parts);
+  if (isTagAwaited(parts)) return 0;
+  const left = parts.routing.isAwaited ? parts.share.leftEpoch : Number.POSITIVE_INFINITY;
+  return Math.min(programmedEpoch(parts), left);
 }

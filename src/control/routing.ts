@@ -1,6 +1,7 @@
-import type { Ledger } from '../wire/ledger.ts';
+import type { Ledger, Move } from '../wire/ledger.ts';
 import type { ControlOutput } from './io.ts';
 import type { ControlConfig, Parts } from './parts.ts';
+import { leavingFrom } from './rows.ts';
 
 /** What a replica has the routers send it. */
 export interface Advertised {
@@ -43,9 +44,11 @@ export class Routing {
     this.#isRouted = copies;
   }
 
-  /** Packets of slots that are being left may still be sent here, as far as is known: of routers that say nothing nothing is known. */
-  mayStillSend(ledger: Ledger): boolean {
-    return this.#routers.length === 0 ? this.#isRouted : this.awaited(ledger).length > 0;
+  /** The moves by which this replica leaves slots whose packets may still be sent here, as far as is known: of routers that say nothing nothing is known. */
+  stillSent(ledger: Ledger): readonly Move[] {
+    const leaving = leavingFrom(this.#node, ledger);
+    if (this.#routers.length === 0) return this.#isRouted ? leaving : [];
+    return leaving.filter((move) => this.#awaitedFor([move]).length > 0);
   }
 
   /** Moves wait for routers that have not said yet that they send nothing here any more of what is being left. */
@@ -75,15 +78,18 @@ export class Routing {
 
   /** The routers that still send packets here of slots that this replica leaves under `ledger`. */
   awaited(ledger: Ledger): readonly string[] {
-    const leaving = this.#leaving(ledger).filter(({ from }) => from === this.#node);
+    return this.#awaitedFor(leavingFrom(this.#node, ledger));
+  }
+
+  #awaitedFor(moves: readonly Move[]): readonly string[] {
     return this.#routers.filter((router) => {
       const epochOf = (name: string): number => this.#heard.get(router)?.epochs.get(name) ?? 0;
-      return leaving.some(({ since, from, to }) => epochOf(from) < since || epochOf(to) < since);
+      return moves.some(({ since, from, to }) => epochOf(from) < since || epochOf(to) < since);
     });
   }
 
   /** Moves in phase `leave` from here or to here. */
-  #leaving({ moves }: Ledger): Ledger['moves'] {
+  #leaving({ moves }: Ledger): readonly Move[] {
     return moves.filter(({ phase, from, to }) => phase === 'leave' && [from, to].includes(this.#node));
   }
 }

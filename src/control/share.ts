@@ -1,7 +1,7 @@
 import type { Rows } from '../dataplane/forwarding-table.ts';
 import { type Staying, sameStaying } from '../dataplane/staying.ts';
-import { compareVersions, type Ledger, noVersion, type Version, versionOf } from '../wire/ledger.ts';
-import { rowsOf, sameRows, type ThisHost } from './rows.ts';
+import { compareVersions, type Ledger, type Move, noVersion, type Version, versionOf } from '../wire/ledger.ts';
+import { leavingFrom, rowsOf, type StillSent, sameRows, type ThisHost } from './rows.ts';
 
 /** A lease that a coordinator has granted: it was asked for with heartbeat `round`, while no ledger newer than `basis` could be in force. */
 export interface Grant {
@@ -30,7 +30,7 @@ export class Share {
   /** What the newest ledger known asks for; null until it is worked out. */
   #wanted: Rows | null;
   #staying: Staying;
-  #isStillSent = false;
+  #stillSent: readonly Move[] = [];
   #taking: ReadonlySet<number>;
   #revision = 0;
   #confirmed = 0;
@@ -127,15 +127,20 @@ export class Share {
     this.#wanted = null;
   }
 
-  /** Routers send packets of slots here that it is leaving, as far as the kernel was told. */
-  get isStillSent(): boolean {
-    return this.#isStillSent;
+  /** Routers may send packets here still of what it leaves by these moves. */
+  stillGets(moves: readonly Move[]): void {
+    const isSame = moves.length === this.#stillSent.length && moves.every(({ id }, i) => id === this.#stillSent[i]?.id);
+    if (!isSame) this.#wanted = null;
+    this.#stillSent = moves;
   }
 
-  stillGets(isStillSent: boolean): void {
-    if (isStillSent === this.#isStillSent) return;
-    this.#isStillSent = isStillSent;
-    this.#wanted = null;
+  /** The epoch up to which the kernel was told to take nothing new any more of what is left. */
+  get leftEpoch(): number {
+    if (!this.#known) return 0;
+    const taken = leavingFrom(this.#host.node, this.#known).filter(({ slots }) =>
+      slots.some((slot) => this.#taking.has(slot)),
+    );
+    return Math.min(this.#known.epoch, ...taken.map(({ since }) => since - 1));
   }
 
   /** Has no rows from now on, whatever the ledger says. */
@@ -155,6 +160,10 @@ export class Share {
     this.#wanted = sameRows(wanted, this.#rows) ? this.#rows : wanted;
     return this.#wanted;
   }
+
+  /** Never again what the kernel has left, also in an earlier life: the new owner may take it by now. */
+  readonly #isStillSent: StillSent = ({ id }, slot) =>
+    this.#rows.get(slot)?.kind !== 'old' && this.#stillSent.some((move) => move.id === id);
 
   /**
    * What the kernel is to be told now; null when it was told already. `ended` are the rows of slots that have none any more.

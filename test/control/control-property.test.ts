@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { Change } from '../../src/control/change.ts';
 import type { Policy } from '../../src/policy/index.ts';
 import { VirtualNetwork } from './virtual-network.ts';
+import { VirtualRouter } from './virtual-router.ts';
 
 /**
  * Faults that the protocol holds against: crashed hosts (whose kernels go with them), restarts, lost, doubled, late and overtaken
@@ -16,23 +17,39 @@ test.each(Array.from({ length: 10 }, (_, part) => part))(
   'no slot has two kernels, whatever happens: part %i',
   (part) => {
     const each = Math.ceil(seeds / 10);
-    for (let seed = firstSeed + part * each; seed < firstSeed + (part + 1) * each; seed++) survive(seed);
+    for (let seed = firstSeed + part * each; seed < firstSeed + (part + 1) * each; seed++) survive(seed, []);
   },
 );
 
-function survive(seed: number): void {
-  const net = networkOf(seed);
+/** Routers start anew too, and stand still. */
+test.each(Array.from({ length: 5 }, (_, part) => part))(
+  'nor behind routers, whatever happens to those: part %i',
+  (part) => {
+    const each = Math.ceil(seeds / 10);
+    for (let seed = firstSeed + part * each; seed < firstSeed + (part + 1) * each; seed++) survive(seed, ['e1', 'e2']);
+  },
+);
+
+function survive(seed: number, routerNames: readonly string[]): void {
+  const net = networkOf(seed, routerNames);
+  const routers = routerNames.map((name) => new VirtualRouter(net, name, () => 1 + net.random() * 30));
+  net.onAdvertise = (node, { epoch, slots }) => {
+    for (const router of routers) router.join(node, epoch, slots);
+  };
   try {
     for (const name of net.names) {
       net.start(name);
       net.run(net.random() * (net.random() < 0.5 ? 20 : 600));
     }
     for (let step = 0; step < 12; step++) {
-      disturb(net);
+      disturb(net, routers);
       net.run(net.random() * (net.random() < 0.5 ? 100 : 1200));
     }
+    for (const router of routers) router.isDown = false;
     calm(net);
     net.runUntil(() => net.healthy(), 8000);
+    // What was proposed before is done by then.
+    net.run(500);
     net.runUntil(() => net.control('n1').view().holders.length === 0, 8000);
     net.runUntil(() => net.healthy(), 1000);
     const epoch = net.control('n1').view().epoch;
@@ -65,13 +82,14 @@ function expel(net: VirtualNetwork): void {
   expect(net.accepting(last).size).toBe(0);
 }
 
-function networkOf(seed: number): VirtualNetwork {
+function networkOf(seed: number, routers: readonly string[]): VirtualNetwork {
   const count = 2 + (seed % 4);
   const nodes = Array.from({ length: count }, (_, i) => `n${i + 1}`);
   const slow = seed % 3 === 0;
   return new VirtualNetwork({
     seed,
     nodes,
+    ...(routers.length > 0 && { routers }),
     voters: nodes.slice(0, seed % 5 === 0 ? 1 : Math.min(count, 3 + (seed % 2) * 2)),
     loss: [0, 0.02, 0.15][seed % 3] ?? 0,
     duplication: 0.05,
@@ -81,7 +99,7 @@ function networkOf(seed: number): VirtualNetwork {
   });
 }
 
-function disturb(net: VirtualNetwork): void {
+function disturb(net: VirtualNetwork, routers: readonly VirtualRouter[]): void {
   const name = net.pick(net.names);
   const running = net.host(name).control !== null;
   const actions: readonly (() => void)[] = [
@@ -104,8 +122,14 @@ function disturb(net: VirtualNetwork): void {
     () => leave(net, name),
     () => revokeSomewhere(net, name),
     () => revokeEverywhere(net, name),
+    ...(routers.length > 0 ? [() => net.pick(routers).restart(), () => standStill(net.pick(routers))] : []),
   ];
   net.pick(actions)();
+}
+
+/** Or goes on. */
+function standStill(router: VirtualRouter): void {
+  router.isDown = !router.isDown;
 }
 
 /**

@@ -12,6 +12,32 @@ function weights(r1: number, r2: number, r3: number): Policy {
   return { strategy: 'weighted', weights: { r1, r2, r3 }, handoff: 'forward', drainDeadline: 3600 };
 }
 
+/** Seeds, and weights with the milliseconds until the next: here a replica that had left a slot took it again when it began to leave another. */
+const redirected: [number, [number, number, number, number][]][] = [
+  [
+    336,
+    [
+      [6, 1, 5, 51],
+      [7, 2, 7, 25],
+      [7, 0, 8, 17],
+      [4, 9, 8, 22],
+    ],
+  ],
+  [
+    827,
+    [
+      [2, 1, 9, 74],
+      [8, 2, 9, 15],
+      [9, 5, 3, 76],
+      [1, 7, 1, 52],
+      [6, 2, 8, 19],
+      [0, 0, 6, 51],
+      [1, 6, 3, 15],
+      [3, 8, 3, 0],
+    ],
+  ],
+];
+
 /** Three replicas behind two routers, all settled. */
 function behindRouters(seed = 1): { readonly net: VirtualNetwork; readonly routers: readonly VirtualRouter[] } {
   const net = new VirtualNetwork({ seed, routers: routerNames, kernelMs: [1, 20] });
@@ -29,6 +55,12 @@ function isServed(net: VirtualNetwork, routers: readonly VirtualRouter[]): boole
 
 function slotsOf({ partition }: VirtualNetwork): number[] {
   return [...Array(partition.slotCount).keys()];
+}
+
+/** Its kernel goes on meanwhile. */
+function restart(net: VirtualNetwork, name: string): void {
+  net.kill(name);
+  net.start(name);
 }
 
 function propose(net: VirtualNetwork, policy: Policy): void {
@@ -65,6 +97,24 @@ describe('behind routers', () => {
         }
         for (let i = 0; i < 1000; i++, net.run(1)) expect(isServed(net, routers)).toBe(true);
         net.runUntil(() => net.healthy(), 5000);
+      }),
+      { numRuns: 25, examples: redirected },
+    );
+  });
+
+  test('one kernel takes each slot, also when agents and routers start anew while it moves', () => {
+    const fault = fc.constantFrom('agent', 'router', null);
+    const step = fc.tuple(fc.nat(9), fc.nat(9), fc.integer({ min: 1, max: 9 }), fc.nat(80), fault);
+    fc.assert(
+      fc.property(fc.nat(1000), fc.array(step, { minLength: 4, maxLength: 8 }), (seed, all) => {
+        const { net, routers } = behindRouters(seed);
+        for (const [r1, r2, r3, ms, fault] of all) {
+          propose(net, weights(r1, r2, r3));
+          net.run(ms);
+          if (fault === 'router') net.pick(routers).restart();
+          if (fault === 'agent') restart(net, net.pick(net.names));
+        }
+        net.runUntil(() => net.healthy() && isServed(net, routers), 10_000);
       }),
       { numRuns: 25 },
     );
@@ -126,4 +176,19 @@ test('a move that follows another of the same slots is advertised under its own 
   expect(routing.takeAdvertisement(leaving(5))).toEqual({ epoch: 5, slots: [1] });
   expect(routing.takeAdvertisement(leaving(5))).toBe(null);
   expect(routing.takeAdvertisement(leaving(7))).toEqual({ epoch: 7, slots: [1] });
+});
+
+test('each move is waited for by itself', () => {
+  const routing = new Routing({ node: 'r1', routers: ['e1', 'e2'], copies: true });
+  const leaving = (id: number, since: number) => ({ id, phase: 'leave', since, from: 'r1', to: 'r2', slots: [id] });
+  const ledger = { epoch: 8, owners: ['r1', 'r1'], moves: [leaving(0, 5), leaving(1, 8)] } as never;
+  const stillSent = (): number[] => routing.stillSent(ledger).map(({ id }) => id);
+  const goesBy = (epoch: number) => ['r1', 'r2'].map((name) => ({ name, epoch }));
+  expect(stillSent()).toEqual([0, 1]);
+  routing.hear('e1', 1, goesBy(8));
+  expect(stillSent()).toEqual([0, 1]);
+  routing.hear('e2', 1, goesBy(5));
+  expect(stillSent()).toEqual([1]);
+  routing.hear('e2', 1, goesBy(8));
+  expect(stillSent()).toEqual([]);
 });

@@ -6,6 +6,11 @@ import { type FlowTags, Tags } from '../../src/router/tags.ts';
 import { encodeMessage } from '../../src/wire/control-message.ts';
 import type { VirtualNetwork } from './virtual-network.ts';
 
+interface Join {
+  readonly epoch: number;
+  readonly slots: ReadonlySet<number>;
+}
+
 /** How long what an earlier life has left stands. */
 const leftMs = 5000;
 
@@ -18,7 +23,9 @@ export class VirtualRouter {
   readonly name: string;
   /** How long a join takes to arrive, and the kernel to follow. */
   readonly #delayMs: () => number;
-  readonly #claims = new Map<string, { readonly epoch: number; readonly slots: ReadonlySet<number> }>();
+  readonly #joined = new Map<string, Join>();
+  /** The joins that its kernel goes by. */
+  readonly #claims = new Map<string, Join>();
   /** A slot that nobody claims any more is its last owner's until somebody else claims it. */
   readonly #owners = new Map<number, string>();
   #tags: Tags;
@@ -38,18 +45,31 @@ export class VirtualRouter {
     this.#hearing = this.#newHearing();
     this.#delayMs = delayMs;
     const repeat = (): void => {
-      this.#program();
-      if (!this.isDown) this.#tell();
+      if (!this.isDown) this.#ask();
       net.at(net.now + repeatMs, repeat);
     };
     repeat();
   }
 
+  /** What a replica joins for from now on, and says again whenever it is asked. */
   join(node: string, epoch: number, slots: readonly number[]): void {
+    this.#joined.set(node, { epoch, slots: new Set(slots) });
+    this.#hear(node);
+  }
+
+  #ask(): void {
+    for (const node of this.#joined.keys()) this.#hear(node);
+    this.#program();
+    this.#tell();
+  }
+
+  #hear(node: string): void {
     const net = this.#net;
+    const joined = this.#joined.get(node);
+    if (!joined) return;
     net.at(net.now + this.#delayMs(), () => {
-      if (this.isDown || epoch < (this.#claims.get(node)?.epoch ?? 0)) return;
-      this.#claims.set(node, { epoch, slots: new Set(slots) });
+      if (this.isDown || joined.epoch <= (this.#claims.get(node)?.epoch ?? -1)) return;
+      this.#claims.set(node, joined);
       for (let slot = 0; slot < net.partition.slotCount; slot++) {
         const owner = this.#newest(slot);
         if (owner !== null) this.#owners.set(slot, owner);
@@ -64,13 +84,14 @@ export class VirtualRouter {
     if (!this.isDown && !this.isDeaf) this.#hearing(heard);
   }
 
-  /** Another process goes on from what the kernel has; it has heard nobody yet. */
+  /** Another process goes on from what the kernel has; it has heard nobody yet, and asks for joins. */
   restart(): void {
     this.#session++;
     this.#counter = 0;
+    this.#claims.clear();
     this.#tags = new Tags(this.#net.partition, this.#tagged, this.#net.now + leftMs);
     this.#hearing = this.#newHearing();
-    this.#program();
+    this.#ask();
   }
 
   /** Where its kernel sends packets of this flow that open nothing. */
