@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { addressOf, type IpAddress, isMulticast, parseIp } from '../base/address.ts';
+import { addressOf, type IpAddress, isMulticast, isUnicast, parseIp } from '../base/address.ts';
 import { defined } from '../base/assert.ts';
 import { type MacAddress, multicastMac } from '../base/mac.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
@@ -21,7 +21,10 @@ const ipv4 = z
   .string()
   .refine((text) => !text.includes(':'), { error: 'an IPv4 address: IPv6 is not built yet', abort: true })
   .refine((text) => parseIp(text).ok, { error: 'an IPv4 address', abort: true });
-export const unicastSchema = ipv4.refine((text) => !isMulticast(addressOf(text)), 'a unicast address');
+export const unicastSchema = ipv4.refine(
+  (text) => isUnicast(addressOf(text)),
+  'a unicast address, 1.0.0.0 to 223.255.255.255',
+);
 const group = ipv4.refine((text) => isMulticast(addressOf(text)), 'a multicast address, 224.0.0.0 to 239.255.255.255');
 
 const port = z
@@ -186,7 +189,12 @@ export const agentSchema = z.strictObject({
       'For connections that are moved to another replica, or ended at a convenient point; moving needs `certificates`, /dev/net/tun and CAP_NET_ADMIN too.',
     ),
   stateDir: z.string().min(1).describe('Directory for what must survive a restart.'),
-  socket: z.string().min(1).describe('Unix socket on which `manycast status` and `policy` ask.'),
+  socket: z
+    .string()
+    .min(1)
+    .describe(
+      'Unix socket on which the commands of `manycast` ask: `status`, `policy`, `drain`, `undrain`, `move`, `cluster`.',
+    ),
   policy: z.string().min(1).describe('Policy file; saving it triggers a reallocation.'),
   delivery: z
     .enum(['segment', 'router', 'group'])
@@ -224,7 +232,7 @@ export function readAgentConfig(path: string): AgentConfig {
   const data = readConfigFile(path, agentSchema);
   const { service } = data;
   const config = { ...data, service: { ...service, address: service.address ?? service.group } };
-  const complaint = (service.address ? null : missingAddress(data)) ?? disagreement(config);
+  const complaint = addressProblem(data) ?? disagreement(config);
   if (complaint) throw new OperatingError('config', `${path}: ${complaint}`);
   const absolute = (each: string) => resolve(dirname(path), each);
   const { certificates } = config;
@@ -291,9 +299,10 @@ function rangeOf(text: string): readonly [number, number] {
   return [Number(lowest), Number(highest)];
 }
 
-/** Only the group can be reached without one. */
-function missingAddress({ delivery, health }: Parsed): string | null {
-  if (delivery !== 'group') return `service.address: missing, ${delivery} delivery needs one`;
+/** Only the group is reached without one, and has no other. */
+function addressProblem({ delivery, health, service }: Parsed): string | null {
+  if (delivery !== 'group') return service.address ? null : `service.address: missing, ${delivery} delivery needs one`;
+  if (service.address) return 'service.address: cannot be, in group delivery clients send to the group';
   const unaddressed = health.findIndex(({ address }) => address === undefined);
   return unaddressed < 0 ? null : `health[${unaddressed}].address: missing, as the service has no address`;
 }
@@ -309,9 +318,26 @@ function disagreement(config: AgentConfig): string | null {
   if (control.group === service.group) return 'control.group: must differ from service.group';
   const both = Object.keys(control.peers).find((name) => Object.hasOwn(config.routers, name));
   if (both !== undefined) return `routers: "${both}" is also a replica in control.peers`;
-  if (Object.values(control.peers).includes(service.address))
-    return 'service.address: is also a replica in control.peers';
-  return groupProblem(config) ?? strayPort(config);
+  return (
+    sharedAddress(config.service.address, control.peers, config.routers) ?? groupProblem(config) ?? strayPort(config)
+  );
+}
+
+/** Every machine has an address of its own, and none the service's: the first that does not, as one line; null when there is none. */
+export function sharedAddress(
+  serviceAddress: string,
+  peers: Readonly<Record<string, string>>,
+  routers: Readonly<Record<string, string>>,
+): string | null {
+  const seen = new Map([[serviceAddress, 'service.address']]);
+  for (const [field, addresses] of Object.entries({ 'control.peers': peers, routers })) {
+    for (const [name, address] of Object.entries(addresses)) {
+      const other = seen.get(address);
+      if (other !== undefined) return `${field}.${name}: ${address} is also that of ${other}`;
+      seen.set(address, `${field}.${name}`);
+    }
+  }
+  return null;
 }
 
 /** Sockets of applications are all that takes datagrams of a group. */

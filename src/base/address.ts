@@ -58,6 +58,11 @@ export function sameIp(a: IpAddress, b: IpAddress): boolean {
 }
 
 /** 224.0.0.0/4 or ff00::/8. */
+/** Of a single host: not multicast, not reserved, not `0.0.0.0/8` (RFC 6890). IPv4 only. */
+export function isUnicast({ family, value }: IpAddress): boolean {
+  return family === 4 && value >> 24n >= 1n && value >> 24n < 224n;
+}
+
 export function isMulticast(address: IpAddress): boolean {
   return address.family === 4 ? address.value >> 28n === 0xen : address.value >> 120n === 0xffn;
 }

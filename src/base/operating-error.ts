@@ -16,3 +16,9 @@ export class OperatingError extends Error {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** The same of what went wrong with a file, which it names: not all errors of the system do. */
+export function messageAbout(path: string, error: unknown): string {
+  const message = messageOf(error);
+  return message.includes(path) ? message : `${path}: ${message}`;
+}

@@ -24,7 +24,11 @@ function lineAbout(schema: z.ZodType, issue: Issue, above: readonly PropertyKey[
     const fields = propertiesAt(jsonSchemaOf(schema, { title: '' }), path, input);
     return line([...path, issue.keys[0] ?? ''], `unknown field, allowed are ${fields.join(', ')}`);
   }
+  if (issue.code === 'invalid_key') {
+    return line(path.slice(0, -1), `the name ${shown(path.at(-1))} is not allowed, ${wanted(issue)}`);
+  }
   const value = valueAt(input, path);
+  if (path.length === 0 && (value === undefined || value === null)) return `empty, ${wanted(issue)}`;
   if (value === undefined || value === null) return line(path, `missing, ${wanted(issue)}`);
   return line(path, `${shown(value)} is not allowed, ${wanted(issue)}`);
 }

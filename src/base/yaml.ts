@@ -39,6 +39,8 @@ export function readYaml(text: string, bounds: Partial<YamlBounds> = {}): Result
     const document = parseDocument(text, { ...dialect, lineCounter: lines });
     // A warning is about a tag or a directive that the library would go on without.
     const fault = document.errors[0] ?? document.warnings[0];
+    if (fault?.code === 'MULTIPLE_DOCS')
+      return refuse('more than one YAML document, which "---" begins; allowed is one');
     if (fault) return refuse(complaint(fault));
     const proto = offsetOfProto(document);
     if (proto !== null) {

@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { OperatingError } from '../base/operating-error.ts';
 import {
   alreadyUp,
   hasEntered,
@@ -17,6 +18,7 @@ import {
 } from '../lab/index.ts';
 import { udpEchoPort } from '../lab/udp-echo.ts';
 import { readStep, stepLabel, takeStep } from '../scenario/index.ts';
+import { wholeNumber } from './whole-number.ts';
 
 interface UpOptions {
   readonly replicas: string;
@@ -37,6 +39,9 @@ const builtIn = {
 } as const;
 
 export async function up(name: string, options: UpOptions): Promise<void> {
+  const hasRouter = options.delivery === 'router' || (options.delivery === 'group' && options.routers !== undefined);
+  if (options.public && !hasRouter)
+    throw new OperatingError('usage', '--public: is for --delivery router, or for group with --routers');
   if (!mayBuildHere()) {
     if (!(await holdNamespace(name))) throw alreadyUp(name);
     process.exitCode = await runInHeldNamespace(name, process.argv.slice(2));
@@ -49,11 +54,11 @@ export async function up(name: string, options: UpOptions): Promise<void> {
   const ports = options.ports ?? served.ports;
   const { plan, policyFile } = await labUp({
     name,
-    replicas: Number(options.replicas),
-    clients: Number(options.clients),
-    addresses: Number(options.addresses),
+    replicas: wholeNumber('--replicas', options.replicas),
+    clients: wholeNumber('--clients', options.clients),
+    addresses: wholeNumber('--addresses', options.addresses),
     delivery: options.delivery,
-    ...(options.routers === undefined ? {} : { routers: Number(options.routers) }),
+    ...(options.routers === undefined ? {} : { routers: wholeNumber('--routers', options.routers) }),
     serve: [options.serve ?? `exec ${served.serve}`],
     ports: ports.split(','),
     certified: options.certified ?? false,

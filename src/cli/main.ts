@@ -288,6 +288,15 @@ docs
   .description('fail when a generated file is not what the code says')
   .action(async () => (await import('./docs.ts')).check());
 
+/** As of a program that SIGPIPE ends, which Node ignores. */
+const outputClosed = 128 + 13;
+
+// Whoever reads the output may stop before its end, as `head` does.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(outputClosed);
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

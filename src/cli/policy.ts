@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { PolicyPlan } from '../agent/routes.ts';
 import { parseIp } from '../base/address.ts';
-import { messageOf, OperatingError } from '../base/operating-error.ts';
+import { messageAbout, OperatingError } from '../base/operating-error.ts';
 import { askAgent, askAgentOnce } from '../platform/agent-client.ts';
 import { parsePolicy } from '../policy/index.ts';
 import { partitionOf } from '../space/index.ts';
@@ -34,6 +34,6 @@ function read(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
-    throw new OperatingError('policy', messageOf(cause), { cause });
+    throw new OperatingError('policy', messageAbout(file, cause), { cause });
   }
 }

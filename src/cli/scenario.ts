@@ -29,6 +29,7 @@ import {
   writeSkipped,
 } from '../scenario/index.ts';
 import { openScene } from '../sim/index.ts';
+import { wholeNumber } from './whole-number.ts';
 
 interface RunOptions {
   readonly on: string;
@@ -54,7 +55,7 @@ export async function run(file: string, { on, delivery, seed, repeat, ...output 
   if (!place) throw new OperatingError('usage', `--on: "${on}" is not allowed, allowed are ${places.join(', ')}`);
   if (seed !== undefined && place !== 'sim') throw new OperatingError('usage', '--seed is for --on sim');
   const times = repeat === undefined ? null : timesOf(repeat);
-  const firstSeed = seed === undefined ? 1 : seedOf(seed);
+  const firstSeed = seed === undefined ? 1 : wholeNumber('--seed', seed);
   const written = readScenario(file);
   const scenario = delivery === undefined ? written : withDelivery(written, delivery);
   const reason = place === 'sim' ? unfitForSim(scenario) : missingNeed(scenario.needs, scenario.programs);
@@ -142,11 +143,6 @@ function timesOf(text: string): number {
   const times = Number(text);
   if (Number.isInteger(times) && times >= 1 && times <= repetitionsMax) return times;
   throw new OperatingError('usage', `--repeat: "${text}" is not allowed, allowed is 1 to ${repetitionsMax}`);
-}
-
-function seedOf(text: string): number {
-  if (/^\d{1,10}$/.test(text) && Number(text) < 2 ** 32) return Number(text);
-  throw new OperatingError('usage', `--seed: "${text}" is not a whole number below 2^32`);
 }
 
 function jsonText(report: object): string {

@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import { defined } from '../base/assert.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import { type RunResult, runSeed } from '../sim/index.ts';
+import { wholeNumber } from './whole-number.ts';
 
 interface SimOptions {
   readonly seed?: string;
@@ -33,7 +34,7 @@ export async function simulate({ seed, seeds, jobs, trace = false }: SimOptions)
   const range = rangeOf(seeds ?? '1..100');
   if (trace) throw new OperatingError('usage', '--trace needs --seed: the trace of one run is long enough');
   if (process.send) return tellParent(range);
-  await many(range, jobs === undefined ? availableParallelism() : wholeNumber('--jobs', jobs));
+  await many(range, jobs === undefined ? availableParallelism() : wholeNumber('--jobs', jobs, 1));
 }
 
 async function one(seed: number, trace: boolean): Promise<void> {
@@ -127,11 +128,4 @@ function rangeOf(text: string): Range {
     throw new OperatingError('usage', `--seeds: "${text}" is not a range such as 1..100`);
   }
   return { first, last };
-}
-
-function wholeNumber(option: string, text: string): number {
-  if (!/^\d{1,10}$/.test(text) || Number(text) >= 2 ** 32) {
-    throw new OperatingError('usage', `${option}: "${text}" is not a whole number below 2^32`);
-  }
-  return Number(text);
 }

@@ -242,7 +242,7 @@ class Machine implements Control {
     share.extendLease(grantedByOneself(this.#parts, this.#rounds, now));
     this.#act();
     this.#program();
-    this.#outputs.push(...advertise(this.#parts));
+    this.#outputs.push(...advertise(this.#parts, now));
     this.#leave();
     this.#outputs.push(...this.#parts.staying.step(share.confirmed, now), ...tag(this.#parts, now));
     this.#tell();

@@ -38,7 +38,7 @@ export function hear(
       questions.answered(said.flows);
       return null;
     case 'routed':
-      parts.routing.hear(sender, session, said.members);
+      parts.routing.hear(sender, session, said.members, now);
       return null;
     case 'tagged':
       parts.tagging.hear(sender, said, now);

@@ -133,7 +133,7 @@ function sameHost(a: Host, b: Host): boolean {
   return a.boot === b.boot && a.mac === b.mac;
 }
 
-/** The slots that somebody wants moved by hand; null when nobody does. */
+/** The slots that somebody wants moved by hand; null when nobody does, or an earlier move of them must be finished first. */
 function moveAsked(
   from: Allocation,
   who: Who,
@@ -145,7 +145,9 @@ function moveAsked(
   if (!move || !who.members.includes(move.name)) return null;
   const slots = new Set(move.slots);
   const target = intendedOwners(from, who.members).map((owner, slot) => (slots.has(slot) ? move.name : owner));
-  return { ...redirect(from, target, epoch, hosts), unfinished: from.unfinished };
+  const { owners, moves, ...rest } = redirect(from, target, epoch, hosts);
+  const isSame = JSON.stringify([owners, moves]) === JSON.stringify([from.owners, from.moves]);
+  return isSame ? null : { ...rest, owners, moves, unfinished: from.unfinished };
 }
 
 /**

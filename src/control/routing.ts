@@ -12,8 +12,8 @@ export interface Advertised {
 }
 
 /** What the routers are to be told, once the kernel takes what they are to send. */
-export function advertise({ share, routing }: Parts): ControlOutput[] {
-  const advertised = share.known && share.confirmed ? routing.takeAdvertisement(share.known) : null;
+export function advertise({ share, routing }: Parts, now: number): ControlOutput[] {
+  const advertised = share.known && share.confirmed ? routing.takeAdvertisement(share.known, now) : null;
   return advertised ? [{ kind: 'advertise', advertised }] : [];
 }
 
@@ -26,6 +26,9 @@ export function advertisedSlots({ owners, moves }: Ledger, node: string): number
   return receivers.flatMap((name, slot) => (name === node ? [slot] : []));
 }
 
+/** A router that does not go by a join after so long has not heard it: each is said twice within a second. */
+const missedMs = 1000;
+
 /**
  * Routers send each packet to one replica alone, the one whose join covers it. So in phase `leave` of a move the new owner joins for the slots, the old one no longer
  * does, and the move goes on when every router's kernel goes by both joins.
@@ -37,6 +40,11 @@ export class Routing {
   /** By router, what this life of it has said: of each member the epoch of the newest join that the router's kernel goes by. */
   readonly #heard = new Map<string, { readonly session: number; readonly epochs: Map<string, number> }>();
   #told: Advertised | null = null;
+  #toldAt = Number.NEGATIVE_INFINITY;
+  /** A router has not heard it. */
+  #isMissed = false;
+  /** Of the ledger that was looked at last. */
+  #epoch = 0;
 
   constructor({ node, routers, copies = false }: Pick<ControlConfig, 'node' | 'routers' | 'copies'>) {
     this.#node = node;
@@ -57,19 +65,32 @@ export class Routing {
   }
 
   /** What the routers are to be told now; null when they were told already, or there are none. */
-  takeAdvertisement(ledger: Ledger): Advertised | null {
+  takeAdvertisement(ledger: Ledger, now: number): Advertised | null {
     if (this.#routers.length === 0) return null;
     const { epoch } = ledger;
+    // Under one between them another may have joined for slots that are here still.
+    const isSkipped = epoch > this.#epoch + 1;
+    this.#epoch = epoch;
     const slots = advertisedSlots(ledger, this.#node);
     // Routers are awaited to go by a join of each move's own epoch: one may end and another begin between two ledgers that are known here.
     const since = Math.max(0, ...this.#leaving(ledger).map((move) => move.since));
-    if (this.#told && this.#told.epoch >= since && this.#told.slots.join() === slots.join()) return null;
+    const isTold = this.#told !== null && this.#told.epoch >= since && this.#told.slots.join() === slots.join();
+    if (isTold && !isSkipped && !this.#isMissed) return null;
+    this.#isMissed = false;
+    this.#toldAt = now;
     this.#told = { epoch, slots };
     return this.#told;
   }
 
   /** All that `router` goes by. What it said earlier may come later. */
-  hear(router: string, session: number, members: readonly { readonly name: string; readonly epoch: number }[]): void {
+  hear(
+    router: string,
+    session: number,
+    members: readonly { readonly name: string; readonly epoch: number }[],
+    now: number,
+  ): void {
+    const own = members.find(({ name }) => name === this.#node)?.epoch ?? -1;
+    if (this.#told && own < this.#told.epoch && now >= this.#toldAt + missedMs) this.#isMissed = true;
     const before = this.#heard.get(router);
     const epochs = before?.session === session ? before.epochs : new Map<string, number>();
     for (const { name, epoch } of members) epochs.set(name, Math.max(epoch, epochs.get(name) ?? 0));

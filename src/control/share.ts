@@ -161,9 +161,9 @@ export class Share {
     return this.#wanted;
   }
 
-  /** Never again what the kernel has left, also in an earlier life: the new owner may take it by now. */
+  /** It goes on with what the kernel takes, and never begins again: an earlier life may have said that it has left, and the new owner takes it by now. */
   readonly #isStillSent: StillSent = ({ id }, slot) =>
-    this.#rows.get(slot)?.kind !== 'old' && this.#stillSent.some((move) => move.id === id);
+    this.#taking.has(slot) && this.#stillSent.some((move) => move.id === id);
 
   /**
    * What the kernel is to be told now; null when it was told already. `ended` are the rows of slots that have none any more.

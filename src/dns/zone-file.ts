@@ -1,6 +1,6 @@
 import { chmodSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type Document, parseDocument } from 'yaml';
-import { messageOf, OperatingError } from '../base/operating-error.ts';
+import { messageAbout, messageOf, OperatingError } from '../base/operating-error.ts';
 import { ok, type Result, refuse } from '../base/result.ts';
 import { firstIssue } from '../base/schema-issue.ts';
 import { readYaml } from '../base/yaml.ts';
@@ -75,7 +75,7 @@ function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new OperatingError('registry', messageOf(cause), {
+    throw new OperatingError('registry', messageAbout(path, cause), {
       remedy: 'begin with the example in docs/private-groups.md',
       cause,
     });

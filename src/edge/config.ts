@@ -8,6 +8,7 @@ import {
   readConfigFile,
   routersSchema,
   serviceSchema,
+  sharedAddress,
   unicastSchema,
 } from '../agent/config.ts';
 import { addressOf } from '../base/address.ts';
@@ -32,7 +33,9 @@ const access = z
           .literal('registry')
           .describe('What the registry in DNS says of the group, by the reverse name of its address.'),
         fingerprints: z
-          .array(z.string().regex(/^[0-9a-fA-F:]{64,95}$/, 'a SHA-256 fingerprint, 64 hexadecimal digits'))
+          .array(
+            z.string().regex(/^[0-9a-fA-F]{2}(:?[0-9a-fA-F]{2}){31}$/, 'a SHA-256 fingerprint, 64 hexadecimal digits'),
+          )
           .max(4)
           .default([])
           .describe(
@@ -41,7 +44,9 @@ const access = z
       })
       .describe('A group of which DNS says whether it is public, and whose key is there.'),
   ])
-  .describe('Who may join the group. What is not public is private.');
+  .describe(
+    'Who may join the group; what is not public is private. `{ kind: public }`: everybody, with no key. `{ kind: authority, ca: FILE, revoked: FILE }`: members that the authority of the cluster has certified, but those on its list `ca.crl`, which counts as soon as it is saved; without `revoked` nobody is refused for being revoked. `{ kind: registry, fingerprints: [SHA-256, …] }`: what DNS says of the group; fingerprints are needed where no server of `registry` verifies DNSSEC.',
+  );
 
 const routedService = z.strictObject({
   cluster: nameSchema.describe('Name of the cluster that serves it.'),
@@ -57,9 +62,15 @@ const routedService = z.strictObject({
       .describe('Service address, what clients connect to. Only `group` delivery has none: there it is the group.'),
   }),
   access,
-  control: controlSchema.optional(),
-  routers: routersSchema,
-  certificates: certificatesSchema,
+  control: controlSchema
+    .optional()
+    .describe(
+      'How the agents talk, as on its replicas. Without it they do not hear what this router goes by, and moves wait where it is among their `routers`.',
+    ),
+  routers: routersSchema.describe('As on its replicas; with `control` this router is among them.'),
+  certificates: certificatesSchema.describe(
+    'With what this router proves its name to the replicas, which hear only what is signed where they have `certificates`.',
+  ),
 });
 
 /** `router.yaml`, field by field: check, default, documentation. */
@@ -167,6 +178,8 @@ function clientsProblem({ links, clients, services }: RouterConfig): string | nu
     const tcp = service.ports.findIndex((each) => each.endsWith('/tcp'));
     if (tcp >= 0)
       return `services[${i}].service.ports[${tcp}]: ${service.ports[tcp]} cannot be, group delivery carries UDP alone`;
+    if (service.udpIdle !== undefined)
+      return `services[${i}].service.udpIdle: cannot be, a router sends every datagram of a group to the owner of its slot`;
   }
   return null;
 }
@@ -184,6 +197,9 @@ function disagreement({ node, services, registry }: RouterConfig): string | null
       if (other !== undefined) return `services[${i}].service.${field}: is also that of ${other}`;
       seen.set(value, `services[${i}]`);
     }
+    const shared = sharedAddress(service.address, control?.peers ?? {}, routers);
+    if (shared !== null) return `services[${i}].${shared}`;
+    if (control?.group === service.group) return `services[${i}].control.group: must differ from service.group`;
     if (control && !Object.hasOwn(routers, node)) return `services[${i}].routers: "${node}", this router, is missing`;
   }
   return null;

@@ -202,11 +202,12 @@ class RunningEdge implements Edge {
     this.#applying = null;
     const now = performance.now();
     const services = this.#served.map(({ service, group, standing, tags, tagsOf }) => {
-      const owners = standing.owners(now);
+      const places = this.#memberships.places(group);
+      const owners = standing.owners(now, places.values());
       tags.own(owners, now);
       return {
         ...{ ...service, owners: nextHopsOf(owners) },
-        tags: tagsOf(tags.standing(this.#memberships.places(group), now)),
+        tags: tagsOf(tags.standing(places, now)),
       };
     });
     const { errors, services: standing, reaches } = this.#applied({ services });
@@ -240,11 +241,21 @@ class RunningEdge implements Edge {
   #look(): void {
     this.#askAnew();
     this.#unusable.tell();
-    for (const { group, access } of this.#served) {
-      this.#perform(this.#memberships.revoke(group, access.admission()?.revokedSerials ?? new Set()));
-    }
+    for (const served of this.#served) this.#revoke(served);
     if (this.#isBehind) this.#apply();
     else if (this.#parts.touches.take(performance.now())) this.#repair();
+  }
+
+  /** Whoever is revoked gets nothing from now on. */
+  #revoke({ group, access, standing }: Served): void {
+    const places = this.#memberships.places(group);
+    const outputs = this.#memberships.revoke(group, access.admission()?.revokedSerials ?? new Set());
+    this.#perform(outputs);
+    for (const output of outputs) {
+      if (output.kind !== 'event' || output.event.event !== 'revoked') continue;
+      const place = places.get(output.event.member);
+      if (place) standing.forget(place);
+    }
   }
 
   /** Joins that came while a group was not known did not count, those on a link that was away were not heard, and without being asked nobody says them again for minutes. */

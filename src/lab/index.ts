@@ -15,6 +15,7 @@ export {
 export { plugInStranger, setCable } from './network.ts';
 export { asOrdinaryUser } from './ordinary-user.ts';
 export {
+  clientAddressesMax,
   type LabClient,
   type LabDelivery,
   type LabNode,

@@ -65,7 +65,7 @@ const namePattern = /^[a-z0-9]{1,10}$/;
 /** What one lab can have. */
 export const labLimits = { replicas: 64, clients: 16, addresses: 64, routers: 2 } as const;
 /** Client addresses in all: their last bytes are all different, so that they spread over the slots of the default mask. */
-const addressesMax = 254;
+export const clientAddressesMax = 254;
 
 export function planLab(size: LabSize): LabPlan {
   check(size);
@@ -108,7 +108,7 @@ export function routerNames({ delivery = 'segment', routers }: Pick<LabSize, 'de
 
 /** Evenly over 1 to 254. */
 function lastByte(index: number, count: number): number {
-  return 1 + Math.floor((index * addressesMax) / count);
+  return 1 + Math.floor((index * clientAddressesMax) / count);
 }
 
 function inNetwork(first: number, third: number, fourth: number): string {
@@ -136,10 +136,10 @@ function check(size: LabSize): void {
   // Datagrams come to both, and both would send them on.
   if (size.routers === 2 && size.delivery === 'group')
     throw new OperatingError('usage', '--routers: 2 is not allowed for --delivery group, allowed is 1');
-  if (size.clients * size.addresses > addressesMax) {
+  if (size.clients * size.addresses > clientAddressesMax) {
     throw new OperatingError(
       'usage',
-      `${size.clients * size.addresses} client addresses are too many, allowed are ${addressesMax}`,
+      `${size.clients * size.addresses} client addresses are too many, allowed are ${clientAddressesMax}`,
     );
   }
 }

@@ -1,7 +1,7 @@
 import { createCipheriv, createPrivateKey, generateKeyPair, type KeyObject, pbkdf2, randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { messageOf, OperatingError } from '../base/operating-error.ts';
+import { messageAbout, messageOf, OperatingError } from '../base/operating-error.ts';
 import { encryptedKeyPem } from '../identity/encrypted-key.ts';
 import { createSynced, replaceSynced } from './synced-file.ts';
 
@@ -94,7 +94,10 @@ export function readWithMode(path: string, remedy?: string): { text: string; mod
       closeSync(fd);
     }
   } catch (cause) {
-    throw new OperatingError('certificates', messageOf(cause), { cause, ...(remedy === undefined ? {} : { remedy }) });
+    throw new OperatingError('certificates', messageAbout(path, cause), {
+      cause,
+      ...(remedy === undefined ? {} : { remedy }),
+    });
   }
 }
 

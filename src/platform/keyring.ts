@@ -1,7 +1,7 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { messageOf, OperatingError } from '../base/operating-error.ts';
+import { messageAbout, messageOf, OperatingError } from '../base/operating-error.ts';
 import { createSynced, replaceSynced } from './synced-file.ts';
 
 const secretBytes = 32;
@@ -142,7 +142,7 @@ function readPrivately(path: string): { text: string; mode: number } {
       closeSync(fd);
     }
   } catch (cause) {
-    throw new OperatingError('keyring', `keyring: ${messageOf(cause)}`, {
+    throw new OperatingError('keyring', `keyring: ${messageAbout(path, cause)}`, {
       remedy: 'make one: manycast keyring new --out FILE',
       cause,
     });

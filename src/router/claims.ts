@@ -7,6 +7,10 @@ export interface Owner {
   readonly link: string;
 }
 
+export function sameOwner(a: Owner, b: Owner): boolean {
+  return a.link === b.link && sameIp(a.address, b.address);
+}
+
 /** What one member of a group says by its joins so far. The order in which they came makes no difference. */
 export class Claims implements Owner {
   address: IpAddress;

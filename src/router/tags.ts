@@ -1,8 +1,7 @@
-import { sameIp } from '../base/address.ts';
 import { flowKey } from '../base/tcp-flow.ts';
 import { type Partition, slotOf } from '../space/partition.ts';
 import type { TagsSaid } from '../wire/tagged-flows.ts';
-import type { Owner } from './claims.ts';
+import { type Owner, sameOwner } from './claims.ts';
 import type { Owners } from './memberships.ts';
 
 /** Where the TCP flows go that do not go to the owner of their slot, by `flowKey`. */
@@ -129,8 +128,4 @@ export class Tags {
     const former = this.#former.get(slot) ?? [];
     return former.some((each) => nowMs < each.untilMs && sameOwner(each.owner, at));
   }
-}
-
-function sameOwner(a: Owner, b: Owner): boolean {
-  return a.link === b.link && sameIp(a.address, b.address);
 }

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
 import { firstIssue } from '../base/schema-issue.ts';
 import { readYaml } from '../base/yaml.ts';
-import { type LabNode, type LabPlan, labLimits, routerNames } from '../lab/index.ts';
+import { clientAddressesMax, type LabNode, type LabPlan, labLimits, routerNames } from '../lab/index.ts';
 import { policySchema } from '../policy/index.ts';
 import { measureNames } from './measures.ts';
 import { needs } from './needs.ts';
@@ -38,7 +38,9 @@ export const scenarioSchema = z.strictObject({
     .strictObject({
       replicas: count(labLimits.replicas).describe('Replicas, `r1` and so on.'),
       clients: count(labLimits.clients).describe('Client machines, `c1` and so on.'),
-      addresses: count(labLimits.addresses).describe('Addresses of each client machine.'),
+      addresses: count(labLimits.addresses).describe(
+        `Addresses of each client machine; ${clientAddressesMax} of all machines together at most.`,
+      ),
       routers: count(labLimits.routers)
         .optional()
         .describe('Router delivery alone: one router, `rt`, or two side by side, `rt1` and `rt2`; one by default.'),
@@ -48,6 +50,10 @@ export const scenarioSchema = z.strictObject({
         .describe(
           'Group delivery alone: all machines are this one, and its loopback device is the network. Needs no namespaces, and no privilege.',
         ),
+    })
+    .refine(({ clients, addresses }) => clients * addresses <= clientAddressesMax, {
+      path: ['addresses'],
+      error: `at most ${clientAddressesMax} of all client machines together`,
     })
     .describe('The network.'),
   needs: z
@@ -75,7 +81,7 @@ export const scenarioSchema = z.strictObject({
     .optional()
     .describe('What runs instead where the lab can have no namespaces.'),
   udpIdle: z
-    .string()
+    .string('seconds such as "5s"')
     .regex(/^[1-9][0-9]{0,3}s$/, 'seconds such as "5s"')
     .optional()
     .describe(

@@ -164,7 +164,7 @@ const stepSchemas = {
           to: blockEnd.optional(),
           between: z.array(blockEnd).length(2).optional().describe('Two of them: both ways.'),
         })
-        .refine(isOneBlock, `either from and to, or between; at most one of them ${others}`)
+        .refine(isOneBlock, `either from and to, or between: two replicas, at most one of them ${others}`)
         .describe('`from` and `to`: one way.'),
     })
     .describe('Drop all frames from one replica to another, at the switch.'),
@@ -256,5 +256,5 @@ interface BlockEnds {
 function isOneBlock({ from, to, between }: BlockEnds): boolean {
   const ends: readonly (string | undefined)[] = between ?? [from, to];
   const mixed = between !== undefined && (from !== undefined || to !== undefined);
-  return !mixed && !ends.includes(undefined) && ends.some((each) => each !== others);
+  return !mixed && !ends.includes(undefined) && ends[0] !== ends[1];
 }

@@ -68,8 +68,23 @@ describe('agent.yaml', () => {
       '"2001:db8::1"',
       'service.address: "2001:db8::1" is not allowed, allowed is an IPv4 address: IPv6 is not built yet',
     ],
-    ['203.0.113.10', '239.1.1.1', 'service.address: "239.1.1.1" is not allowed, allowed is a unicast address'],
-    ['203.0.113.10', '203.0.113.12', 'service.address: is also a replica in control.peers'],
+    [
+      '203.0.113.10',
+      '239.1.1.1',
+      'service.address: "239.1.1.1" is not allowed, allowed is a unicast address, 1.0.0.0 to 223.255.255.255',
+    ],
+    [
+      '203.0.113.10',
+      '0.0.0.0',
+      'service.address: "0.0.0.0" is not allowed, allowed is a unicast address, 1.0.0.0 to 223.255.255.255',
+    ],
+    ['203.0.113.10', '203.0.113.12', 'control.peers.web2: 203.0.113.12 is also that of service.address'],
+    ['web2: 203.0.113.12', 'web2: 203.0.113.11', 'control.peers.web2: 203.0.113.11 is also that of control.peers.web1'],
+    [
+      'web2: 203.0.113.12',
+      'Web2: 203.0.113.12',
+      'control.peers: the name "Web2" is not allowed, allowed is lower-case letters, digits and "-", at most 32',
+    ],
     [
       '239.77.0.10',
       '10.0.0.1',
@@ -129,6 +144,11 @@ describe('agent.yaml', () => {
   });
 
   test.each([
+    [
+      'name: web',
+      'name: web, address: 203.0.113.10',
+      'service.address: cannot be, in group delivery clients send to the group',
+    ],
     ['delivery: group', 'delivery: segment', 'service.address: missing, segment delivery needs one'],
     ['sdk: { socket: sdk.sock }', '', 'sdk: missing, group delivery needs it'],
     ['53/udp', '53/udp, 80/tcp', 'service.ports[1]: 80/tcp cannot be, group delivery carries UDP alone'],

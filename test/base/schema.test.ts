@@ -26,7 +26,7 @@ const schema = z.strictObject({
 describe('the first complaint is one line: where, what, what is allowed', () => {
   const good = { name: 'a', mode: 'slow' };
   test.each([
-    [undefined, 'missing, allowed is fields with values'],
+    [undefined, 'empty, allowed is fields with values'],
     [7, '7 is not allowed, allowed is fields with values'],
     [{ mode: 'slow' }, 'name: missing, allowed is text'],
     [{ ...good, name: 'A' }, 'name: "A" is not allowed, allowed is lower-case letters'],
@@ -50,7 +50,7 @@ describe('the first complaint is one line: where, what, what is allowed', () => 
     [{ ...good, tags: ['a', 3] }, 'tags[1]: 3 is not allowed, allowed is text'],
     [{ ...good, tags: ['a', 'b', 'c'] }, 'tags: ["a","b","c"] is not allowed, allowed is a list of at most 2'],
     [{ ...good, nmae: 'a' }, 'nmae: unknown field, allowed are name, size, mode, tags, weights, steps'],
-    [{ ...good, weights: { x: 1 } }, 'weights.x: 1 is not allowed, allowed is r and a digit'],
+    [{ ...good, weights: { x: 1 } }, 'weights: the name "x" is not allowed, allowed is r and a digit'],
     [{ ...good, weights: { r1: 'much' } }, 'weights.r1: "much" is not allowed, allowed is a number'],
     [{ ...good, steps: [{ wait: 'long' }] }, 'steps[0].wait: "long" is not allowed, allowed is a number'],
     [

@@ -55,6 +55,7 @@ describe('YAML is refused in one line', () => {
     ['a: !!int many', 'not YAML: Unresolved tag: tag:yaml.org,2002:int at line 1, column 4'],
     [`a: !${'x'.repeat(200)} 1`, `not YAML: Unresolved tag: !${'x'.repeat(143)}…`],
     ['%YAML 1.3\n---\na: 1', 'not YAML: Unsupported YAML version 1.3 at line 1, column 7'],
+    ['a: 1\n---\na: 2', 'more than one YAML document, which "---" begins; allowed is one'],
     ['%COLOUR red\n---\na: 1', 'not YAML: Unknown directive %COLOUR at line 1, column 1'],
     ['__proto__: 1', 'the key __proto__ at line 1, column 1 is not allowed'],
     ['a: 1\nb: { c: 1, __proto__: { d: 2 } }', 'the key __proto__ at line 2, column 12 is not allowed'],

@@ -1,8 +1,11 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, describe, expect, test } from 'vitest';
-import { manycast } from '../lab/lab-under-test.ts';
+import { defined } from '../../src/base/assert.ts';
+import { manycast, startManycast } from '../lab/lab-under-test.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'manycast-test-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -55,6 +58,36 @@ describe('the command line', () => {
       stdout: '',
       stderr: `manycast: no agent answers on ${socket}\n  start one (manycast agent -c FILE) or name its socket with --socket\n`,
     });
+  });
+
+  test('without a router says so, and what to do', async () => {
+    const socket = join(directory, 'none.sock');
+    expect(await manycast('router', 'status', '--socket', socket)).toMatchObject({
+      code: 1,
+      stderr: `manycast: no router answers on ${socket}\n  start one (manycast router -c FILE) or name its socket with --socket\n`,
+    });
+  });
+
+  test('ends in silence when nobody reads its output any more', async () => {
+    const child = startManycast('scenario', 'list');
+    child.stdout?.destroy();
+    const said = text(defined(child.stderr, 'its standard error'));
+    const [code] = await once(child, 'exit');
+    expect([code, await said]).toEqual([141, '']);
+  });
+
+  test('names the file that cannot be read', async () => {
+    expect((await manycast('policy', 'check', directory)).stderr).toMatch(`manycast: ${directory}: EISDIR`);
+  });
+
+  test('refuses numbers and fields that cannot be', async () => {
+    for (const [argv, line] of [
+      [['lab', 'up', 'x', '--replicas', 'many'], '--replicas: "many" is not a whole number from 0 to 2^32 - 1'],
+      [['lab', 'up', 'x', '--public'], '--public: is for --delivery router, or for group with --routers'],
+      [['sim', '--jobs', '0'], '--jobs: "0" is not a whole number from 1 to 2^32 - 1'],
+    ] as const) {
+      expect(await manycast(...argv)).toEqual({ code: 1, stdout: '', stderr: `manycast: ${line}\n` });
+    }
   });
 
   test('refuses a configuration in one line before it touches anything', async () => {

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { Change } from '../../src/control/change.ts';
 import type { Policy } from '../../src/policy/index.ts';
+import { JoinLink } from './joined-router.ts';
 import { VirtualNetwork } from './virtual-network.ts';
-import { VirtualRouter } from './virtual-router.ts';
 
 /**
  * Faults that the protocol holds against: crashed hosts (whose kernels go with them), restarts, lost, doubled, late and overtaken
@@ -21,7 +21,7 @@ test.each(Array.from({ length: 10 }, (_, part) => part))(
   },
 );
 
-/** Routers start anew too, and stand still. */
+/** Routers start anew too, and joins and what routers ask get lost. */
 test.each(Array.from({ length: 5 }, (_, part) => part))(
   'nor behind routers, whatever happens to those: part %i',
   (part) => {
@@ -32,26 +32,23 @@ test.each(Array.from({ length: 5 }, (_, part) => part))(
 
 function survive(seed: number, routerNames: readonly string[]): void {
   const net = networkOf(seed, routerNames);
-  const routers = routerNames.map((name) => new VirtualRouter(net, name, () => 1 + net.random() * 30));
-  net.onAdvertise = (node, { epoch, slots }) => {
-    for (const router of routers) router.join(node, epoch, slots);
-  };
+  const link = new JoinLink(net, routerNames);
   try {
     for (const name of net.names) {
       net.start(name);
       net.run(net.random() * (net.random() < 0.5 ? 20 : 600));
     }
     for (let step = 0; step < 12; step++) {
-      disturb(net, routers);
+      disturb(net, link);
       net.run(net.random() * (net.random() < 0.5 ? 100 : 1200));
     }
-    for (const router of routers) router.isDown = false;
+    link.loses = () => false;
     calm(net);
-    net.runUntil(() => net.healthy(), 8000);
+    net.runUntil(() => net.healthy() && link.isServed(), 8000);
     // What was proposed before is done by then.
     net.run(500);
     net.runUntil(() => net.control('n1').view().holders.length === 0, 8000);
-    net.runUntil(() => net.healthy(), 1000);
+    net.runUntil(() => net.healthy() && link.isServed(), 1000);
     const epoch = net.control('n1').view().epoch;
     net.run(1500);
     // Without faults nothing moves.
@@ -99,7 +96,7 @@ function networkOf(seed: number, routers: readonly string[]): VirtualNetwork {
   });
 }
 
-function disturb(net: VirtualNetwork, routers: readonly VirtualRouter[]): void {
+function disturb(net: VirtualNetwork, link: JoinLink): void {
   const name = net.pick(net.names);
   const running = net.host(name).control !== null;
   const actions: readonly (() => void)[] = [
@@ -122,14 +119,14 @@ function disturb(net: VirtualNetwork, routers: readonly VirtualRouter[]): void {
     () => leave(net, name),
     () => revokeSomewhere(net, name),
     () => revokeEverywhere(net, name),
-    ...(routers.length > 0 ? [() => net.pick(routers).restart(), () => standStill(net.pick(routers))] : []),
+    ...(link.routers.length > 0 ? [() => net.pick(link.routers).restart(), () => loseJoins(net, link)] : []),
   ];
   net.pick(actions)();
 }
 
-/** Or goes on. */
-function standStill(router: VirtualRouter): void {
-  router.isDown = !router.isDown;
+function loseJoins(net: VirtualNetwork, link: JoinLink): void {
+  const chance = net.pick([0, 0.5, 1]);
+  link.loses = () => net.random() < chance;
 }
 
 /**

@@ -173,9 +173,9 @@ test('a move that follows another of the same slots is advertised under its own 
       owners: ['r1', 'r1'],
       moves: [{ phase: 'leave', since: epoch, from: 'r1', to: 'r2', slots: [0] }],
     }) as never;
-  expect(routing.takeAdvertisement(leaving(5))).toEqual({ epoch: 5, slots: [1] });
-  expect(routing.takeAdvertisement(leaving(5))).toBe(null);
-  expect(routing.takeAdvertisement(leaving(7))).toEqual({ epoch: 7, slots: [1] });
+  expect(routing.takeAdvertisement(leaving(5), 0)).toEqual({ epoch: 5, slots: [1] });
+  expect(routing.takeAdvertisement(leaving(5), 0)).toBe(null);
+  expect(routing.takeAdvertisement(leaving(7), 0)).toEqual({ epoch: 7, slots: [1] });
 });
 
 test('each move is waited for by itself', () => {
@@ -185,10 +185,10 @@ test('each move is waited for by itself', () => {
   const stillSent = (): number[] => routing.stillSent(ledger).map(({ id }) => id);
   const goesBy = (epoch: number) => ['r1', 'r2'].map((name) => ({ name, epoch }));
   expect(stillSent()).toEqual([0, 1]);
-  routing.hear('e1', 1, goesBy(8));
+  routing.hear('e1', 1, goesBy(8), 0);
   expect(stillSent()).toEqual([0, 1]);
-  routing.hear('e2', 1, goesBy(5));
+  routing.hear('e2', 1, goesBy(5), 0);
   expect(stillSent()).toEqual([1]);
-  routing.hear('e2', 1, goesBy(8));
+  routing.hear('e2', 1, goesBy(8), 0);
   expect(stillSent()).toEqual([]);
 });

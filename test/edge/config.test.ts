@@ -95,6 +95,11 @@ describe('router.yaml', () => {
       /^services\[0\]\.access\.fingerprints\[0\]: .*SHA-256/,
     ],
     [
+      'a fingerprint of which a digit is missing',
+      { ...withService({ access: { kind: 'registry', fingerprints: ['ab:'.repeat(31).concat('a')] } }), registry },
+      /^services\[0\]\.access\.fingerprints\[0\]: .*SHA-256/,
+    ],
+    [
       'no DNS server to ask',
       withService({ access: { kind: 'registry' } }),
       'registry: missing, services[0].access needs it',
@@ -108,6 +113,16 @@ describe('router.yaml', () => {
       'this router among others that are told of',
       withService({ routers: { edge2: '198.51.100.251' } }),
       'services[0].routers: "edge1", this router, is missing',
+    ],
+    [
+      'a router of the address of a replica',
+      withService({ routers: { edge1: '198.51.100.1' } }),
+      'services[0].routers.edge1: 198.51.100.1 is also that of control.peers.web1',
+    ],
+    [
+      'agents that talk on the group of the service',
+      withField({ group: '239.77.0.1' }),
+      'services[0].control.group: must differ from service.group',
     ],
     [
       'two services of one name',
@@ -129,6 +144,7 @@ describe('router.yaml', () => {
       ofGroup({}, { address: '203.0.113.10' }),
       /^services\[0\]\.service\.address: /,
     ],
+    ['UDP flows that stay, of a group', ofGroup({}, { udpIdle: '30s' }), /^services\[0\]\.service\.udpIdle: cannot be/],
     ['TCP to a group', ofGroup({}, { ports: ['80/tcp'] }), /^services\[0\]\.service\.ports\[0\]: 80\/tcp cannot be/],
     ['no device of clients of a group', ofGroup({ clients: [] }), 'clients: missing, services[0] needs it'],
     ['a device of both', ofGroup({ clients: ['eth0'] }), 'clients: "eth0" is also in links'],

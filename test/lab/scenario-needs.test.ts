@@ -101,7 +101,7 @@ describe('the command line', () => {
   test.each([
     [['--on', 'moon'], '--on: "moon" is not allowed, allowed are lab, sim'],
     [['--on', 'lab', '--seed', '3'], '--seed is for --on sim'],
-    [['--on', 'sim', '--seed', 'x'], '--seed: "x" is not a whole number below 2^32'],
+    [['--on', 'sim', '--seed', 'x'], '--seed: "x" is not a whole number from 0 to 2^32 - 1'],
   ])('refuses %j', async (options, line) => {
     expect(await manycast('scenario', 'run', demo, ...options)).toMatchObject({
       code: 1,

@@ -23,7 +23,7 @@ describe('a policy file', () => {
   });
 
   test.each([
-    ['', 'missing, allowed is fields with values'],
+    ['', 'empty, allowed is fields with values'],
     ['strategy: even', 'strategy: "even" is not allowed, allowed are equal, weighted, explicit'],
     ['strategy: equal\nhandof: reset', 'handof: unknown field, allowed are strategy, handoff, drainDeadline'],
     ['strategy: equal\ndrainDeadline: 0', 'drainDeadline: 0 is not allowed, allowed is at least 1'],
@@ -34,7 +34,7 @@ describe('a policy file', () => {
     ['strategy: weighted\nweights: { r1: 1001 }', 'weights.r1: 1001 is not allowed, allowed is at most 1000'],
     [
       'strategy: weighted\nweights: { R1: 1 }',
-      'weights.R1: 1 is not allowed, allowed is a name of lower-case letters, digits and "-", at most 32',
+      'weights: the name "R1" is not allowed, allowed is a name of lower-case letters, digits and "-", at most 32',
     ],
     ['strategy: explicit\nshares: { r1: 60 }', 'shares.r1: 60 is not allowed, allowed is text such as "0-63,128"'],
     ['strategy: weighted\nweights: { r1: .nan }', 'weights.r1: NaN is not allowed, allowed is a number'],
@@ -69,10 +69,7 @@ describe('a policy file', () => {
       'strategy: weighted\nweights: { [r1]: 1 }',
       'not YAML: With stringKeys, all keys must be strings at line 2, column 12',
     ],
-    [
-      'strategy: equal\n---\nstrategy: equal',
-      'not YAML: Source contains multiple documents; please use YAML.parseAllDocuments() at line 2, column 1',
-    ],
+    ['strategy: equal\n---\nstrategy: equal', 'more than one YAML document, which "---" begins; allowed is one'],
     [
       `strategy: *${'x'.repeat(1000)}`,
       `not YAML: Unresolved alias (the anchor must be set before the alias): ${'x'.repeat(100)}…`,

@@ -102,6 +102,16 @@ describe('scenario files', () => {
       '{ measure: requests.failed }',
       'expect[0]: {"measure":"requests.failed"} is not allowed, allowed is a bound: atMost, atLeast or both',
     ],
+    [
+      'clients: 2, addresses: 16',
+      'clients: 8, addresses: 32',
+      'topology.addresses: 32 is not allowed, allowed is at most 254 of all client machines together',
+    ],
+    [
+      'cut: r3',
+      'block: { from: r1, to: r1 }',
+      'timeline[2].block: {"from":"r1","to":"r1"} is not allowed, allowed is either from and to, or between: two replicas, at most one of them others',
+    ],
     ['topology:', 'topolgy:', 'topology: missing, allowed is fields with values'],
     [
       'expect:',
@@ -258,11 +268,11 @@ expect: []
     ['restart: r2', 'timeline[0].restart: "r2" is not allowed, allowed is fields with values'],
     [
       'block: { from: r1 }',
-      'timeline[0].block: {"from":"r1"} is not allowed, allowed is either from and to, or between; at most one of them others',
+      'timeline[0].block: {"from":"r1"} is not allowed, allowed is either from and to, or between: two replicas, at most one of them others',
     ],
     [
       'block: { between: [others, others] }',
-      'timeline[0].block: {"between":["others","others"]} is not allowed, allowed is either from and to, or between; at most one of them others',
+      'timeline[0].block: {"between":["others","others"]} is not allowed, allowed is either from and to, or between: two replicas, at most one of them others',
     ],
     ['block: { between: [r1] }', 'timeline[0].block.between: ["r1"] is not allowed, allowed is a list of at least 2'],
     [
