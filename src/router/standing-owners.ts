@@ -39,12 +39,11 @@ export class StandingOwners {
 
   /** `known` are all that joins were heard of, also those who own nothing. */
   owners(nowMs: number, known: Iterable<Owner>): Owners {
-    if (this.#kept.size === 0) return this.#claimed;
     const members = [...known];
     for (const [slot, kept] of this.#kept) {
-      if (members.some((member) => sameOwner(member, kept.owner)))
-        kept.untilMs = Math.max(kept.untilMs, nowMs + this.#keepMs);
-      else if (nowMs >= kept.untilMs) this.#kept.delete(slot);
+      if (nowMs < kept.untilMs) continue;
+      if (members.some((member) => sameOwner(member, kept.owner))) kept.untilMs = nowMs + this.#keepMs;
+      else this.#kept.delete(slot);
     }
     if (this.#kept.size === 0) return this.#claimed;
     return new Map([...[...this.#kept].map(([slot, { owner }]) => [slot, owner] as const), ...this.#claimed]);
