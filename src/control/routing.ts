@@ -45,6 +45,8 @@ export class Routing {
   #isMissed = false;
   /** Of the ledger that was looked at last. */
   #epoch = 0;
+  /** Of the newest ledger before which others were not looked at. */
+  #skippedTo = 0;
 
   constructor({ node, routers, copies = false }: Pick<ControlConfig, 'node' | 'routers' | 'copies'>) {
     this.#node = node;
@@ -68,14 +70,15 @@ export class Routing {
   takeAdvertisement(ledger: Ledger, now: number): Advertised | null {
     if (this.#routers.length === 0) return null;
     const { epoch } = ledger;
-    // Under one between them another may have joined for slots that are here still.
-    const isSkipped = epoch > this.#epoch + 1;
+    if (epoch > this.#epoch + 1) this.#skippedTo = epoch;
     this.#epoch = epoch;
     const slots = advertisedSlots(ledger, this.#node);
     // Routers are awaited to go by a join of each move's own epoch: one may end and another begin between two ledgers that are known here.
     const since = Math.max(0, ...this.#leaving(ledger).map((move) => move.since));
     const isTold = this.#told !== null && this.#told.epoch >= since && this.#told.slots.join() === slots.join();
-    if (isTold && !isSkipped && !this.#isMissed) return null;
+    // Under a ledger that was not looked at another may have joined for slots that are here still, and its claim is newer.
+    const isOvertaken = this.#told !== null && this.#told.epoch < this.#skippedTo && ledger.moves.length === 0;
+    if (isTold && !isOvertaken && !this.#isMissed) return null;
     this.#isMissed = false;
     this.#toldAt = now;
     this.#told = { epoch, slots };
