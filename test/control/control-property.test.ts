@@ -13,22 +13,21 @@ import { VirtualNetwork } from './virtual-network.ts';
 const seeds = Number(process.env.CONTROL_SEEDS ?? 200);
 const firstSeed = Number(process.env.CONTROL_SEED ?? 1);
 
-test.each(Array.from({ length: 10 }, (_, part) => part))(
-  'no slot has two kernels, whatever happens: part %i',
-  (part) => {
-    const each = Math.ceil(seeds / 10);
-    for (let seed = firstSeed + part * each; seed < firstSeed + (part + 1) * each; seed++) survive(seed, []);
-  },
-);
+test.each(parts(10))('no slot has two kernels, whatever happens: part %i', (part) => surviveAll(part, []));
 
 /** Routers start anew too, and joins and what routers ask get lost. */
-test.each(Array.from({ length: 5 }, (_, part) => part))(
-  'nor behind routers, whatever happens to those: part %i',
-  (part) => {
-    const each = Math.ceil(seeds / 10);
-    for (let seed = firstSeed + part * each; seed < firstSeed + (part + 1) * each; seed++) survive(seed, ['e1', 'e2']);
-  },
-);
+test.each(parts(5))('nor behind routers, whatever happens to those: part %i', (part) => {
+  surviveAll(part, ['e1', 'e2']);
+});
+
+function parts(count: number): number[] {
+  return Array.from({ length: count }, (_, part) => part);
+}
+
+function surviveAll(part: number, routerNames: readonly string[]): void {
+  const each = Math.ceil(seeds / 10);
+  for (let seed = firstSeed + part * each; seed < firstSeed + (part + 1) * each; seed++) survive(seed, routerNames);
+}
 
 function survive(seed: number, routerNames: readonly string[]): void {
   const net = networkOf(seed, routerNames);

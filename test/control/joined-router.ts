@@ -7,6 +7,7 @@ import { coverSlots } from '../../src/space/index.ts';
 import { encodeMessage } from '../../src/wire/control-message.ts';
 import type { IgmpQuery } from '../../src/wire/igmp.ts';
 import type { VirtualNetwork } from './virtual-network.ts';
+import { takerBehind } from './virtual-router.ts';
 
 const group = ipAddress(4, 0xef010909n);
 const noOwners: Owners = new Map();
@@ -116,17 +117,10 @@ export class JoinedRouter {
 
   /** Slots that it sends to a replica that takes them, or relays them to one that does. */
   served(): number {
-    const net = this.#net;
-    const takes = (name: string, slot: number): boolean => {
-      const row = net.host(name).rows.get(slot);
-      if (!row || !net.isLeased(name)) return false;
-      if (row.kind !== 'relay') return row.kind !== 'old';
-      const peer = net.names.find((each) => net.host(each).mac === row.peer);
-      return peer !== undefined && net.accepting(peer).has(slot);
-    };
-    return [...this.#owners()].filter(([slot, { address }]) =>
-      takes(defined(net.names[Number(address.value) - 10], 'a member'), slot),
-    ).length;
+    return [...this.#owners()].filter(([slot, { address }]) => {
+      const owner = defined(this.#net.names[Number(address.value) - 10], 'a member');
+      return takerBehind(this.#net, owner, slot) !== null;
+    }).length;
   }
 
   #owners(): Owners {

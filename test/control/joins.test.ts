@@ -18,6 +18,11 @@ function move(net: VirtualNetwork, by: string, to: string, slots: readonly numbe
   net.input(by, { kind: 'propose', at: net.now, change: { kind: 'move', name: to, slots } });
 }
 
+/** The first that `owner` has. */
+function slotOf(net: VirtualNetwork, owner: string): number {
+  return net.control('r1').view().owners.indexOf(owner);
+}
+
 describe('joins that routers do not hear', () => {
   test('are said again: of those that take over from a dead replica', () => {
     const { net, link } = behindRouters();
@@ -32,7 +37,7 @@ describe('joins that routers do not hear', () => {
   test('are said again: of the new owner in a move, which goes on', () => {
     const { net, link } = behindRouters();
     link.loses = (router, member) => router === 'e2' && member === 'r1';
-    move(net, 'r1', 'r1', [net.control('r1').view().owners.indexOf('r2')]);
+    move(net, 'r1', 'r1', [slotOf(net, 'r2')]);
     net.run(5000);
     expect(net.control('r1').view().moves).toHaveLength(1);
     link.loses = () => false;
@@ -53,7 +58,7 @@ describe('joins that routers do not hear', () => {
   test('leave the slots with their owner, for as long as nobody else joins for them', () => {
     const { net, link } = behindRouters();
     link.loses = (_router, member) => member === 'r1';
-    move(net, 'r1', 'r1', [net.control('r1').view().owners.indexOf('r2')]);
+    move(net, 'r1', 'r1', [slotOf(net, 'r2')]);
     for (const end = net.now + 60_000; net.now < end; net.run(100)) expect(link.isServed()).toBe(true);
     expect(net.control('r1').view().moves).toMatchObject([{ phase: 'leave', from: 'r2', to: 'r1' }]);
   });
@@ -61,7 +66,7 @@ describe('joins that routers do not hear', () => {
   test('a move by hand of what another is leaving writes no ledgers, and says that it was not taken up', () => {
     const { net, link } = behindRouters();
     link.loses = (_router, member) => member === 'r1';
-    const slots = [net.control('r1').view().owners.indexOf('r2')];
+    const slots = [slotOf(net, 'r2')];
     move(net, 'r1', 'r1', slots);
     net.run(2000);
     const { epoch } = net.control('r1').view();
@@ -80,7 +85,7 @@ test('a replica that died when it had joined, while the owner could not follow, 
     drainDeadline: 3600,
   } as const;
   const { net, link } = behindRouters({ policy });
-  move(net, 'r1', 'r3', [net.control('r1').view().owners.indexOf('r2')]);
+  move(net, 'r1', 'r3', [slotOf(net, 'r2')]);
   net.runUntil(() => net.control('r1').view().moves[0]?.phase === 'leave', 1000);
   net.jam('r2');
   net.run(100);
@@ -93,7 +98,7 @@ test('a replica that died when it had joined, while the owner could not follow, 
 test('a host that starts anew does not take what it had left, whoever has heard that it has', () => {
   const nodes = ['r1', 'r2', 'r3', 'r4', 'r5'];
   const { net, link } = behindRouters({ nodes, voters: ['r1', 'r2', 'r3'], kernelMs: [1, 2], seed: 3 });
-  const slot = net.control('r1').view().owners.indexOf('r4');
+  const slot = slotOf(net, 'r4');
   move(net, 'r1', 'r5', [slot]);
   for (const end = net.now + 1000; net.host('r4').rows.get(slot)?.kind !== 'old'; net.run(0.2))
     expect(net.now).toBeLessThan(end);

@@ -147,19 +147,18 @@ export class VirtualRouter {
   /** The replica that takes a SYN of a slot at this instant: the one that it is sent to, or the one that this relays to. */
   takerOf(slot: number): string | null {
     const owner = this.#owners.get(slot);
-    if (owner === undefined || !this.#net.isLeased(owner)) return null;
-    const row = this.#rowOf(owner, slot);
-    if (row && isOwned(row)) return owner;
-    if (row?.kind !== 'relay') return null;
-    const peer = this.#net.names.find((name) => this.#net.host(name).mac === row.peer) ?? '';
-    const their = this.#rowOf(peer, slot);
-    const takes = their && (isOwned(their) || (their.kind === 'old' && their.peer === this.#net.host(owner).mac));
-    return takes && this.#net.isLeased(peer) ? peer : null;
+    return owner === undefined ? null : takerBehind(this.#net, owner, slot);
   }
+}
 
-  #rowOf(name: string, slot: number): Row | undefined {
-    return this.#net.host(name).rows.get(slot);
-  }
+/** Who takes a SYN of a slot that is sent to `owner`: that one, or the one that it relays to. */
+export function takerBehind(net: VirtualNetwork, owner: string, slot: number): string | null {
+  if (!net.isLeased(owner)) return null;
+  const row = net.host(owner).rows.get(slot);
+  if (row && isOwned(row)) return owner;
+  if (row?.kind !== 'relay') return null;
+  const peer = net.names.find((name) => net.host(name).mac === row.peer);
+  return peer !== undefined && net.accepting(peer).has(slot) ? peer : null;
 }
 
 function isOwned({ kind }: Row): boolean {
