@@ -232,7 +232,8 @@ export function readAgentConfig(path: string): AgentConfig {
   const data = readConfigFile(path, agentSchema);
   const { service } = data;
   const config = { ...data, service: { ...service, address: service.address ?? service.group } };
-  const complaint = addressProblem(data) ?? disagreement(config);
+  const complaint =
+    serviceAddressProblem(data.delivery, service.address) ?? unaddressedCheck(data) ?? disagreement(config);
   if (complaint) throw new OperatingError('config', `${path}: ${complaint}`);
   const absolute = (each: string) => resolve(dirname(path), each);
   const { certificates } = config;
@@ -300,9 +301,17 @@ function rangeOf(text: string): readonly [number, number] {
 }
 
 /** Only the group is reached without one, and has no other. */
-function addressProblem({ delivery, health, service }: Parsed): string | null {
-  if (delivery !== 'group') return service.address ? null : `service.address: missing, ${delivery} delivery needs one`;
-  if (service.address) return 'service.address: cannot be, in group delivery clients send to the group';
+export function serviceAddressProblem(delivery: string, address: string | undefined): string | null {
+  const isGroup = delivery === 'group';
+  if (isGroup === (address === undefined)) return null;
+  return isGroup
+    ? 'service.address: cannot be, in group delivery clients send to the group'
+    : `service.address: missing, ${delivery} delivery needs one`;
+}
+
+/** A check of the server asks at the service address, where nothing else is said. */
+function unaddressedCheck({ delivery, health }: Parsed): string | null {
+  if (delivery !== 'group') return null;
   const unaddressed = health.findIndex(({ address }) => address === undefined);
   return unaddressed < 0 ? null : `health[${unaddressed}].address: missing, as the service has no address`;
 }
@@ -344,10 +353,18 @@ export function sharedAddress(
 function groupProblem({ delivery, sdk, service, routers }: AgentConfig): string | null {
   if (delivery !== 'group') return null;
   if (!sdk) return 'sdk: missing, group delivery needs it';
-  if (service.udpIdle !== undefined && Object.keys(routers).length > 0)
+  return groupServiceProblem(service, Object.keys(routers).length > 0);
+}
+
+/** What a service whose clients send to a group cannot have, as one line. */
+export function groupServiceProblem(
+  { ports, udpIdle }: { readonly ports: readonly string[]; readonly udpIdle?: string | undefined },
+  isRouted: boolean,
+): string | null {
+  if (udpIdle !== undefined && isRouted)
     return 'service.udpIdle: cannot be, a router sends every datagram of a group to the owner of its slot';
-  const tcp = service.ports.findIndex((each) => each.endsWith('/tcp'));
-  return tcp < 0 ? null : `service.ports[${tcp}]: ${service.ports[tcp]} cannot be, group delivery carries UDP alone`;
+  const tcp = ports.findIndex((each) => each.endsWith('/tcp'));
+  return tcp < 0 ? null : `service.ports[${tcp}]: ${ports[tcp]} cannot be, group delivery carries UDP alone`;
 }
 
 /** Clients reach no other port of the service address: a check of one says nothing about the service, unless it was meant. */

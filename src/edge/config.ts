@@ -4,9 +4,11 @@ import {
   absolutePaths,
   certificatesSchema,
   controlSchema,
+  groupServiceProblem,
   nameSchema,
   readConfigFile,
   routersSchema,
+  serviceAddressProblem,
   serviceSchema,
   sharedAddress,
   unicastSchema,
@@ -157,13 +159,11 @@ function withAddress({ service, ...rest }: ParsedService): RoutedService {
   return { ...rest, service: { ...service, address: service.address ?? service.group } };
 }
 
-/** Only a group is reached without one, and has no other. */
+/** Before what is reached is filled in. */
 function addressProblem({ services }: Parsed): string | null {
   for (const [i, { delivery, service }] of services.entries()) {
-    const at = `services[${i}].service.address`;
-    if (delivery === 'router' && service.address === undefined) return `${at}: missing, router delivery needs one`;
-    if (delivery === 'group' && service.address !== undefined)
-      return `${at}: cannot be, in group delivery clients send to the group`;
+    const problem = serviceAddressProblem(delivery, service.address);
+    if (problem !== null) return `services[${i}].${problem}`;
   }
   return null;
 }
@@ -175,11 +175,8 @@ function clientsProblem({ links, clients, services }: RouterConfig): string | nu
   for (const [i, { delivery, service }] of services.entries()) {
     if (delivery !== 'group') continue;
     if (clients.length === 0) return `clients: missing, services[${i}] needs it`;
-    const tcp = service.ports.findIndex((each) => each.endsWith('/tcp'));
-    if (tcp >= 0)
-      return `services[${i}].service.ports[${tcp}]: ${service.ports[tcp]} cannot be, group delivery carries UDP alone`;
-    if (service.udpIdle !== undefined)
-      return `services[${i}].service.udpIdle: cannot be, a router sends every datagram of a group to the owner of its slot`;
+    const problem = groupServiceProblem(service, true);
+    if (problem !== null) return `services[${i}].${problem}`;
   }
   return null;
 }
