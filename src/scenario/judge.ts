@@ -69,11 +69,11 @@ function lostWithHost(
   });
 }
 
-/** Flows of datagrams that began at a replica that did not take new ones of their slot. */
+/** Flows of datagrams that began at a replica that took no new ones of their slot while they did. */
 function strayFlows({ datagrams }: RunRecords, ownership: Ownership, slotOfClient: (client: string) => number): number {
   return datagrams
     .flatMap(({ client, begun }) => begun.map((each) => ({ ...each, slot: slotOfClient(client) })))
-    .filter(({ replica, slot, at }) => !ownership.accepted(replica, slot, at)).length;
+    .filter(({ replica, slot, sentAt, answeredAt }) => !ownership.accepted(replica, slot, sentAt, answeredAt)).length;
 }
 
 interface Connection {

@@ -17,8 +17,8 @@ export interface Span {
 
 /** What every kernel accepted when, from what the agents told. */
 export interface Ownership {
-  /** Whether a replica's kernel may have accepted a slot at an instant, given what is known about when it was programmed. */
-  accepted(replica: string, slot: number, at: number): boolean;
+  /** Whether a replica's kernel may have accepted a slot at an instant, or at any from `at` to `until`, given what is known about when it was programmed. */
+  accepted(replica: string, slot: number, at: number, until?: number): boolean;
   /** The replica whose kernel accepted a slot, by the end of its last transaction before `at`; null for nobody. */
   ownerAt(slot: number, at: number): string | null;
   /** When a replica other than `former` first accepted a slot after `at`; null when none did. */
@@ -50,9 +50,9 @@ export function ownershipFrom(tables: readonly TableRecord[], lapses: readonly L
     );
   }
   return {
-    accepted(replica: string, slot: number, at: number): boolean {
+    accepted(replica: string, slot: number, at: number, until = at): boolean {
       return (spans.get(replica) ?? []).some(
-        ({ begin, until, slots }) => slots.has(slot) && at >= begin - slackMs && at <= until + slackMs,
+        (span) => span.slots.has(slot) && until >= span.begin - slackMs && at <= span.until + slackMs,
       );
     },
     ownerAt(slot: number, at: number): string | null {

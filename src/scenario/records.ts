@@ -71,8 +71,15 @@ export interface DatagramsRecord {
   readonly moved: number;
   /** Answers, but the first, of a server that takes the flow for a new one. */
   readonly forgotten: number;
-  /** When a datagram was sent whose answer was the first of its flow, and who gave it. */
-  readonly begun: readonly { readonly at: number; readonly replica: string }[];
+  /** Flows that were answered: one at most. */
+  readonly begun: readonly FlowBegun[];
+}
+
+/** A flow took its replica somewhere between its first datagram and the first answer: any of its datagrams may have been the one that arrived first. */
+export interface FlowBegun {
+  readonly sentAt: number;
+  readonly answeredAt: number;
+  readonly replica: string;
 }
 
 /** What came of a stream that is over. */

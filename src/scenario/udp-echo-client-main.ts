@@ -2,7 +2,7 @@ import { createSocket } from 'node:dgram';
 import { isMulticast, parseIp } from '../base/address.ts';
 import { udpEchoPort } from '../lab/udp-echo.ts';
 import { unixMsOf } from '../platform/monotonic-clock.ts';
-import type { DatagramsRecord } from './records.ts';
+import type { DatagramsRecord, FlowBegun } from './records.ts';
 
 // Runs on a client machine: numbered datagrams to a service, or to its group, at a steady pace, answered or not; each answer is checked. The counts of a while a
 // line; ends when standard input does, after the last answer or when it is late.
@@ -34,12 +34,16 @@ function begin(client: string): void {
   /** Those that were given up: what comes late is lost, and not wrong. */
   const lost = new Set<number>();
   let next = 0;
+  /** Its first datagram. */
+  let sentAt = 0;
   let replica: string | null = null;
   let counts = noCounts();
   let sending: NodeJS.Timeout | undefined;
   let ending = false;
   const send = (): void => {
-    unanswered.set(next, performance.now());
+    const now = performance.now();
+    if (next === 0) sentAt = unixMsOf(now);
+    unanswered.set(next, now);
     counts.sent++;
     // What cannot be sent is as lost as what does not arrive.
     socket.send(`${next++}`, udpEchoPort, task.service, () => {});
@@ -62,10 +66,10 @@ function begin(client: string): void {
   socket.on('error', () => {});
   socket.on('message', (answer) => {
     const [from = '', number = '', count] = answer.toString('latin1').split(' ');
-    const sentAt = unanswered.get(Number(number));
     const expected = unanswered.delete(Number(number)) || lost.delete(Number(number));
     if (!/^\d+$/.test(number) || !expected) counts.wrong++;
-    if (replica === null && sentAt !== undefined) counts.begun.push({ at: unixMsOf(sentAt), replica: from });
+    if (replica === null && expected)
+      counts.begun.push({ sentAt, answeredAt: unixMsOf(performance.now()), replica: from });
     if (replica !== null && replica !== from) counts.moved++;
     if (replica !== null && count === '1') counts.forgotten++;
     replica = from;
@@ -95,7 +99,7 @@ interface Counts {
   wrong: number;
   moved: number;
   forgotten: number;
-  readonly begun: { at: number; replica: string }[];
+  readonly begun: FlowBegun[];
 }
 
 function noCounts(): Counts {

@@ -137,6 +137,20 @@ describe('who answered', () => {
   });
 });
 
+test.each([
+  ['at its owner', 100, 101, 'r1', 0],
+  ['at a replica that never had the slot', 100, 101, 'r2', 1],
+  ['at the former owner, after the move', 600, 601, 'r1', 1],
+  ['at the new owner, before the move', 400, 401, 'r2', 1],
+  ['at the former owner, which had the slot when its first datagram was sent', 490, 600, 'r1', 0],
+  ['at the new owner, which took the slot before it answered', 490, 530, 'r2', 0],
+] as const)('a flow of datagrams begins %s', (_where, sentAt, answeredAt, replica, astray) => {
+  const counts = { sent: 9, lost: 0, wrong: 0, moved: 0, forgotten: 0 };
+  const begun = [{ sentAt, answeredAt, replica }];
+  const datagrams = [{ kind: 'datagrams' as const, at: 700, client: '1', ...counts, begun }];
+  expect(measure({ datagrams })['datagrams.astray']).toBe(astray);
+});
+
 describe('requests', () => {
   const steps = [{ what: 'cut', at: 450, done: 450, replica: 'r1' } as const];
 

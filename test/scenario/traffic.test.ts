@@ -54,7 +54,7 @@ test('bytes, datagrams and commands are counted', () => {
           wrong: 0,
           moved: 0,
           forgotten: 1,
-          begun: [{ at: 1, replica: 'r1' }],
+          begun: [{ sentAt: 1, answeredAt: 2, replica: 'r1' }],
         },
         { kind: 'datagrams', ...at, sent: 5, lost: 1, wrong: 2, moved: 3, forgotten: 2, begun: [] },
       ],
