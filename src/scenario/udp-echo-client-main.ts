@@ -2,7 +2,8 @@ import { createSocket } from 'node:dgram';
 import { isMulticast, parseIp } from '../base/address.ts';
 import { udpEchoPort } from '../lab/udp-echo.ts';
 import { unixMsOf } from '../platform/monotonic-clock.ts';
-import type { DatagramsRecord, FlowBegun } from './records.ts';
+import { FlowTally } from './flow-tally.ts';
+import type { DatagramsRecord } from './records.ts';
 
 // Runs on a client machine: numbered datagrams to a service, or to its group, at a steady pace, answered or not; each answer is checked. The counts of a while a
 // line; ends when standard input does, after the last answer or when it is late.
@@ -29,54 +30,26 @@ process.stdin.once('end', () => {
 /** One flow: its socket stays the same. */
 function begin(client: string): void {
   const socket = createSocket('udp4');
-  /** When each datagram was sent that is not answered yet. */
-  const unanswered = new Map<number, number>();
-  /** Those that were given up: what comes late is lost, and not wrong. */
-  const lost = new Set<number>();
-  let next = 0;
-  /** Its first datagram. */
-  let sentAt = 0;
-  let replica: string | null = null;
-  let counts = noCounts();
+  const flow = new FlowTally(task.timeoutMs);
   let sending: NodeJS.Timeout | undefined;
   let ending = false;
-  const send = (): void => {
-    const now = performance.now();
-    if (next === 0) sentAt = unixMsOf(now);
-    unanswered.set(next, now);
-    counts.sent++;
-    // What cannot be sent is as lost as what does not arrive.
-    socket.send(`${next++}`, udpEchoPort, task.service, () => {});
-  };
   const tell = (): void => {
-    for (const [number, at] of unanswered) {
-      if (performance.now() - at < task.timeoutMs) break;
-      unanswered.delete(number);
-      lost.add(number);
-      counts.lost++;
-    }
-    const record: DatagramsRecord = { kind: 'datagrams', at: unixMsOf(performance.now()), client, ...counts };
+    const at = now();
+    const record: DatagramsRecord = { kind: 'datagrams', at, client, ...flow.takeCounts(at) };
     process.stdout.write(`${JSON.stringify(record)}\n`);
-    counts = noCounts();
-    if (!ending || unanswered.size > 0) return;
+    if (!ending || flow.isWaiting) return;
     clearInterval(telling);
     socket.close();
   };
   const telling = setInterval(tell, whileMs);
   socket.on('error', () => {});
-  socket.on('message', (answer) => {
-    const [from = '', number = '', count] = answer.toString('latin1').split(' ');
-    const expected = unanswered.delete(Number(number)) || lost.delete(Number(number));
-    if (!/^\d+$/.test(number) || !expected) counts.wrong++;
-    if (replica === null && expected)
-      counts.begun.push({ sentAt, answeredAt: unixMsOf(performance.now()), replica: from });
-    if (replica !== null && replica !== from) counts.moved++;
-    if (replica !== null && count === '1') counts.forgotten++;
-    replica = from;
-  });
+  socket.on('message', (answer) => flow.answered(answer.toString('latin1'), now()));
   socket.bind(0, client, () => {
     if (isGroup) socket.setMulticastInterface(client);
-    if (!ending) sending = setInterval(send, task.intervalMs);
+    if (ending) return;
+    // What cannot be sent is as lost as what does not arrive.
+    const send = (): void => socket.send(flow.next(now()), udpEchoPort, task.service, () => {});
+    sending = setInterval(send, task.intervalMs);
   });
   const end = (): void => {
     ending = true;
@@ -92,16 +65,6 @@ function begin(client: string): void {
   closers.add(end);
 }
 
-/** Of a while. */
-interface Counts {
-  sent: number;
-  lost: number;
-  wrong: number;
-  moved: number;
-  forgotten: number;
-  readonly begun: FlowBegun[];
-}
-
-function noCounts(): Counts {
-  return { sent: 0, lost: 0, wrong: 0, moved: 0, forgotten: 0, begun: [] };
+function now(): number {
+  return unixMsOf(performance.now());
 }

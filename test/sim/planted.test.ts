@@ -11,9 +11,9 @@ import { invariants } from '../../src/sim/checkers.ts';
  */
 const planted: readonly (readonly [string, number, readonly (keyof typeof invariants)[]])[] = [
   ['eviction-too-early', 1, ['release', 'oneTaker']],
-  ['former-voters-forgotten', 15, ['release', 'oneTaker', 'oneMap']],
+  ['former-voters-forgotten', 48, ['release', 'oneTaker', 'oneMap']],
   ['grant-under-old-ledger', 1, ['oneTaker', 'release']],
-  ['half-is-a-majority', 1, ['oneMap', 'oneTaker', 'release']],
+  ['half-is-a-majority', 2, ['oneMap', 'oneTaker', 'release']],
   ['lease-armed-after-asking', 1, ['release', 'oneTaker']],
   ['leave-before-confirmed', 1, ['release', 'oneTaker']],
   ['new-row-before-leave', 1, ['release', 'oneTaker']],
@@ -40,11 +40,9 @@ function build(name: string): string {
   }
   symlinkSync(join(root, 'node_modules'), join(home, 'node_modules'));
   execFileSync('git', ['apply', '--whitespace=nowarn', join(root, 'test/sim/planted', `${name}.patch`)], { cwd: home });
-  try {
-    execFileSync('npx', ['tsc', '-p', 'tsconfig.build.json'], { cwd: home, stdio: 'ignore' });
-  } catch {
-    // What is left over without the line that was taken out is no fault of the mistake; without output the run fails.
-  }
+  // Not checked: what is left over without the line that was taken out is no fault of the mistake.
+  const quickly = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false'];
+  execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json', ...quickly], { cwd: home });
   return home;
 }
 
