@@ -166,7 +166,7 @@ async function install(runNft, device, bits) {
     ...{ name: `b${bits}`, address: { family: 4, value: addressValue }, ports: [{ protocol: 'tcp', port }], partition },
     ...{ device, ownMac: '02:00:00:00:00:01', groupMac: destinationMac },
   };
-  const dataPlane = createNftDataPlane({ run: runNft, readSet: readSetElements }, service);
+  const dataPlane = createNftDataPlane({ run: runNft, readSet: readSetElements, deviceIndex: () => null }, service);
   const own = Array.from({ length: Math.ceil(partition.slotCount / 3) }, (_, slot) => [
     slot,
     { kind: 'own', peer: null },

@@ -27,7 +27,7 @@ import { createEventLog, type EventLog } from './event-log.ts';
 import { type GroupHost, groupHost, watchSockets } from './group.ts';
 import { watchHealth } from './health.ts';
 import { type HeldResets, noResets, openHeldResets } from './held-resets.ts';
-import { type TakenHost, takeHost, watchHost } from './host.ts';
+import { type TakenHost, takeHost, undoFormer, watchHost } from './host.ts';
 import { type Joins, noJoins, openJoins } from './joins.ts';
 import { logEvent } from './log-event.ts';
 import { openWatchedChannel } from './member-channel.ts';
@@ -98,6 +98,7 @@ async function assemble(
   // First, because only one process can have the address and port: whoever fails here has touched nothing of the running agent's.
   const network = await openControl(config, log, (datagram, via) => driver?.receive(datagram, via));
   closers.push(() => network.close());
+  if (!hasFrames) undoFormer(store);
   const { host, segment, flows, resets, service, group } = role.witness
     ? { ...witnessHost(), resets: noResets, service: configured, group: null }
     : await replicaHost(config, configured, store, log, closers, taken, () => driver);
@@ -120,6 +121,11 @@ async function assemble(
     ...{ control, channel, network, dataPlane, service, store, clock },
     ...{ flows, probe: segment.probe, letGo: resets.letGo, advertise: joins.take },
     onEvent: eventSink(log, eventLog, segment),
+    // Ends the process, also where whoever called the driver lives with its errors.
+    onFault: (error) =>
+      void setImmediate(() => {
+        throw error;
+      }),
   });
   driver = running;
   running.revoke(channel.signatures().revoked);

@@ -44,6 +44,8 @@ export interface DriverParts {
   /** Asks whether hosts answer on the segment; each that does calls back through `alive`. */
   readonly probe: (peers: readonly string[]) => void;
   readonly onEvent: (event: DriverEvent) => void;
+  /** An output could not be carried out, and the driver has stopped; the error is thrown besides, to a caller who may not care. */
+  readonly onFault: (error: unknown) => void;
 }
 
 /** Runs the control state machine against the world: feeds it input with its time, carries out what it wants, in its order. */
@@ -96,14 +98,31 @@ export function startDriver(parts: DriverParts): Driver {
   const answers: ControlInput[] = [];
   const answer = (input: ControlInput): void => void answers.push(input);
 
+  function stop(): void {
+    stopped = true;
+    ticks.stop();
+    kernel.stop();
+  }
+
   function feed(input: ControlInput): void {
     if (stopped) return;
+    try {
+      step(input);
+    } catch (error) {
+      // The state machine takes for done what is not, such as that its state is stored: who went on would break promises.
+      stop();
+      parts.onFault(error);
+      throw error;
+    }
+  }
+
+  function step(input: ControlInput): void {
     perform(control.handle(input));
     for (let next = answers.shift(); next; next = answers.shift()) perform(control.handle(next));
     if (!stopped) ticks.next(control.nextTimeout());
   }
 
-  feed({ kind: 'tick', at: clock.now() });
+  step({ kind: 'tick', at: clock.now() });
   return {
     receive(datagram: Uint8Array, via: Via): void {
       const opened = channel.open(datagram);
@@ -126,11 +145,7 @@ export function startDriver(parts: DriverParts): Driver {
       }),
     view: () => control.view(),
     refused: () => refused,
-    stop(): void {
-      stopped = true;
-      ticks.stop();
-      kernel.stop();
-    },
+    stop,
   };
 }
 

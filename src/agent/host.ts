@@ -1,9 +1,10 @@
 import type { Logger } from 'pino';
 import type { IpAddress } from '../base/address.ts';
-import { messageOf } from '../base/operating-error.ts';
+import { messageOf, OperatingError } from '../base/operating-error.ts';
 import type { Adopted, DataPlane } from '../dataplane/data-plane.ts';
 import { holdDeviceOf, type ServiceEntry } from '../dataplane/forwarding-table.ts';
 import { createNftDataPlane } from '../dataplane/nft.ts';
+import { removeTransaction } from '../dataplane/nft-ruleset.ts';
 import { nothingStays } from '../dataplane/staying.ts';
 import { openNftables } from '../platform/libnftables.ts';
 import { createLinuxHost } from '../platform/linux-host.ts';
@@ -11,6 +12,7 @@ import { monotonicClock } from '../platform/monotonic-clock.ts';
 import { openKernelEvents } from '../platform/netlink-events.ts';
 import { openElementChanges } from '../platform/nft-element-changes.ts';
 import { readSetElements } from '../platform/nft-set-elements.ts';
+import { interfaceIndex } from '../platform/packet-socket.ts';
 import type { HostSetup } from '../ports/host-setup.ts';
 import type { StateStore } from '../ports/state-store.ts';
 
@@ -30,16 +32,18 @@ export interface TakenHost {
  */
 export async function takeHost(service: ServiceEntry, group: IpAddress | null, store: StateStore): Promise<TakenHost> {
   const dataPlane = createNftDataPlane(
-    { run: openNftables(), readSet: readSetElements, changeElements: openElementChanges() },
+    { run: openNftables(), readSet: readSetElements, changeElements: openElementChanges(), deviceIndex },
     service,
   );
   const setup = createLinuxHost(store);
   const release = async (): Promise<void> => {
     setup.undo();
     await dataPlane.remove();
+    store.remove(tableRecord);
   };
   const adopted = await dataPlane.adopt();
-  if (!adopted) setup.undo();
+  if (!adopted) undoFormer(store);
+  store.write(tableRecord, new TextEncoder().encode(service.name));
   try {
     if (!adopted) await dataPlane.apply({ service, rows: new Map() });
     const routed = service.delivery === 'router' ? { unmarkedFrom: [holdDeviceOf(service)] } : {};
@@ -49,6 +53,27 @@ export async function takeHost(service: ServiceEntry, group: IpAddress | null, s
     throw error;
   }
   return { dataPlane, setup, adopted: adopted ?? { rows: new Map(), staying: nothingStays }, release };
+}
+
+/** For which service an agent has made a table: nothing else tells it from those of other agents of this host, once the service has another name. */
+const tableRecord = 'table';
+
+/** Undoes what an earlier agent with this state did to the host and left, whatever its service was; harmless when there is nothing. */
+export function undoFormer(store: StateStore): void {
+  createLinuxHost(store).undo();
+  const name = store.read(tableRecord);
+  if (!name) return;
+  openNftables()(removeTransaction({ name: new TextDecoder().decode(name) }));
+  store.remove(tableRecord);
+}
+
+function deviceIndex(device: string): number | null {
+  try {
+    return interfaceIndex(device);
+  } catch (error) {
+    if (error instanceof OperatingError) return null;
+    throw error;
+  }
 }
 
 /** How often the host is looked at without being told: nothing tells of sysctls and group memberships. */

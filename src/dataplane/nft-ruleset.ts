@@ -32,7 +32,7 @@ const refusal = 'counter name dropped drop';
 /** Slots per transaction, up to four elements each: libnftables blocks the caller for about 6 µs an element, and an ordinary user's netlink message is short. */
 const slotsPerTransaction = 1024;
 
-export function tableName(service: ServiceEntry): string {
+export function tableName(service: Pick<ServiceEntry, 'name'>): string {
   return `mc_${service.name.replaceAll('-', '_')}`;
 }
 
@@ -86,11 +86,11 @@ function rowTransactions(from: ForwardingTable, to: ForwardingTable): string[] {
 }
 
 /** Commands that remove the table, whether it is there or not. */
-export function removeTransaction(service: ServiceEntry): string {
+export function removeTransaction(service: Pick<ServiceEntry, 'name'>): string {
   return removeCommands(service).join('\n');
 }
 
-function removeCommands(service: ServiceEntry): string[] {
+function removeCommands(service: Pick<ServiceEntry, 'name'>): string[] {
   const name = tableName(service);
   return ['netdev', 'ip'].flatMap((family) => [`add table ${family} ${name}`, `delete table ${family} ${name}`]);
 }

@@ -35,14 +35,18 @@ export interface Nftables {
   readonly run: RunNft;
   readonly readSet: ReadSet;
   readonly changeElements: ChangeElements;
+  /** Of a device of this name; one that was removed and is back has another. Null while there is none. */
+  readonly deviceIndex: (device: string) => number | null;
 }
 
 /** The Linux data plane: one nftables table for what arrives and one for what leaves, for one service. */
 export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): DataPlane {
-  const { run: runNft, readSet, changeElements } = nftables;
+  const { run: runNft, readSet, changeElements, deviceIndex } = nftables;
   /** What the kernel is to hold, and whether it is known to. */
   let wanted: ForwardingTable | null = null;
   let isKnown = false;
+  /** Of the device that the table was hooked to. */
+  let hookedTo: number | null = null;
   const diverted = createDiverted(nftables, service);
 
   function run(transactions: readonly string[]): void {
@@ -52,6 +56,7 @@ export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): D
   }
 
   function install(table: ForwardingTable): void {
+    hookedTo = deviceIndex(service.device);
     run([...installTransactions(table), ...diverted.transactions()]);
     diverted.findHoldDevice();
   }
@@ -75,6 +80,7 @@ export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): D
     },
     divert: async (changes) => (wanted && isKnown ? diverted.change(changes) : throwNoTable()),
     async adopt(): Promise<Adopted | null> {
+      hookedTo = deviceIndex(service.device);
       const table = adoptedTable(nftables, service);
       diverted.forget();
       wanted = table;
@@ -83,8 +89,11 @@ export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): D
     },
     seen: async () => (service.udpIdleMs === undefined ? [] : readSet(tableName(service), seenSet).map(flowOfKey)),
     async repair(closely: boolean): Promise<boolean> {
-      if (!wanted || (isKnown && !closely && stands(runNft, service))) return false;
-      const table = isKnown && closely ? standingTable(nftables, service) : null;
+      const index = deviceIndex(service.device);
+      // Older kernels do not hook a table again to a device that is back, and list it as before.
+      const isHooked = index === null || index === hookedTo;
+      if (!wanted || (isKnown && isHooked && !closely && stands(runNft, service))) return false;
+      const table = isKnown && isHooked && closely ? standingTable(nftables, service) : null;
       if (table && changeTransactions(table, wanted).length === 0 && diverted.stand()) return false;
       install(wanted);
       return true;
@@ -166,7 +175,8 @@ function stands(runNft: RunNft, service: ServiceEntry): boolean {
     const chains = ['netdev', 'ip'].flatMap((family) => list(runNft, `list chains ${family}`));
     const isThere = (family: string, chainName: string): boolean =>
       chains.some(({ chain }) => chain?.family === family && chain.table === name && chain.name === chainName);
-    return isThere('netdev', fingerprintOf(service)) && isThere('ip', 'stranger');
+    // Older kernels remove a hooked chain with its device, and it alone.
+    return ['ingress', fingerprintOf(service)].every((each) => isThere('netdev', each)) && isThere('ip', 'stranger');
   } catch {
     return false;
   }

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { formatIp, type IpAddress, ipBytes } from '../base/address.ts';
 import { messageOf, OperatingError } from '../base/operating-error.ts';
@@ -13,14 +13,24 @@ import { closeLocal, routeMarked, unroute } from './marked-delivery.ts';
  * a client the unicast MAC of this one host. The agent answers, with the group's MAC. A greater value is not a stricter one: see
  * arp_ignore and arp_announce in the kernel's ip-sysctl.rst.
  */
-const sysctls = [
+const sysctls: readonly Sysctl[] = [
   { name: 'net/ipv4/conf/all/arp_ignore', value: '1', enough: ['1', '2', '8'] },
   { name: 'net/ipv4/conf/all/arp_announce', value: '2', enough: ['2'] },
-] as const;
+];
 
 /** Servers may bind to the service address, although it is a local one to marked packets alone. */
-const bindSysctl = { name: 'net/ipv4/ip_nonlocal_bind', value: '1', enough: ['1'] } as const;
-type Sysctl = (typeof sysctls)[number] | typeof bindSysctl;
+const bindSysctl: Sysctl = { name: 'net/ipv4/ip_nonlocal_bind', value: '1', enough: ['1'] };
+
+/** TCP alone ignores by itself what came to a link address of many: without the rules UDP and ICMP would take every client's datagrams. */
+const multicastSysctl = (device: string): Sysctl => {
+  return { name: `net/ipv4/conf/${device}/drop_unicast_in_l2_multicast`, value: '1', enough: ['1'] };
+};
+
+interface Sysctl {
+  readonly name: string;
+  readonly value: string;
+  readonly enough: readonly string[];
+}
 
 /** One change, in the form that undoes it. */
 type Change =
@@ -45,8 +55,8 @@ export function createLinuxHost(store: StateStore): HostSetup {
       needed = null;
       for (const each of changesIn(store).reverse()) {
         if (each.kind === 'sysctl') {
-          // A value that somebody else has set since is theirs.
-          if (readSysctl(each.name) === each.set) writeSysctl(each.name, each.before);
+          // A value that somebody else has set since is theirs, and that of a device goes with it.
+          if (existsSync(pathOf(each.name)) && readSysctl(each.name) === each.set) writeSysctl(each.name, each.before);
         } else if (each.kind === 'routing') {
           unroute(each.address, each.devices);
         } else if (deviceAddresses().get(each.device)?.includes(each.address)) {
@@ -61,10 +71,11 @@ export function createLinuxHost(store: StateStore): HostSetup {
 /** A few words for each thing that was missing; of a device that is gone nothing is missing. */
 function putInPlace(store: StateStore, needs: HostNeeds): string[] {
   const { device, group, serviceAddress, unmarkedFrom } = needs;
-  const wanted: readonly Sysctl[] = unmarkedFrom ? [...sysctls, bindSysctl] : sysctls;
-  const put = wanted.filter((each) => setSysctl(store, each)).map(({ name }) => `sysctl ${name.replaceAll('/', '.')}`);
   const present = deviceAddresses();
   const ofDevice = present.get(device);
+  const ofDelivery = unmarkedFrom ? [bindSysctl] : ofDevice ? [multicastSysctl(device)] : [];
+  const wanted = [...sysctls, ...ofDelivery];
+  const put = wanted.filter((each) => setSysctl(store, each)).map(({ name }) => `sysctl ${name.replaceAll('/', '.')}`);
   if (ofDevice && group && joinGroup(store, group, device, ofDevice)) put.push(`group address on ${device}`);
   const address = formatIp(serviceAddress);
   if (unmarkedFrom) {
@@ -84,7 +95,7 @@ function putInPlace(store: StateStore, needs: HostNeeds): string[] {
 
 function setSysctl(store: StateStore, { name, value, enough }: Sysctl): boolean {
   const before = readSysctl(name);
-  if ((enough as readonly string[]).includes(before)) return false;
+  if (enough.includes(before)) return false;
   change(store, { kind: 'sysctl', name, before, set: value }, () => writeSysctl(name, value));
   return true;
 }
@@ -147,13 +158,17 @@ function ip(...args: string[]): string {
   return runIp(args);
 }
 
+function pathOf(sysctl: string): string {
+  return `/proc/sys/${sysctl}`;
+}
+
 function readSysctl(name: string): string {
-  return readFileSync(`/proc/sys/${name}`, 'utf8').trim();
+  return readFileSync(pathOf(name), 'utf8').trim();
 }
 
 function writeSysctl(name: string, value: string): void {
   try {
-    writeFileSync(`/proc/sys/${name}`, value);
+    writeFileSync(pathOf(name), value);
   } catch (cause) {
     throw new OperatingError('sysctl', `sysctl ${name.replaceAll('/', '.')} cannot be set: ${messageOf(cause)}`, {
       remedy: 'the agent needs CAP_NET_ADMIN',

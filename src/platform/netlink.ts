@@ -149,9 +149,9 @@ export function* netlinkAttributes(view: DataView, { at: begin, end }: Span, typ
   }
 }
 
-/** The error number that a message of type NLMSG_ERROR tells (struct nlmsgerr); 0 acknowledges. */
-export function netlinkError(view: DataView, { at }: Span): number {
-  return -view.getInt32(at, true);
+/** The error number that a message of type NLMSG_ERROR tells (struct nlmsgerr), or of type NLMSG_DONE; 0 acknowledges. */
+export function netlinkError(view: DataView, { at, end }: Span): number {
+  return end - at < 4 ? 0 : -view.getInt32(at, true);
 }
 
 /** How a listing is asked for and read. */
@@ -185,8 +185,11 @@ function listOnce<T>(
     const view = new DataView(buffer.slice(0, length).buffer);
     for (const message of netlinkMessages(view)) {
       if ((message.flags & NLM_F_DUMP_INTR) !== 0) isWhole = false;
-      if (message.type === NLMSG_DONE) return { listed, isWhole };
-      if (message.type === NLMSG_ERROR) throw refused(netlinkError(view, message));
+      // The last message may tell that the listing broke off.
+      const isDone = message.type === NLMSG_DONE;
+      const errno = isDone || message.type === NLMSG_ERROR ? netlinkError(view, message) : 0;
+      if (errno > 0 || message.type === NLMSG_ERROR) throw refused(errno);
+      if (isDone) return { listed, isWhole };
       read(view, message, listed);
     }
   }

@@ -66,6 +66,7 @@ export function startAgent(world: World, host: Host): void {
       advertise: () => {},
       probe: (peers) => probe(world, host, peers),
       onEvent: (event) => onDriverEvent(world, host, event),
+      onFault: (error) => world.checkers.defect(error),
     });
     host.run({ life, session, control, driver });
   })().catch((error: unknown) => world.checkers.defect(error));

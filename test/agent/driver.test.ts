@@ -4,7 +4,7 @@ import { createFakeDataPlane } from '../../src/dataplane/fake.ts';
 import { bench } from '../sim/bench.ts';
 
 /** A driver whose state machine wants nothing but a tick at `at.next`. */
-function idle(): {
+function idle(more: Partial<DriverParts> = {}): {
   readonly timers: number[];
   readonly at: { next: number };
   readonly fire: () => void;
@@ -34,6 +34,10 @@ function idle(): {
     advertise() {},
     probe() {},
     onEvent() {},
+    onFault(error) {
+      throw error;
+    },
+    ...more,
   };
   const driver = startDriver(parts);
   return { timers, at, driver, fire: () => callbacks.at(-1)?.() };
@@ -54,4 +58,35 @@ test('input that leaves the next tick where it was leaves its timer alone; a tic
   expect(timers).toEqual([20]);
   fire();
   expect(timers).toEqual([20, 20]);
+});
+
+test('a driver whose state cannot be stored stops before it says what depends on that, and tells whoever ends the process', () => {
+  const full = new Error('no space left on device');
+  const faults: unknown[] = [];
+  const said: unknown[] = [];
+  const persisted = { kind: 'persist', state: new Uint8Array() } as const;
+  const sent = { kind: 'send', to: 'group', body: new Uint8Array() } as const;
+  const handled: string[] = [];
+  const { driver } = idle({
+    control: {
+      handle(input) {
+        handled.push(input.kind);
+        return input.kind === 'propose' ? [persisted, sent] : [];
+      },
+      nextTimeout: () => 50,
+      view: never,
+    },
+    network: { multicast: (datagram) => void said.push(datagram), unicast() {}, close: async () => {} },
+    store: {
+      read: () => null,
+      write() {
+        throw full;
+      },
+      remove() {},
+    },
+    onFault: (error) => void faults.push(error),
+  });
+  expect(() => driver.propose({ kind: 'drain', name: 'r1' })).toThrow(full);
+  driver.health(true);
+  expect({ faults, said, handled }).toEqual({ faults: [full], said: [], handled: ['tick', 'propose'] });
 });

@@ -60,6 +60,39 @@ test('an agent that cannot begin ends, and leaves its host as it was', () => {
   expect(said).toBe('1, as it was\n');
 });
 
+test('what a killed agent left is undone by the next, whose service has another name or who serves nothing', () => {
+  const config = file('agent.yaml');
+  writeFileSync(config, plain);
+  const script = `ip link add eth0 type veth peer name cable
+    ip address add 10.77.0.11/16 dev eth0; ip link set cable up; ip link set eth0 up; ip link set lo up
+    state() { cat /proc/sys/net/ipv4/conf/all/arp_ignore; ip -brief -4 address show dev lo; nft list tables; }
+    show() { echo "$1: $(state | grep -oE 'mc_[a-z]+|10.77.0.100|^[01]$' | sort | uniq | tr '\\n' ' ')"; }
+    began() { "$@" >&2 & agent=$!; for i in $(seq 300); do [ -S ${file('agent.sock')} ] && return; sleep 0.05; done; exit 1; }
+    killed() { kill -9 $agent; wait $agent; rm -f ${file('agent.sock')}; } 2>/dev/null
+    show before
+    began "$@" agent -c ${config}; show web; killed; show killed
+    sed -i 's/name: web/name: shop/' ${config}
+    began "$@" agent -c ${config}; show shop; killed
+    began "$@" witness -c ${config}; show witness; killed`;
+  const said = execFileSync('unshare', [flags, 'bash', '-c', script, 'bash', process.execPath, command], {
+    encoding: 'utf8',
+    timeout: 2 * runMsMax,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  expect(
+    said
+      .trim()
+      .split('\n')
+      .map((line) => line.trim()),
+  ).toEqual([
+    'before: 0',
+    'web: 1 10.77.0.100 mc_web',
+    'killed: 1 10.77.0.100 mc_web',
+    'shop: 1 10.77.0.100 mc_shop',
+    'witness: 0',
+  ]);
+}, 60_000);
+
 describe('nothing goes on', () => {
   test('of a watch of the host that may not hear the kernel', async () => {
     expect(await ended('net_admin', 'watch')).toEqual({

@@ -110,6 +110,9 @@ function start(name: string): void {
   driver = startDriver({
     ...{ control, channel, network, dataPlane, service, store, clock, letGo() {}, probe() {}, onEvent() {} },
     advertise() {},
+    onFault(error) {
+      throw error;
+    },
     flows: { list: () => [], find: () => [], destroy: () => 0 },
   });
   agents.set(name, { name, control, driver, channel, dataPlane });

@@ -16,6 +16,8 @@ export interface KernelDataPlane extends JudgedDataPlane {
   repair(): Promise<boolean>;
   /** `ip` with those arguments. */
   runIp(...words: string[]): Promise<void>;
+  /** The device of the service has gone, and another has its name. */
+  renumber(): Promise<void>;
   /** Without a close look. */
   glance(): Promise<boolean>;
   /** Names of all tables of the namespace. */
@@ -52,6 +54,7 @@ export function openKernelDataPlane(): KernelDataPlane {
     remove: async () => void (await ask('remove')),
     flushByOthers: async () => void (await ask('flushByOthers')),
     repair: async () => (await ask('repair')) as boolean,
+    renumber: async () => void (await ask('renumber')),
     glance: async () => (await ask('glance')) as boolean,
     runByOthers: async (commands) => void (await ask('runByOthers', { commands })),
     tables: async () => (await ask('ruleset')) as string[],

@@ -36,7 +36,14 @@ address add ${serviceAddress}/32 dev lo
 `,
 });
 const run = openNftables();
-const nftables = { run, readSet: readSetElements, changeElements: openElementChanges() };
+let index = 2;
+const nftables = {
+  run,
+  readSet: readSetElements,
+  changeElements: openElementChanges(),
+  // As of a device that stays, until a test says that it was made anew.
+  deviceIndex: () => index,
+};
 /** What came out of eth0 last: frames that were relayed, and resets. */
 let left = [];
 const cable = openPacketSocket('cable', 0x0800, (frame) => {
@@ -287,6 +294,9 @@ const operations = {
   async flushByOthers() {
     run('flush ruleset');
     installProbe();
+  },
+  async renumber() {
+    index++;
   },
   repair: () => plane.repair(true),
   glance: () => plane.repair(false),

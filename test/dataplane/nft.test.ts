@@ -56,6 +56,21 @@ describe('a kernel shared with others', () => {
     }
   });
 
+  test('a table whose chain for arrivals went with its device, or whose device was made anew, is put back at a glance', async () => {
+    await serve(kernel, tableOf(service, [7, 8]));
+    await kernel.runByOthers('flush chain netdev mc_web ingress; delete chain netdev mc_web ingress');
+    expect(await kernel.judge(syn)).toBe('pass');
+    expect(await kernel.adopt()).toBeNull();
+    await serve(kernel, tableOf(service, [7, 8]));
+    expect(await kernel.judge(syn)).toBe('local');
+    await kernel.runByOthers('flush chain netdev mc_web ingress; delete chain netdev mc_web ingress');
+    expect([await kernel.glance(), await kernel.glance()]).toEqual([true, false]);
+    await kernel.renumber();
+    expect([await kernel.glance(), await kernel.glance()]).toEqual([true, false]);
+    await kernel.renumber();
+    expect([await kernel.repair(), await kernel.repair()]).toEqual([true, false]);
+  });
+
   test('what was diverted comes back with the table, by the next change or by a repair', async () => {
     const flow = '10.77.101.7';
     const segment = { ...syn, sourcePort: 40_000, opens: false };

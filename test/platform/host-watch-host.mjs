@@ -1,12 +1,15 @@
 // Runs inside namespaces of its own, as "host-watch-host.mjs STEPS": does these steps as an agent and as other programs do, and tells what
 // the watch and the repair made of them, as one line of JSON.
 import { execFileSync, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { openNftables } from '../../dist/platform/libnftables.js';
 import { createLinuxHost } from '../../dist/platform/linux-host.js';
 import { openKernelEvents } from '../../dist/platform/netlink-events.js';
+import { openPacketSocket } from '../../dist/platform/packet-socket.js';
+import { internetChecksum, writeChecksum } from '../../dist/wire/igmp-packet.js';
 
 const boundMs = 10_000;
 
@@ -164,12 +167,13 @@ async function overrun() {
 
 const arpIgnore = '/proc/sys/net/ipv4/conf/all/arp_ignore';
 const arpAnnounce = '/proc/sys/net/ipv4/conf/all/arp_announce';
+const dropMulticast = '/proc/sys/net/ipv4/conf/eth0/drop_unicast_in_l2_multicast';
 
 /** All of the host that is set up for a service. */
 function hostState() {
   const listed = JSON.parse(ip('-json', '-4', 'address', 'show'));
   return {
-    sysctls: [arpIgnore, arpAnnounce].map((path) => readFileSync(path, 'utf8').trim()),
+    sysctls: [arpIgnore, arpAnnounce, dropMulticast].map((path) => readFileSync(path, 'utf8').trim()),
     addresses: listed.flatMap(({ ifname, addr_info }) => addr_info.map(({ local }) => `${local} ${ifname}`)).sort(),
     joined: readFileSync('/proc/net/igmp', 'utf8').includes('070107EF'),
   };
@@ -203,6 +207,7 @@ function repairs() {
     'arp_ignore 8': () => writeFileSync(arpIgnore, '8'),
     'arp_ignore 3': () => writeFileSync(arpIgnore, '3'),
     'arp_announce 1': () => writeFileSync(arpAnnounce, '1'),
+    'drop_unicast 0': () => writeFileSync(dropMulticast, '0'),
     'group gone': () => ip('address', 'delete', '239.7.1.7/32', 'dev', 'eth0'),
     'group not joined': () => {
       ip('address', 'delete', '239.7.1.7/32', 'dev', 'eth0');
@@ -237,6 +242,40 @@ function repairs() {
   // As the next agent does after this one was killed.
   createLinuxHost(store).undo();
   return { unprepared, put, again, before, prepared, repaired, after: hostState() };
+}
+
+/** Datagrams to a service address that is set up, with no rule in the kernel: one in a frame to the group, then one in a frame to this host alone. */
+async function unruled() {
+  const host = createLinuxHost(memoryStore());
+  host.prepare(needs(7n));
+  const cable = openPacketSocket('cable', 0x0800, () => {});
+  const server = createSocket('udp4');
+  await new Promise((resolve) => server.bind(9, '10.77.0.7', resolve));
+  const received = [];
+  const last = new Promise((resolve) => {
+    server.on('message', (text) => {
+      received.push(text.toString());
+      if (received.at(-1) === 'to this host') resolve();
+    });
+  });
+  const [{ address: own }] = JSON.parse(ip('-json', 'link', 'show', 'eth0'));
+  cable.send(datagramFrame('01:00:5e:07:01:07', 'to the group'));
+  cable.send(datagramFrame(own, 'to this host'));
+  await last;
+  server.close();
+  await cable.close();
+  host.undo();
+  return received;
+}
+
+/** From 10.77.0.200 to port 9 of 10.77.0.7, without a checksum of UDP. */
+function datagramFrame(mac, text) {
+  const header = Buffer.from('4500000000004000401100000a4d00c80a4d0007', 'hex');
+  header.writeUInt16BE(28 + text.length, 2);
+  writeChecksum(header, 10, internetChecksum(header));
+  const udp = Buffer.from([0x9c, 0x40, 0, 9, 0, 8 + text.length, 0, 0]);
+  const link = Buffer.from(`${mac.replaceAll(':', '')}0200000000630800`, 'hex');
+  return Buffer.concat([link, header, udp, Buffer.from(text)]);
 }
 
 /** Two agents on one host need the same sysctls, and the one that set them stops first. */
@@ -303,7 +342,7 @@ function routed() {
   return { put, again, before, prepared, repaired, after: state() };
 }
 
-const steps = { routed, rulesets, addresses, routes, flooded, overrun, repairs, shared };
+const steps = { routed, unruled, rulesets, addresses, routes, flooded, overrun, repairs, shared };
 const name = process.argv[2];
 if (name === 'transactions') {
   transactions();

@@ -43,11 +43,12 @@ describe('a watch of the kernel', () => {
 });
 
 test('what other programs undo of a host set up for a service is put back, only that, and undone with the rest', () => {
+  const drop = 'sysctl net.ipv4.conf.eth0.drop_unicast_in_l2_multicast';
   const [ignore, announce] = ['sysctl net.ipv4.conf.all.arp_ignore', 'sysctl net.ipv4.conf.all.arp_announce'];
   const [group, service] = ['group address on eth0', 'service address on lo'];
-  const untouched = { sysctls: ['0', '0'], addresses: ['10.77.0.11 eth0', '127.0.0.1 lo'], joined: false };
+  const untouched = { sysctls: ['0', '0', '0'], addresses: ['10.77.0.11 eth0', '127.0.0.1 lo'], joined: false };
   const prepared = {
-    sysctls: ['1', '2'],
+    sysctls: ['1', '2', '1'],
     addresses: ['10.77.0.11 eth0', '10.77.0.7 lo', '127.0.0.1 lo', '239.7.1.7 eth0'],
     joined: true,
   };
@@ -59,6 +60,7 @@ test('what other programs undo of a host set up for a service is put back, only 
       'arp_ignore 8': [],
       'arp_ignore 3': [ignore],
       'arp_announce 1': [announce],
+      'drop_unicast 0': [drop],
       'group gone': [group],
       'group not joined': [group],
       'service gone': [service],
@@ -66,7 +68,7 @@ test('what other programs undo of a host set up for a service is put back, only 
       'device up': [],
       'lo flushed': [service],
       'device gone': [],
-      'device back': [group],
+      'device back': [drop, group],
       everything: [ignore, announce, group, service],
     },
     again: [],
@@ -77,12 +79,18 @@ test('what other programs undo of a host set up for a service is put back, only 
   });
 });
 
+test('of a service that is set up, no datagram to the group is taken while there are no rules', () => {
+  expect(stepsOf('unruled')).toEqual(['to this host']);
+});
+
 test('of two agents that share the sysctls, the second puts them back when the first stops, to be undone after its addresses', () => {
-  const untouched = { sysctls: ['0', '0'], addresses: ['10.77.0.11 eth0', '127.0.0.1 lo'], joined: false };
+  const untouched = { sysctls: ['0', '0', '0'], addresses: ['10.77.0.11 eth0', '127.0.0.1 lo'], joined: false };
   expect(stepsOf('shared')).toEqual({
-    put: ['sysctl net.ipv4.conf.all.arp_ignore', 'sysctl net.ipv4.conf.all.arp_announce'],
-    recorded: ['sysctl', 'sysctl', 'address', 'address'],
-    sysctls: ['1', '2'],
+    put: ['all.arp_ignore', 'all.arp_announce', 'eth0.drop_unicast_in_l2_multicast'].map(
+      (each) => `sysctl net.ipv4.conf.${each}`,
+    ),
+    recorded: ['sysctl', 'sysctl', 'sysctl', 'address', 'address'],
+    sysctls: ['1', '2', '1'],
     before: untouched,
     after: untouched,
   });
@@ -90,11 +98,11 @@ test('of two agents that share the sysctls, the second puts them back when the f
 
 test('of a service address that is routed, what lets in marked packets alone is put back, and undone', () => {
   const untouched = {
-    ...{ sysctls: ['0', '0'], addresses: ['10.77.0.11 eth0', '127.0.0.1 lo'], joined: false },
+    ...{ sysctls: ['0', '0', '0'], addresses: ['10.77.0.11 eth0', '127.0.0.1 lo'], joined: false },
     ...{ bind: '0', rules: 0, routes: [] },
   };
   const prepared = {
-    ...{ sysctls: ['1', '2'], addresses: ['10.77.0.11 eth0', '10.77.0.7 lo', '127.0.0.1 lo'], joined: false },
+    ...{ sysctls: ['1', '2', '0'], addresses: ['10.77.0.11 eth0', '10.77.0.7 lo', '127.0.0.1 lo'], joined: false },
     ...{ bind: '1', rules: 4, routes: ['local 10.77.0.7 dev lo table 1835270145 scope host'] },
   };
   const routing = ['routing of marked packets'];
