@@ -121,11 +121,7 @@ async function assemble(
     ...{ control, channel, network, dataPlane, service, store, clock },
     ...{ flows, probe: segment.probe, letGo: resets.letGo, advertise: joins.take },
     onEvent: eventSink(log, eventLog, segment),
-    // Ends the process, also where whoever called the driver lives with its errors.
-    onFault: (error) =>
-      void setImmediate(() => {
-        throw error;
-      }),
+    onFault: endProcess,
   });
   driver = running;
   running.revoke(channel.signatures().revoked);
@@ -140,6 +136,13 @@ async function assemble(
   closers.push(() => socket.close());
   log.info({ version, service: config.service.address, adopted: adopted.rows.size }, 'agent started');
   return { driver: running, joins };
+}
+
+/** Also where whoever called the driver lives with its errors. */
+function endProcess(error: unknown): void {
+  setImmediate(() => {
+    throw error;
+  });
 }
 
 /** What the channel hears from the driver, and tells it. */

@@ -13,7 +13,7 @@ import type { ControlNetwork } from '../ports/control-network.ts';
 import type { FlowTable } from '../ports/flow-table.ts';
 import type { StateStore } from '../ports/state-store.ts';
 import { slotOf } from '../space/partition.ts';
-import type { Via } from '../wire/envelope.ts';
+import type { Envelope, Via } from '../wire/envelope.ts';
 import type { ControlChannel } from './control-channel.ts';
 import { createControlSender } from './control-sender.ts';
 import { createKernelQueue, type KernelQueue } from './kernel-queue.ts';
@@ -104,32 +104,19 @@ export function startDriver(parts: DriverParts): Driver {
     kernel.stop();
   }
 
-  function feed(input: ControlInput): void {
-    if (stopped) return;
-    try {
-      step(input);
-    } catch (error) {
-      // The state machine takes for done what is not, such as that its state is stored: who went on would break promises.
-      stop();
-      parts.onFault(error);
-      throw error;
-    }
-  }
-
   function step(input: ControlInput): void {
+    if (stopped) return;
     perform(control.handle(input));
     for (let next = answers.shift(); next; next = answers.shift()) perform(control.handle(next));
     if (!stopped) ticks.next(control.nextTimeout());
   }
 
+  const feed = untilFault(step, stop, parts.onFault);
   step({ kind: 'tick', at: clock.now() });
   return {
     receive(datagram: Uint8Array, via: Via): void {
-      const opened = channel.open(datagram);
-      if (!opened.ok) refused.set(opened.reason, (refused.get(opened.reason) ?? 0) + 1);
-      if (!opened.ok || opened.value === null) return;
-      const { sender, session, counter, body } = opened.value;
-      feed({ kind: 'message', at: clock.now(), via, sender, session, counter, body });
+      const message = opened(channel, datagram, refused);
+      if (message) feed({ kind: 'message', at: clock.now(), via, ...message });
     },
     propose: (change) => feed({ kind: 'propose', at: clock.now(), change }),
     found: () => feed({ kind: 'found', at: clock.now() }),
@@ -146,6 +133,31 @@ export function startDriver(parts: DriverParts): Driver {
     view: () => control.view(),
     refused: () => refused,
     stop,
+  };
+}
+
+/** What an authentic datagram says; others are counted by the reason for which they are refused. */
+function opened(channel: ControlChannel, datagram: Uint8Array, refused: Map<string, number>): Envelope | null {
+  const envelope = channel.open(datagram);
+  if (envelope.ok) return envelope.value;
+  refused.set(envelope.reason, (refused.get(envelope.reason) ?? 0) + 1);
+  return null;
+}
+
+/** Has whoever ends the process know of the first error, and nothing is done after it: the state machine takes for done what is not, such as that its state is stored. */
+function untilFault<T>(
+  work: (input: T) => void,
+  stop: () => void,
+  onFault: (error: unknown) => void,
+): (input: T) => void {
+  return (input) => {
+    try {
+      work(input);
+    } catch (error) {
+      stop();
+      onFault(error);
+      throw error;
+    }
   };
 }
 

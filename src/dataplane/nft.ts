@@ -41,12 +41,11 @@ export interface Nftables {
 
 /** The Linux data plane: one nftables table for what arrives and one for what leaves, for one service. */
 export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): DataPlane {
-  const { run: runNft, readSet, changeElements, deviceIndex } = nftables;
+  const { run: runNft, readSet, changeElements } = nftables;
   /** What the kernel is to hold, and whether it is known to. */
   let wanted: ForwardingTable | null = null;
   let isKnown = false;
-  /** Of the device that the table was hooked to. */
-  let hookedTo: number | null = null;
+  const hook = createHook(nftables, service);
   const diverted = createDiverted(nftables, service);
 
   function run(transactions: readonly string[]): void {
@@ -56,7 +55,7 @@ export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): D
   }
 
   function install(table: ForwardingTable): void {
-    hookedTo = deviceIndex(service.device);
+    hook.note();
     run([...installTransactions(table), ...diverted.transactions()]);
     diverted.findHoldDevice();
   }
@@ -80,7 +79,6 @@ export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): D
     },
     divert: async (changes) => (wanted && isKnown ? diverted.change(changes) : throwNoTable()),
     async adopt(): Promise<Adopted | null> {
-      hookedTo = deviceIndex(service.device);
       const table = adoptedTable(nftables, service);
       diverted.forget();
       wanted = table;
@@ -89,12 +87,7 @@ export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): D
     },
     seen: async () => (service.udpIdleMs === undefined ? [] : readSet(tableName(service), seenSet).map(flowOfKey)),
     async repair(closely: boolean): Promise<boolean> {
-      const index = deviceIndex(service.device);
-      // Older kernels do not hook a table again to a device that is back, and list it as before.
-      const isHooked = index === null || index === hookedTo;
-      if (!wanted || (isKnown && isHooked && !closely && stands(runNft, service))) return false;
-      const table = isKnown && isHooked && closely ? standingTable(nftables, service) : null;
-      if (table && changeTransactions(table, wanted).length === 0 && diverted.stand()) return false;
+      if (!wanted || (isKnown && hook.isInPlace() && isStanding(nftables, wanted, diverted, closely))) return false;
       install(wanted);
       return true;
     },
@@ -110,6 +103,20 @@ export function createNftDataPlane(nftables: Nftables, service: ServiceEntry): D
 
 function throwNoTable(): never {
   throw new OperatingError('nftables', 'there is no table to divert flows in');
+}
+
+/** Older kernels do not hook a table again to a device that was removed and is back, and list it as before. */
+function createHook({ deviceIndex }: Nftables, { device }: ServiceEntry): { note(): void; isInPlace(): boolean } {
+  let hookedTo = deviceIndex(device);
+  return {
+    note(): void {
+      hookedTo = deviceIndex(device);
+    },
+    isInPlace(): boolean {
+      const index = deviceIndex(device);
+      return index === null || index === hookedTo;
+    },
+  };
 }
 
 /** The flows that are to be diverted, in a table that stands. */
@@ -180,6 +187,13 @@ function stands(runNft: RunNft, service: ServiceEntry): boolean {
   } catch {
     return false;
   }
+}
+
+/** The kernel has this table, at a glance or looked at closely. */
+function isStanding(nftables: Nftables, table: ForwardingTable, diverted: DivertedFlows, closely: boolean): boolean {
+  if (!closely) return stands(nftables.run, table.service);
+  const standing = standingTable(nftables, table.service);
+  return standing !== null && changeTransactions(standing, table).length === 0 && diverted.stand();
 }
 
 type StandingTable = ForwardingTable & { readonly staying: Staying };

@@ -6,12 +6,12 @@ import {
   getsockopt,
   ioctl,
   linux,
-  readable,
   receive,
   setsockopt,
   socket,
 } from './libc.ts';
 import { interfaceIndex, linkAddress } from './packet-socket.ts';
+import { readable } from './readable.ts';
 
 /** As much of a frame as its headers take. */
 const frameBytesMax = 128;

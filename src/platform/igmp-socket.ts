@@ -1,8 +1,9 @@
 import { type IpAddress, ipBytes } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { igmpProtocol, packetBytesMax } from '../wire/igmp-packet.ts';
-import { close, errnoOf, linux, readable, receive, send, setsockopt, socket } from './libc.ts';
+import { close, errnoOf, linux, receive, send, setsockopt, socket } from './libc.ts';
 import { interfaceIndex } from './packet-socket.ts';
+import { readable } from './readable.ts';
 
 /** Packets read before the event loop gets its turn. */
 const packetsPerTurn = 256;

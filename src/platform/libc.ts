@@ -38,6 +38,8 @@ export const linux = {
   MSG_DONTWAIT: 0x40,
   MSG_NOSIGNAL: 0x4000,
   POLLIN: 1,
+  EFD_CLOEXEC: 0o2000000,
+  EFD_NONBLOCK: 0o4000,
   EINTR: 4,
   EAGAIN: 11,
   ENETDOWN: 100,
@@ -287,56 +289,17 @@ function ipv4Cidr({ address, netmask }: InterfaceEntry): string | null {
   return `${bytesOf(address).join('.')}/${prefixLength}`;
 }
 
-/** Waits on a thread, not on the event loop, for datagrams on `fd`: Node cannot poll packet sockets itself. */
-export interface Readable {
-  /** Resolves true when something can be read, false once closed. */
-  wait(): Promise<boolean>;
-  /** Ends a pending wait, then closes `fd`. */
-  close(): Promise<void>;
+/** A counter that can be read once something was written to it, by eventfd(2). */
+export function eventfd(): number {
+  return checked(eventfdCall(0, linux.EFD_CLOEXEC | linux.EFD_NONBLOCK), 'eventfd');
 }
 
-/** A thread that waits for ever would keep the process from exiting after an uncaught error. */
-const waitMsMax = 500;
-
-export function readable(fd: number): Readable {
-  const wake = checked(eventfdCall(0, 0), 'eventfd');
-  let pending: Promise<boolean> | null = null;
-  let open = true;
-
-  async function poll(): Promise<boolean> {
-    const descriptors = new Uint8Array(16);
-    const view = new DataView(descriptors.buffer);
-    for (const [i, each] of [fd, wake].entries()) {
-      view.setInt32(i * 8, each, true);
-      view.setInt16(i * 8 + 4, linux.POLLIN, true);
-    }
-    for (let ready = 0; ready === 0 && open; ) ready = await pollOnce(descriptors);
-    return open;
-  }
-
-  return {
-    wait(): Promise<boolean> {
-      if (!open) return Promise.resolve(false);
-      pending = poll();
-      return pending;
-    },
-    async close(): Promise<void> {
-      if (!open) return;
-      open = false;
-      writeCall(wake, Uint8Array.from([1, 0, 0, 0, 0, 0, 0, 0]), 8);
-      await pending;
-      closeCall(wake);
-      closeCall(fd);
-    },
-  };
-}
-
-/** The number of descriptors with something to read, 0 after the longest wait. */
-function pollOnce(descriptors: Uint8Array): Promise<number> {
+/** Waits on a thread until one of the descriptors (struct pollfd, 8 bytes each) is ready, or so many milliseconds; what each is ready for stands in it then. */
+export function poll(descriptors: Uint8Array, msMax: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    pollCall.async(descriptors, 2, waitMsMax, (error: unknown, ready: number) => {
+    pollCall.async(descriptors, descriptors.length / 8, msMax, (error: unknown) => {
       if (error) reject(error);
-      else resolve(ready);
+      else resolve();
     });
   });
 }

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { oneLine } from '../base/one-line.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import type { KernelEventHandlers, KernelEvents, OtherProcess } from '../ports/kernel-events.ts';
-import { anyReadable, close, type FilterInstruction, readable, receiveNetlink, send } from './libc.ts';
+import { anyReadable, close, type FilterInstruction, receiveNetlink, send } from './libc.ts';
 import {
   NETLINK_NETFILTER,
   NETLINK_ROUTE,
@@ -15,6 +15,7 @@ import {
   withNetlink,
 } from './netlink.ts';
 import { NFT_MSG_GETGEN, NFT_MSG_NEWGEN } from './nft-messages.ts';
+import { readable } from './readable.ts';
 
 /** Numbers of <linux/rtnetlink.h>, <linux/netfilter/nfnetlink.h>, <linux/netfilter/nf_tables.h>. */
 const RTMGRP_LINK = 1;

@@ -1,5 +1,5 @@
 import { OperatingError } from '../base/operating-error.ts';
-import { close, readable, receiveNetlink, send } from './libc.ts';
+import { close, receiveNetlink, send } from './libc.ts';
 import {
   NETLINK_NETFILTER,
   NLM_F_ACK,
@@ -13,6 +13,7 @@ import {
   netlinkMessages,
   openNetlink,
 } from './netlink.ts';
+import { readable } from './readable.ts';
 
 /** Numbers of <linux/netfilter/nfnetlink_log.h>. */
 const NFULNL_MSG_PACKET = 4 << 8;

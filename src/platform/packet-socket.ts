@@ -2,7 +2,8 @@ import { networkInterfaces } from 'node:os';
 import { type MacAddress, macFromBytes } from '../base/mac.ts';
 import { OperatingError } from '../base/operating-error.ts';
 import type { LinkSocket } from '../ports/link-socket.ts';
-import { bind, close, deviceAddresses, errnoOf, ioctl, linux, readable, receive, send, socket } from './libc.ts';
+import { bind, close, deviceAddresses, errnoOf, ioctl, linux, receive, send, socket } from './libc.ts';
+import { readable } from './readable.ts';
 
 /** The largest frame read: what this project reads from a link (ARP) is far shorter. */
 const frameBytesMax = 2048;
