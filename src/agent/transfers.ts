@@ -10,7 +10,7 @@ import type { Frozen, TransferPorts } from '../handoff/transfer-ports.ts';
 import { close } from '../platform/libc.ts';
 import { openPacketHold, type PacketHold } from '../platform/packet-hold.ts';
 import { openPeerLinks, type PeerLinks } from '../platform/peer-link.ts';
-import { closeSilently, exportSocket, goLive, importSocket, isUnchanged, thaw } from '../platform/tcp-repair.ts';
+import { closeSilently, exportSocket, goLive, importSocket, isUnchanged, reset, thaw } from '../platform/tcp-repair.ts';
 import type { Clock } from '../ports/clock.ts';
 import { slotOf } from '../space/partition.ts';
 import { type LinkStatus, watchLinks } from './link-status.ts';
@@ -118,7 +118,7 @@ function receiver(
 function portsOf({ clock }: TransferOptions, send: (peer: string, bytes: Uint8Array) => Promise<void>): TransferPorts {
   return {
     send: (peer: string, message: TransferMessage) => send(peer, encodeTransfer(message)),
-    sockets: { exportSocket, isUnchanged, thaw, importSocket, goLive, closeSilently, close },
+    sockets: { exportSocket, isUnchanged, thaw, importSocket, goLive, closeSilently, reset, close },
     now: () => clock.now(),
     after: (ms, callback) => clock.wakeAt(clock.now() + ms, callback),
   };

@@ -10,6 +10,8 @@ import type { TakerApplications, TransferPorts } from './transfer-ports.ts';
 export const takerPatienceMs = 10_000;
 /** How often a holder that has not told its decision is asked. */
 export const askMs = 500;
+/** How often the kernel is asked to divert flows no more that it would not let go of: by then a table that somebody flushed may stand again. Milliseconds. */
+export const freeAgainMs = 500;
 /** At a time. */
 const batchesMax = 64;
 
@@ -59,6 +61,9 @@ export class Taking {
   readonly #applications: TakerApplications;
   readonly #batches = new Map<string, Batch>();
   readonly #working = new Set<Promise<void>>();
+  /** End the pauses between attempts, at once. */
+  readonly #wakes = new Set<() => void>();
+  #hasGivenUp = false;
 
   constructor(ports: TakingPorts, applications: TakerApplications) {
     this.#ports = ports;
@@ -90,8 +95,10 @@ export class Taking {
     }
   }
 
-  /** The holder is gone for good. */
+  /** No holder is heard any more, and nothing is tried once more: what is under way ends soon, and no timer is left. */
   giveUp(): void {
+    this.#hasGivenUp = true;
+    for (const wake of this.#wakes) wake();
     for (const batch of this.#batches.values()) batch.decide([]);
   }
 
@@ -144,15 +151,50 @@ export class Taking {
     const go = await this.#decisionOf(batch);
     await Promise.all(arriving.map(({ handled }) => handled));
     arriving.forEach((each, index) => {
-      this.#finish(each, go.includes(index));
+      this.#attempt(() => this.#finish(each, go.includes(index)));
     });
-    const release = () => this.#ports.releasePackets(this.#flows(batch));
+    await this.#free(batch, flows);
+  }
+
+  /** Has the packets of a batch that is finished judged as any others again: those that were held first. */
+  async #free(batch: Batch, flows: readonly TcpFlow[]): Promise<void> {
+    const release = () => this.#attempt(() => this.#ports.releasePackets(this.#flows(batch)));
     release();
-    await outcomeOf(this.#ports.divert(flows, false));
+    let failure = await failureOf(this.#ports.divert(flows, false));
+    // Once: it may go on for as long as the table is away.
+    if (failure) this.#ports.failed(failure.error);
+    while (failure && !this.#hasGivenUp) {
+      // The connections live, and a table that is installed anew still diverts them: they are slow until they are free, and do not hang.
+      release();
+      await this.#pause(freeAgainMs);
+      failure = await failureOf(this.#ports.divert(flows, false));
+    }
     // At once: what comes now must not overtake what still waits.
     release();
     await this.#ports.packetsArrived();
     release();
+  }
+
+  /** What fails must not keep the rest from being done. */
+  #attempt(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#ports.failed(error);
+    }
+  }
+
+  /** Shorter when all is given up. */
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        cancel();
+        this.#wakes.delete(wake);
+        resolve();
+      };
+      const cancel = this.#ports.after(ms, wake);
+      this.#wakes.add(wake);
+    });
   }
 
   /** None when it is not heard in time. */
@@ -211,6 +253,10 @@ export class Taking {
       sockets.goLive(socket.descriptor, socket.image);
     } catch (error) {
       this.#ports.failed(error);
+      // Some of what was said to the client may be missing: neither side may take what follows for the rest of the stream.
+      this.#applications.drop(flow);
+      sockets.reset(socket.descriptor);
+      return;
     }
     sockets.close(socket.descriptor);
     this.#applications.go(flow);
@@ -254,10 +300,15 @@ function isOf({ remote, remotePort, localPort }: SocketImage, flow: TcpFlow): bo
 }
 
 async function outcomeOf(work: Promise<void>): Promise<Result<null>> {
+  const failure = await failureOf(work);
+  return failure ? refuse(messageOf(failure.error)) : ok(null);
+}
+
+async function failureOf(work: Promise<void>): Promise<{ readonly error: unknown } | null> {
   try {
     await work;
-    return ok(null);
+    return null;
   } catch (error) {
-    return refuse(messageOf(error));
+    return { error };
   }
 }

@@ -24,10 +24,12 @@ export interface SocketRepair {
   thaw(descriptor: number, image: SocketImage): void;
   /** A frozen socket with the connection of `image`. */
   importSocket(image: SocketImage): number;
-  /** What was imported goes on. */
+  /** What was imported goes on. When this throws, part of what was never sent may be missing. */
   goLive(descriptor: number, image: SocketImage): void;
   /** Ends a frozen connection here without a packet, and closes the descriptor. */
   closeSilently(descriptor: number): void;
+  /** Ends an imported connection, frozen or live, with a reset to its client, and closes the descriptor. */
+  reset(descriptor: number): void;
   /** Closes the descriptor; the application's own stays open. */
   close(descriptor: number): void;
 }

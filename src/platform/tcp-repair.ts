@@ -14,6 +14,7 @@ import {
   receive,
   remoteAddress,
   sendSome,
+  setsockopt,
   socket,
 } from './libc.ts';
 import {
@@ -45,6 +46,13 @@ import {
   unlockBuffers,
   writeWindow,
 } from './repair-options.ts';
+
+/** Numbers of <linux/tcp.h>. */
+const IPPROTO_TCP = 6;
+const TCP_NOTSENT_LOWAT = 25;
+/** Values of TCP_NOTSENT_LOWAT: as the host has it (net.ipv4.tcp_notsent_lowat), and without a bound. */
+const hostUnsent = 0;
+const unlimitedUnsent = 0xffff_ffff;
 
 /** A timer of the kernel may come between the calls that read a socket, but not every time. */
 const attemptsMax = 3;
@@ -141,6 +149,18 @@ export function closeSilently(descriptor: number): void {
   }
 }
 
+/** Ends the connection with a reset, in repair mode or not, for all duplicates of `descriptor`, which is closed. */
+export function reset(descriptor: number): void {
+  try {
+    // In repair mode the kernel would spare the reset.
+    leave(descriptor);
+    // Disconnecting resets also what other holders of the socket keep open, which closing would not.
+    connect(descriptor, new Uint8Array(16));
+  } finally {
+    close(descriptor);
+  }
+}
+
 /**
  * A non-blocking socket that holds the connection of `image`, still in repair mode: `goLive` or `closeSilently` is next. The address
  * must be one of this host. Throws an OperatingError where the kernel refuses, and leaves nothing behind.
@@ -164,13 +184,14 @@ export function importSocket(image: SocketImage): number {
 
 /**
  * Leaves repair mode, with a window probe: it opens stateful firewalls on the way for the moved connection. Then what `image` had
- * never sent is sent. `descriptor` may be given to `new net.Socket({ fd })` from then on.
+ * never sent is sent. `descriptor` may be given to `new net.Socket({ fd })` from then on. When this throws, the peer may miss a part: `reset` is next.
  */
 export function goLive(descriptor: number, image: SocketImage): void {
   leave(descriptor);
   const { sendQueue: queue, unsentBytes } = image;
   // Whoever writes in repair mode marks the bytes as sent, and the peer would wait for a time-out to see them.
   writeAll(descriptor, queue.subarray(queue.length - unsentBytes));
+  limitUnsent(descriptor, hostUnsent);
   // The buffers may grow and shrink by themselves again (SO_BUF_LOCK, socket(7)).
   unlockBuffers(descriptor);
 }
@@ -270,6 +291,8 @@ function fillQueues(fd: number, image: SocketImage): void {
   // The kernel doubles both for its own needs. What the window promised must find room, or the peer's packets are dropped.
   const { sendQueue: queue } = image;
   if (!enlargeBuffer(fd, 'send', queue.length + fillBytes)) throw noRoom(queue.length);
+  // Nobody would write what the kernel does not take at once.
+  limitUnsent(fd, unlimitedUnsent);
   enlargeBuffer(fd, 'receive', receiveBytes(image.receiveQueue.length + image.window.receive + fillBytes));
   selectQueue(fd, receiveQueue);
   writeAll(fd, image.receiveQueue);
@@ -291,6 +314,10 @@ function restoreWindow(fd: number, { window, receiveQueue: unread }: SocketImage
   writeWindow(fd, window);
   // A new socket announces little until it has seen much: this lets it go on with what was announced already.
   raiseWindowClamp(fd, unread.length + window.receive);
+}
+
+function limitUnsent(fd: number, bytes: number): void {
+  setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, new Uint8Array(Uint32Array.of(bytes).buffer));
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {

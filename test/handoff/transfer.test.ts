@@ -88,6 +88,7 @@ function portsOf(end: string, deliver: (message: TransferMessage) => void): Tran
       if (end === 'a' && ending) throw new Error(ending);
       log.push(`${end} ends socket ${descriptor}`);
     },
+    reset: (descriptor) => void log.push(`${end} resets ${descriptor}`),
     close: (descriptor) => void log.push(`${end} closes ${descriptor}`),
   };
   return {

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { connect, createServer, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isInRepair } from '../../dist/platform/descriptor-passing.js';
-import { close, getsockopt, linux, setsockopt } from '../../dist/platform/libc.js';
+import { close, duplicate, getsockopt, linux, sendSome, setsockopt } from '../../dist/platform/libc.js';
 import {
   closeSilently,
   descriptorOf,
@@ -14,11 +14,16 @@ import {
   goLive,
   importSocket,
   isUnchanged,
+  reset,
   thaw,
 } from '../../dist/platform/tcp-repair.js';
 
 const SO_BUF_LOCK = 72;
 const SO_LOCK_FILTER = 44;
+const IPPROTO_TCP = 6;
+const TCP_NOTSENT_LOWAT = 25;
+/** More than the window of a client that does not read, by far. */
+const unsentTextBytes = 400_000;
 
 const cases = {
   denied: async () => {
@@ -103,6 +108,45 @@ const cases = {
     await once(reader, 'connect');
     // Three packets of the new connection; nothing else.
     return { seen, packets: sentPackets() - before };
+  },
+  async unsent() {
+    const { client, accepted } = await connection('127.0.0.1');
+    const fd = descriptorOf(accepted);
+    // The client does not read: what its window does not allow waits here.
+    const text = letters(unsentTextBytes);
+    for (let at = 0, taken = 0; at < text.length; at += taken) {
+      taken = sendSome(fd, Buffer.from(text.slice(at, at + 32_768), 'latin1'));
+      if (taken === null) throw new Error(`the kernel took ${at} bytes`);
+    }
+    const { value } = exportSocket(fd);
+    accepted.destroy();
+    closeSilently(fd);
+    // Of the host that takes it, which keeps less unsent than waits.
+    setSysctl('net.ipv4.tcp_notsent_lowat', '4096');
+    const imported = importSocket(value);
+    const frozen = unsentLimit(imported);
+    goLive(imported, value);
+    const limits = [frozen, unsentLimit(imported)];
+    return { unsent: value.unsentBytes > 150_000, whole: (await read(client, text.length)) === text, limits };
+  },
+  async reset() {
+    const results = [];
+    for (const isLive of [false, true]) {
+      const { client, accepted } = await connection('127.0.0.1');
+      const fd = descriptorOf(accepted);
+      const { value } = exportSocket(fd);
+      accepted.destroy();
+      closeSilently(fd);
+      const imported = importSocket(value);
+      // An application holds it too.
+      const adopted = duplicate(imported);
+      if (isLive) goLive(imported, value);
+      const heard = once(client.resume(), 'end').catch(({ code }) => code);
+      reset(imported);
+      results.push({ heard: await heard, adopted: isInRepair(adopted) });
+      close(adopted);
+    }
+    return results;
   },
   async refused() {
     const { accepted } = await connection('127.0.0.1');
@@ -220,6 +264,19 @@ async function read(socket, bytes = 1) {
 /** On loopback what is written is in the other end's queue on return. */
 async function written(socket, text) {
   await new Promise((done) => socket.write(text, done));
+}
+
+/** Text that is wrong wherever a part of it is missing. */
+function letters(bytes) {
+  let text = '';
+  for (let at = 0; text.length < bytes; at++) text += `${at} `;
+  return text.slice(0, bytes);
+}
+
+function unsentLimit(fd) {
+  const value = new Uint8Array(4);
+  getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, value);
+  return new DataView(value.buffer).getInt32(0, true);
 }
 
 function destroyed(socket) {

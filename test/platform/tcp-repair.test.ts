@@ -66,6 +66,16 @@ test('closing silently sends nothing, whoever else holds the socket and whatever
   expect(said('silent')).toEqual({ seen: [], packets: 3 });
 });
 
+test('what was never sent arrives whole where the kernel takes little that it cannot send', () => {
+  // Without a bound while it is frozen, then as the host has it.
+  expect(said('unsent')).toEqual({ unsent: true, whole: true, limits: [-1, 0] });
+});
+
+test('a connection is reset for its client, frozen or live, whoever else holds the socket', () => {
+  const ended = { heard: 'ECONNRESET', adopted: false };
+  expect(said('reset')).toEqual([ended, ended]);
+});
+
 test('without CAP_NET_ADMIN a connection is not frozen, and one line says why', () => {
   // Root of a user namespace of its own has no say over the network outside.
   const host = pathOf('tcp-repair-host.mjs');
