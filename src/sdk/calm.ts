@@ -27,6 +27,8 @@ const heldMs = 100;
 /** What opens its window again, and what lets its application read and write. */
 const narrowed = new WeakMap<Socket, () => void>();
 const stopped = new WeakMap<Socket, () => void>();
+/** Whoever is making it calm: not any more once it is to go on, or to be frozen. */
+const calming = new WeakMap<Socket, object>();
 
 /**
  * Before connections are frozen. Of those on which much comes the clients are offered no more room, and it is waited until they have used up what they have and the application
@@ -34,8 +36,10 @@ const stopped = new WeakMap<Socket, () => void>();
  * packets nothing is confirmed any more, and writes that wait for that would not end. What is in the queues of the kernel would have to be moved.
  */
 export async function calm(sockets: readonly Socket[], kernel: Kernel): Promise<void> {
-  await Promise.all(sockets.map((socket) => readOut(socket, kernel)));
-  await Promise.all(sockets.map((socket) => sendOut(socket, kernel)));
+  const turn = {};
+  for (const socket of sockets) calming.set(socket, turn);
+  await Promise.all(sockets.map((socket) => readOut(socket, kernel, () => calming.get(socket) === turn)));
+  await Promise.all(sockets.map((socket) => sendOut(socket, kernel, () => calming.get(socket) === turn)));
 }
 
 /**
@@ -49,21 +53,27 @@ export function isBusy(socket: Socket, kernel: Kernel): boolean {
 
 /** The connection goes on. */
 export function endCalm(socket: Socket): void {
-  narrowed.get(socket)?.();
-  letGoOn(socket);
+  calming.delete(socket);
+  goOn(socket);
 }
 
 /** The application reads and writes again; its client is still offered no more. */
 export function letGoOn(socket: Socket): void {
+  calming.delete(socket);
   stopped.get(socket)?.();
 }
 
-async function readOut(socket: Socket, kernel: Kernel): Promise<void> {
+function goOn(socket: Socket): void {
+  narrowed.get(socket)?.();
+  stopped.get(socket)?.();
+}
+
+async function readOut(socket: Socket, kernel: Kernel, isMine: () => boolean): Promise<void> {
   const descriptor = descriptorOf(socket);
   const isOpen = (): boolean => descriptor >= 0 && descriptorOf(socket) === descriptor;
   const isShort = (): boolean => kernel.unreadBytes(descriptor) <= waitingBytesMax;
-  if (!isOpen() || !isReceiving(descriptor, kernel)) return;
-  endCalm(socket);
+  if (!isOpen() || socket.writableEnded || !isReceiving(descriptor, kernel)) return;
+  goOn(socket);
   const open = kernel.narrowWindow(descriptor);
   narrowed.set(socket, () => {
     narrowed.delete(socket);
@@ -77,12 +87,22 @@ async function readOut(socket: Socket, kernel: Kernel): Promise<void> {
     const isOver = isUsedUp(kernel.windowLeft(descriptor)) ?? short >= shortLooks;
     if (short > 0 && (isOver || kernel.silenceMs(descriptor) >= silentMs)) break;
     const read = socket.bytesRead;
-    // Whoever writes as fast as its client takes it, and is told so in the same turn, reads nothing and keeps all timers waiting.
-    const writes = holdWrites(socket);
-    await delay(lookMs);
-    writes.release();
+    await silence(socket, lookMs);
+    if (!isMine() || socket.writableEnded) return;
     inVain = socket.bytesRead === read ? inVain + 1 : 0;
   }
+}
+
+/** Whoever writes as fast as its client takes it, and is told so in the same turn, reads nothing and keeps all timers waiting. */
+async function silence(socket: Socket, ms: number): Promise<void> {
+  const writes = holdWrites(socket);
+  const release = (): void => {
+    if (stopped.get(socket) === release) stopped.delete(socket);
+    writes.release();
+  };
+  stopped.set(socket, release);
+  await delay(ms);
+  release();
 }
 
 function isReceiving(descriptor: number, kernel: Kernel): boolean {
@@ -95,14 +115,15 @@ function isUsedUp(windowLeft: number | null): boolean | null {
   return windowLeft === null ? null : windowLeft <= waitingBytesMax;
 }
 
-async function sendOut(socket: Socket, kernel: Kernel): Promise<void> {
+async function sendOut(socket: Socket, kernel: Kernel, isMine: () => boolean): Promise<void> {
   const descriptor = descriptorOf(socket);
-  if (descriptor < 0) return;
+  if (descriptor < 0 || !isMine()) return;
+  if (socket.writableEnded) return endCalm(socket);
   const isOpen = (): boolean => descriptorOf(socket) === descriptor;
   const unconfirmed = (): number => kernel.unacknowledgedBytes(descriptor);
   const open = narrowed.get(socket);
   if (!open && socket.writableLength === 0 && unconfirmed() <= waitingBytesMax) return;
-  letGoOn(socket);
+  stopped.get(socket)?.();
   const writes = holdWrites(socket);
   const startReading = open && stopReading(socket);
   // With more on its way some would be dropped, and its client would notice by a time-out.
@@ -122,9 +143,9 @@ async function sendOut(socket: Socket, kernel: Kernel): Promise<void> {
   const end = performance.now() + sendMs;
   let isInTime = await writes.drained(sendMs);
   // All of it: what the application writes meanwhile must find room at once when it is frozen.
-  while (isInTime && isOpen() && unconfirmed() > 0) {
+  while (isInTime && isMine() && isOpen() && unconfirmed() > 0) {
     isInTime = performance.now() < end;
     await delay(1);
   }
-  if (!isInTime) endCalm(socket);
+  if (!isInTime && isMine()) endCalm(socket);
 }

@@ -77,13 +77,18 @@ export interface HeldWrites {
   release(): void;
 }
 
+type Done = (error?: Error | null) => void;
+
 /**
  * The methods that a stream's implementer gives (`_write`, `_writev`, `_final`) are hidden by some that keep what comes after a mark, an empty
  * chunk, in the order of the stream. A corked socket would not do: `end` uncorks, and what was written before would stay, too.
  */
 export function holdWrites(socket: Socket): HeldWrites {
-  const kept: (() => void)[] = [];
+  // A mark after the end would be an error, which destroys the socket and what is still on its way with it.
+  if (socket.writableEnded || socket.destroyed) return nothingHeld;
+  const kept = keptWrites(socket);
   const mark = Buffer.alloc(0);
+  let isReleased = false;
   let markReached = false;
   let onReached = (): void => {};
   const reached = (): void => {
@@ -92,16 +97,11 @@ export function holdWrites(socket: Socket): HeldWrites {
   };
 
   const own = { _write: socket._write, _writev: socket._writev, _final: socket._final };
-  /** A write that the kernel takes at once would have the application write more, and so on, before whoever lets go gets to what is next. */
-  const later =
-    (done: (error?: Error | null) => void) =>
-    (error?: Error | null): void =>
-      process.nextTick(done, error);
   socket._write = (chunk, encoding, done) => {
     if (chunk === mark) {
       reached();
       done();
-    } else if (markReached) kept.push(() => own._write.call(socket, chunk, encoding, later(done)));
+    } else if (markReached) kept.add((later) => own._write.call(socket, chunk, encoding, later), done);
     else own._write.call(socket, chunk, encoding, done);
   };
   socket._writev = (chunks, done) => {
@@ -112,17 +112,19 @@ export function holdWrites(socket: Socket): HeldWrites {
     const rest = (error?: Error | null): void => {
       if (at >= 0) reached();
       if (error || after.length === 0) done(error);
-      else kept.push(() => own._writev?.call(socket, after, later(done)));
+      // What came before has taken longer than the hold: nobody would come for what is kept now.
+      else if (isReleased) socket._writev?.(after, done);
+      else kept.add((later) => own._writev?.call(socket, after, later), done);
     };
     if (first) own._writev?.call(socket, first, rest);
     else rest();
   };
-  socket._final = (done) => void kept.push(() => own._final.call(socket, done));
+  socket._final = (done) => kept.add(() => own._final.call(socket, done), done);
   socket.write(mark);
 
   return {
-    drained(timeoutMs) {
-      return new Promise((resolve) => {
+    drained: (timeoutMs) =>
+      new Promise((resolve) => {
         const settle = (): void => {
           clearTimeout(timer);
           socket.off('close', settle);
@@ -132,11 +134,40 @@ export function holdWrites(socket: Socket): HeldWrites {
         socket.once('close', settle);
         onReached = settle;
         if (markReached || socket.destroyed) settle();
-      });
-    },
+      }),
     release() {
+      if (isReleased) return;
+      isReleased = true;
       for (const name of ['_write', '_writev', '_final']) Reflect.deleteProperty(socket, name);
-      if (!socket.destroyed) for (const write of kept.splice(0)) write();
+      kept.letGo();
+    },
+  };
+}
+
+const nothingHeld: HeldWrites = { drained: () => Promise.resolve(false), release() {} };
+
+/**
+ * The first write that is kept is under way for Node, which tells those behind it that their socket was destroyed only once that one has ended. So, when the
+ * socket closes, it ends.
+ */
+function keptWrites(socket: Socket) {
+  const kept: { readonly write: (done: Done) => void; readonly done: Done }[] = [];
+  const fail = (): void => {
+    const error = Object.assign(new Error('the socket was destroyed before this was written'), {
+      code: 'ERR_STREAM_DESTROYED',
+    });
+    for (const { done } of kept.splice(0)) process.nextTick(done, error);
+  };
+  socket.once('close', fail);
+  return {
+    add: (write: (later: Done) => void, done: Done): void => void kept.push({ write, done }),
+    letGo(): void {
+      if (socket.destroyed) return;
+      socket.off('close', fail);
+      for (const { write, done } of kept.splice(0)) {
+        // A write that the kernel takes at once would have the application write more, and so on, before whoever lets go gets to what is next.
+        write((error) => process.nextTick(done, error));
+      }
     },
   };
 }

@@ -91,7 +91,8 @@ function complaintAbout(
   return null;
 }
 
-function closingOf(socket: Socket, kernel: AgentSession['kernel']): Refused | null {
+/** Why a connection that is ending cannot move, null of one that is not. */
+export function closingOf(socket: Socket, kernel: AgentSession['kernel']): Refused | null {
   if (socket.destroyed || descriptorOf(socket) < 0) return { code: 'closing', reason: 'the application has closed it' };
   if (socket.writableEnded || !kernel.isEstablished(descriptorOf(socket)))
     return { code: 'closing', reason: 'one side has closed its direction' };

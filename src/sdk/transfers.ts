@@ -7,7 +7,7 @@ import { type AgentLink, type AgentSession, openAgentLink } from './agent-link.t
 import { type Arriving, adopt } from './arriving.ts';
 import { calm, endCalm, isBusy } from './calm.ts';
 import { descriptorOf, listenerOf } from './held-socket.ts';
-import { freeze, type Leaving } from './leaving.ts';
+import { closingOf, freeze, type Leaving } from './leaving.ts';
 import { type AgentMessage, protocolVersion } from './message.ts';
 import type { Refused, TransferableServer } from './transferable-server.ts';
 
@@ -104,6 +104,8 @@ export class Transfers {
     for (const flow of flows) {
       const connection = this.#connections.get(flowKey(flow));
       if (!connection || connection.leaving || connection.server.refusalOf(connection.socket)) continue;
+      // It stays, and what is on its way has an end.
+      if (closingOf(connection.socket, session.kernel)) continue;
       if (flows.length > 1 && isBusy(connection.socket, session.kernel)) alone.push(flow);
       else sockets.push(connection.socket);
     }

@@ -3,6 +3,9 @@ import { connect, createServer, type Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { calm, endCalm, isBusy, letGoOn } from '../../src/sdk/calm.ts';
+import { freeze } from '../../src/sdk/leaving.ts';
+import type { TransferableServer } from '../../src/sdk/transferable-server.ts';
+import { eventually } from './two-machines.ts';
 
 type Kernel = Parameters<typeof calm>[1];
 
@@ -140,4 +143,47 @@ test('one whose client confirms nothing goes on, its window open', async () => {
   expect(seen).toMatchObject({ narrow: 0, shut: 0 });
   socket.write('on');
   expect(String((await once(client, 'data'))[0])).toBe('on');
+});
+
+test('one that is ending, or ends meanwhile, still says all of its answer', async () => {
+  const answer = 8_000_000;
+  for (const endsBefore of [true, false]) {
+    const { client, socket, kernel } = await connection(8 * mebibyte, mebibyte, 16 * mebibyte);
+    const errors: Error[] = [];
+    socket.on('error', (error) => errors.push(error));
+    let received = 0;
+    client.on('data', (chunk) => {
+      received += chunk.length;
+    });
+    client.pause();
+    if (endsBefore) socket.end(Buffer.alloc(answer));
+    const calming = calm([socket], kernel);
+    if (!endsBefore) socket.end(Buffer.alloc(answer));
+    await calming;
+    client.resume();
+    await once(client, 'close');
+    expect({ received, errors }).toEqual({ received: answer, errors: [] });
+  }
+});
+
+test('one that is frozen before it is calm stands still all the same', async () => {
+  const { client, seen, socket, kernel } = await connection(100 * mebibyte, mebibyte, 16 * mebibyte);
+  const read: string[] = [];
+  client.on('data', (chunk) => read.push(String(chunk)));
+  const server = { refusalOf: () => null, exportState: () => new Uint8Array() } as unknown as TransferableServer;
+  const calming = calm([socket], kernel);
+  socket.write('before ');
+  const leaving = await freeze(server, socket, { ...kernel, isEstablished: () => true });
+  if ('code' in leaving) throw new Error(leaving.reason);
+  socket.write('meanwhile ');
+  await calming;
+  await eventually(() => read.length > 0);
+  expect(read.join('')).toBe('before ');
+  // Nobody shuts its window, or opens it, while it is away.
+  expect(seen).toMatchObject({ narrow: 1, shut: 0 });
+  endCalm(socket);
+  leaving.thaw();
+  socket.end('after');
+  await once(client, 'end');
+  expect(read.join('')).toBe('before meanwhile after');
 });
