@@ -138,23 +138,20 @@ function leave(descriptor: number): void {
   allowAddressReuse(descriptor);
 }
 
-/** Ends the connection here without a packet, for all duplicates of `descriptor`, which is closed. */
+/** Ends the connection here without a packet, for all duplicates of `descriptor`, which is closed: the kernel spares the reset in repair mode. */
 export function closeSilently(descriptor: number): void {
-  try {
-    enterRepair(descriptor);
-    // Disconnecting ends it for other holders of the socket too; the kernel spares the reset in repair mode.
-    connect(descriptor, new Uint8Array(16));
-  } finally {
-    close(descriptor);
-  }
+  disconnect(descriptor, enterRepair);
 }
 
 /** Ends the connection with a reset, in repair mode or not, for all duplicates of `descriptor`, which is closed. */
 export function reset(descriptor: number): void {
+  disconnect(descriptor, leave);
+}
+
+function disconnect(descriptor: number, setMode: (descriptor: number) => void): void {
   try {
-    // In repair mode the kernel would spare the reset.
-    leave(descriptor);
-    // Disconnecting resets also what other holders of the socket keep open, which closing would not.
+    setMode(descriptor);
+    // It ends for other holders of the socket too, which closing would not do.
     connect(descriptor, new Uint8Array(16));
   } finally {
     close(descriptor);
